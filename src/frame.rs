@@ -1,0 +1,219 @@
+//! What travels between the stages: a picture, its size and its place in time.
+//!
+//! This room knows nothing of files, networks or threads. Every other room may use it.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex};
+
+/// Number of bytes in one pixel: red, green, blue.
+pub const CHANNELS: usize = 3;
+
+/// Width and height of a picture in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FrameSize {
+    /// Pixels in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+}
+
+impl FrameSize {
+    /// A size of `width` × `height` pixels.
+    pub const fn new(width: usize, height: usize) -> Self {
+        Self { width, height }
+    }
+
+    /// Pixels in the picture.
+    pub const fn pixels(self) -> usize {
+        self.width * self.height
+    }
+
+    /// Bytes of an RGB picture of this size.
+    pub const fn bytes(self) -> usize {
+        self.pixels() * CHANNELS
+    }
+
+    /// The shorter side: what "720p" counts, whichever way the camera was held.
+    pub fn short_side(self) -> usize {
+        self.width.min(self.height)
+    }
+
+    /// This size scaled down so that its shorter side is at most `short_side`; never enlarged, never under 1 pixel.
+    pub fn with_short_side_at_most(self, short_side: usize) -> Self {
+        let current = self.short_side();
+        if current <= short_side || current == 0 {
+            return self;
+        }
+        let scale = |length: usize| ((length * short_side + current / 2) / current).max(1);
+        Self::new(scale(self.width), scale(self.height))
+    }
+
+    /// Both sides rounded up to a multiple of `multiple` (≥ 1).
+    pub fn rounded_up(self, multiple: usize) -> Self {
+        let multiple = multiple.max(1);
+        Self::new(
+            self.width.next_multiple_of(multiple),
+            self.height.next_multiple_of(multiple),
+        )
+    }
+}
+
+impl fmt::Display for FrameSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}×{}", self.width, self.height)
+    }
+}
+
+/// Why a text is no size.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("size '{0}' is not WIDTHxHEIGHT in pixels (expected for example 640x360)")]
+pub struct ParseFrameSizeError(String);
+
+impl FromStr for FrameSize {
+    type Err = ParseFrameSizeError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = || {
+            let (width, height) = text.split_once(['x', 'X', '×'])?;
+            let side = |text: &str| text.parse::<usize>().ok().filter(|side| (1..=65_535).contains(side));
+            Some(Self::new(side(width)?, side(height)?))
+        };
+        parse().ok_or_else(|| ParseFrameSizeError(text.to_owned()))
+    }
+}
+
+/// When a frame is shown and for how long, both in the time base of the video stream that it came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timestamp {
+    /// Presentation timestamp.
+    pub pts: i64,
+    /// How long the frame stays; 0 where the source does not say.
+    pub duration: i64,
+}
+
+/// A picture: 8-bit RGB, rows of packed pixels without padding, top to bottom, `[height, width, 3]`, 0–255.
+///
+/// The pixels live in a buffer of a [`FramePool`] and return to it when the frame is dropped.
+#[derive(Debug)]
+pub struct Frame {
+    /// Width and height in pixels.
+    pub size: FrameSize,
+    /// When the frame is shown.
+    pub timestamp: Timestamp,
+    /// Counts the frames of the run from 0, without holes.
+    pub frame_index: u64,
+    buffer: Vec<u8>,
+    pool: Option<Arc<PoolShelf>>,
+}
+
+impl Frame {
+    /// A black frame outside any pool: for tests, stills and benches.
+    pub fn black(size: FrameSize) -> Self {
+        Self { size, timestamp: Timestamp::default(), frame_index: 0, buffer: vec![0; size.bytes()], pool: None }
+    }
+
+    /// The pixels, `[height, width, 3]`, RGB, 0–255.
+    pub fn pixels(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// The pixels to write to, `[height, width, 3]`, RGB, 0–255.
+    pub fn pixels_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer
+    }
+}
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        if let Some(shelf) = self.pool.take() {
+            shelf.put_back(std::mem::take(&mut self.buffer));
+        }
+    }
+}
+
+/// Hands out frames whose buffers are used again, so that a steady state allocates nothing.
+///
+/// Cloning is cheap and gives a handle to the same pool. Taking a frame never blocks: what bounds memory is the
+/// capacity of the channels, not the pool.
+#[derive(Debug, Clone, Default)]
+pub struct FramePool {
+    shelf: Arc<PoolShelf>,
+}
+
+#[derive(Debug, Default)]
+struct PoolShelf {
+    buffers: Mutex<Vec<Vec<u8>>>,
+}
+
+impl PoolShelf {
+    /// More idle buffers than this are freed: a run has a handful of frames in flight.
+    const MAX_IDLE: usize = 16;
+
+    fn put_back(&self, buffer: Vec<u8>) {
+        if let Ok(mut buffers) = self.buffers.lock()
+            && buffers.len() < Self::MAX_IDLE
+        {
+            buffers.push(buffer);
+        }
+    }
+}
+
+impl FramePool {
+    /// An empty pool.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A frame of `size` with unspecified pixels (old ones or black): the taker writes all of them.
+    pub fn take(&self, size: FrameSize) -> Frame {
+        let mut buffer = self.shelf.buffers.lock().ok().and_then(|mut buffers| buffers.pop()).unwrap_or_default();
+        buffer.resize(size.bytes(), 0);
+        Frame {
+            size,
+            timestamp: Timestamp::default(),
+            frame_index: 0,
+            buffer,
+            pool: Some(Arc::clone(&self.shelf)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_frame_gives_its_buffer_to_the_next() {
+        let pool = FramePool::new();
+        let size = FrameSize::new(4, 2);
+        let first = pool.take(size);
+        let address = first.pixels().as_ptr();
+        drop(first);
+        assert_eq!(pool.take(size).pixels().as_ptr(), address);
+    }
+
+    #[test]
+    fn a_recycled_buffer_takes_the_new_size() {
+        let pool = FramePool::new();
+        drop(pool.take(FrameSize::new(8, 8)));
+        assert_eq!(pool.take(FrameSize::new(3, 5)).pixels().len(), 45);
+    }
+
+    #[test]
+    fn the_working_size_keeps_the_aspect_and_never_enlarges() {
+        assert_eq!(FrameSize::new(3840, 2160).with_short_side_at_most(1080), FrameSize::new(1920, 1080));
+        assert_eq!(FrameSize::new(1080, 1920).with_short_side_at_most(540), FrameSize::new(540, 960));
+        assert_eq!(FrameSize::new(320, 180).with_short_side_at_most(1080), FrameSize::new(320, 180));
+        assert_eq!(FrameSize::new(5000, 1).with_short_side_at_most(1), FrameSize::new(5000, 1));
+    }
+
+    #[test]
+    fn sizes_are_read_from_text_or_refused_with_an_example() {
+        assert_eq!("640x360".parse(), Ok(FrameSize::new(640, 360)));
+        for text in ["", "640", "0x5", "-1x5", "axb", "640x360x3", "99999999x2"] {
+            let error = text.parse::<FrameSize>().unwrap_err().to_string();
+            assert!(error.contains("640x360"), "{error}");
+        }
+    }
+}
