@@ -1,1 +1,3 @@
-fn main(){}
+//! The `impasto` binary: parse, run, print the one error, exit code.
+
+fn main() {}
