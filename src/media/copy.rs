@@ -1,0 +1,190 @@
+//! Sound, subtitles and attachments: taken from the input packet by packet, without re-encoding.
+//!
+//! The copier reads the input a second time, on the sink's side, and keeps pace with the pictures that are written:
+//! stages never carry packets, and memory stays bounded.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use ffmpeg_next as ffmpeg;
+
+use ffmpeg::format::context::{Input, Output};
+use ffmpeg::{Dictionary, Packet, Rational, codec, media};
+
+use super::cut::Window;
+use super::packets::{Damage, PacketReader};
+use super::{Interrupt, MICROSECONDS, ffi, rescale};
+
+/// Copies what is not pictures.
+pub struct StreamCopier {
+    packets: PacketReader,
+    /// By index of the input's stream.
+    routes: Vec<Option<Route>>,
+    held: Option<Packet>,
+    window: Window,
+    is_finished: bool,
+}
+
+struct Route {
+    output: usize,
+    last_dts: Option<i64>,
+}
+
+impl StreamCopier {
+    /// Adds a stream to `output` for each of the input's that it can hold; the rest is named in `notes`.
+    pub fn new(
+        path: &Path,
+        window: Window,
+        mute: bool,
+        interrupt: Option<&Interrupt>,
+        output: &mut Output,
+        notes: &mut Vec<String>,
+    ) -> Result<Self> {
+        let mut packets = PacketReader::open(path, interrupt, Damage::default())?;
+        let mut routes = Vec::new();
+        let mut left_out = Vec::new();
+        let count = packets.input().nb_streams() as usize;
+        for index in 0..count {
+            let route = add_stream(packets.input(), index, mute, output, &mut left_out)?;
+            if route.is_none() {
+                packets.discard(index);
+            }
+            routes.push(route);
+        }
+        if !left_out.is_empty() {
+            notes.push(format!("left out, {} cannot hold it: {}", output.format().name(), left_out.join(", ")));
+        }
+        if let Some(start) = window.start {
+            packets.seek(start);
+        }
+        copy_metadata(packets.input(), output);
+        copy_chapters(packets.input(), window, output)?;
+        let is_finished = routes.iter().all(Option::is_none);
+        Ok(Self { packets, routes, held: None, window, is_finished })
+    }
+
+    /// Writes all packets whose decoding time is at most `limit` (microseconds on the output's clock); all there are
+    /// if `None`.
+    pub fn copy_until(&mut self, output: &mut Output, limit: Option<i64>) -> Result<()> {
+        while !self.is_finished {
+            let packet = match self.held.take() {
+                Some(packet) => packet,
+                None => match self.packets.next()? {
+                    Some(packet) => packet,
+                    None => {
+                        self.is_finished = true;
+                        break;
+                    }
+                },
+            };
+            let Some(Some(route)) = self.routes.get_mut(packet.stream()) else { continue };
+            let Some(time_base) = self.packets.input().stream(packet.stream()).map(|stream| stream.time_base()) else {
+                continue;
+            };
+            // A packet without any time belongs where it stands.
+            let time = |value: Option<i64>| value.map(|value| rescale(value, time_base, MICROSECONDS));
+            let dts = time(packet.dts().or(packet.pts())).map(|dts| dts - self.window.shift());
+            if limit.zip(dts).is_some_and(|(limit, dts)| dts > limit) {
+                self.held = Some(packet);
+                return Ok(());
+            }
+            if time(packet.pts().or(packet.dts())).is_some_and(|pts| !self.window.contains(pts)) {
+                continue;
+            }
+            route.write(packet, time_base, self.window.shift(), output)?;
+        }
+        Ok(())
+    }
+
+    /// Takes nothing from `end` on (microseconds on the output's clock): for a clip that stops before its file does.
+    pub fn end_at(&mut self, end: i64) {
+        let end = end + self.window.shift();
+        self.window.end = Some(self.window.end.map_or(end, |known| known.min(end)));
+    }
+}
+
+impl Route {
+    fn write(&mut self, mut packet: Packet, time_base: Rational, shift: i64, output: &mut Output) -> Result<()> {
+        let Some(output_time_base) = output.stream(self.output).map(|stream| stream.time_base()) else { return Ok(()) };
+        let shift = rescale(shift, MICROSECONDS, time_base);
+        packet.set_pts(packet.pts().or(packet.dts()).map(|pts| pts - shift));
+        packet.set_dts(packet.dts().or(packet.pts()).map(|dts| dts - shift));
+        packet.rescale_ts(time_base, output_time_base);
+        // Muxers refuse a step back; where two clocks were joined a packet may overlap the one before.
+        if let (Some(dts), Some(last)) = (packet.dts(), self.last_dts)
+            && dts <= last
+        {
+            packet.set_dts(Some(last + 1));
+            packet.set_pts(packet.pts().map(|pts| pts.max(last + 1)));
+        }
+        self.last_dts = packet.dts().or(self.last_dts);
+        packet.set_stream(self.output);
+        packet.set_position(-1);
+        packet.write_interleaved(output).context("write the copied sound and subtitles")
+    }
+}
+
+fn add_stream(
+    input: &Input,
+    index: usize,
+    mute: bool,
+    output: &mut Output,
+    left_out: &mut Vec<String>,
+) -> Result<Option<Route>> {
+    let Some(stream) = input.stream(index) else { return Ok(None) };
+    let parameters = stream.parameters();
+    let codec = parameters.id();
+    let kind = match parameters.medium() {
+        media::Type::Audio if mute => return Ok(None),
+        media::Type::Audio => "audio",
+        media::Type::Subtitle => "subtitles",
+        media::Type::Attachment => "attachment",
+        _ => return Ok(None),
+    };
+    let can_hold = match parameters.medium() {
+        media::Type::Attachment => output.format().name().contains("matroska"),
+        _ => codec != codec::Id::None && ffi::can_hold(output, codec),
+    };
+    if !can_hold {
+        left_out.push(format!("{kind} stream {index} ({})", codec.name()));
+        return Ok(None);
+    }
+    let mut added = output.add_stream(ffmpeg::encoder::find(codec::Id::None)).context("add a stream to the output")?;
+    added.set_parameters(parameters);
+    added.set_time_base(stream.time_base());
+    added.set_metadata(stream.metadata().iter().collect::<Dictionary<'_>>());
+    let added = added.index();
+    ffi::set_codec_tag(output, added, None);
+    ffi::set_disposition(output, added, ffi::disposition_bits(&stream));
+    Ok(Some(Route { output: added, last_dts: None }))
+}
+
+/// Tags that describe the old file and not its content.
+const TAGS_OF_THE_FILE: &[&str] = &["major_brand", "minor_version", "compatible_brands", "encoder", "duration"];
+
+fn copy_metadata(input: &Input, output: &mut Output) {
+    let metadata: Vec<(String, String)> = input
+        .metadata()
+        .iter()
+        .filter(|(key, _)| !TAGS_OF_THE_FILE.contains(&key.to_ascii_lowercase().as_str()))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
+    output.set_metadata(metadata.into_iter().collect());
+}
+
+fn copy_chapters(input: &Input, window: Window, output: &mut Output) -> Result<()> {
+    for chapter in input.chapters() {
+        let time = |value: i64| rescale(value, chapter.time_base(), MICROSECONDS);
+        let start = window.start.map_or(time(chapter.start()), |start| start.max(time(chapter.start())));
+        let end = window.end.map_or(time(chapter.end()), |end| end.min(time(chapter.end())));
+        if start >= end {
+            continue;
+        }
+        let metadata = chapter.metadata();
+        let title = metadata.get("title").unwrap_or_default();
+        output
+            .add_chapter(chapter.id(), MICROSECONDS, start - window.shift(), end - window.shift(), title)
+            .context("copy the chapters")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,207 @@
+//! Which encoder, which pixel format, which options.
+
+use anyhow::{Context, Result, bail};
+use ffmpeg_next as ffmpeg;
+
+use ffmpeg::codec::{self, encoder, threading};
+use ffmpeg::format::Pixel;
+use ffmpeg::{Codec, Dictionary, Rational};
+
+use super::ffi;
+use super::reader::VideoInfo;
+use crate::frame::FrameSize;
+
+/// How the pictures are encoded. The default is the container's usual codec at high quality.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EncoderSettings {
+    /// `h264`, `hevc`, `av1`, `vp9`, `ffv1`, `prores`, …, or the name of one of FFmpeg's encoders.
+    pub codec: Option<String>,
+    /// Constant rate factor: lower is better and larger; the scale is the encoder's (x264: 0–51).
+    pub crf: Option<f32>,
+    /// The encoder's own name for speed against size.
+    pub preset: Option<String>,
+    /// FFmpeg's name of a pixel format.
+    pub pixel_format: Option<String>,
+    /// More options of the encoder.
+    pub options: Vec<(String, String)>,
+    /// Threads of the encoder; 0 leaves it to the encoder.
+    pub threads: usize,
+}
+
+/// A codec by the name that people use: FFmpeg's encoders for it, best first, with options that give high quality.
+struct KnownCodec {
+    names: &'static [&'static str],
+    encoders: &'static [(&'static str, &'static [(&'static str, &'static str)])],
+}
+
+const KNOWN_CODECS: &[KnownCodec] = &[
+    KnownCodec {
+        names: &["h264", "avc", "x264"],
+        encoders: &[("libx264", &[("crf", "18"), ("preset", "veryfast")]), ("libopenh264", &[]), ("h264_videotoolbox", &[])],
+    },
+    KnownCodec {
+        names: &["hevc", "h265", "x265"],
+        encoders: &[("libx265", &[("crf", "20"), ("preset", "fast"), ("x265-params", "log-level=none")]), ("hevc_videotoolbox", &[])],
+    },
+    KnownCodec {
+        names: &["av1"],
+        encoders: &[
+            ("libsvtav1", &[("crf", "28"), ("preset", "9")]),
+            ("libaom-av1", &[("crf", "26"), ("cpu-used", "6"), ("row-mt", "1")]),
+        ],
+    },
+    KnownCodec {
+        names: &["vp9"],
+        encoders: &[("libvpx-vp9", &[("crf", "24"), ("b", "0"), ("deadline", "good"), ("cpu-used", "5"), ("row-mt", "1")])],
+    },
+    KnownCodec { names: &["vp8"], encoders: &[("libvpx", &[("crf", "8"), ("b", "8M"), ("cpu-used", "4")])] },
+    KnownCodec { names: &["prores"], encoders: &[("prores_ks", &[("profile", "hq")])] },
+    KnownCodec { names: &["mjpeg"], encoders: &[("mjpeg", &[("global_quality", "354"), ("flags", "+qscale")])] },
+    KnownCodec { names: &["mpeg4"], encoders: &[("mpeg4", &[("global_quality", "354"), ("flags", "+qscale")])] },
+];
+
+/// What was opened.
+pub struct OpenedEncoder {
+    pub encoder: encoder::video::Encoder,
+    pub pixel: Pixel,
+    pub time_base: Rational,
+    pub note: Option<String>,
+}
+
+/// Finds the encoder for `wanted`, a codec's everyday name or an encoder's own.
+pub fn find(wanted: &str) -> Result<(Codec, &'static [(&'static str, &'static str)])> {
+    let wanted = wanted.to_ascii_lowercase();
+    if let Some(known) = KNOWN_CODECS.iter().find(|known| known.names.contains(&wanted.as_str())) {
+        return known
+            .encoders
+            .iter()
+            .find_map(|(name, defaults)| Some((ffmpeg::encoder::find_by_name(name)?, *defaults)))
+            .with_context(|| {
+                let names: Vec<&str> = known.encoders.iter().map(|(name, _)| *name).collect();
+                format!("this FFmpeg has no encoder for '{wanted}' (expected one of: {})", names.join(", "))
+            });
+    }
+    let Some(codec) = ffmpeg::encoder::find_by_name(&wanted).filter(Codec::is_video) else {
+        let names: Vec<&str> = KNOWN_CODECS.iter().filter_map(|known| known.names.first().copied()).collect();
+        bail!(
+            "'{wanted}' is no video encoder of this FFmpeg (expected one of {}, gif, ffv1, or a name from `ffmpeg -encoders`)",
+            names.join(", ")
+        );
+    };
+    let defaults = KNOWN_CODECS
+        .iter()
+        .flat_map(|known| known.encoders)
+        .find_map(|(name, defaults)| (*name == wanted).then_some(*defaults))
+        .unwrap_or_default();
+    Ok((codec, defaults))
+}
+
+/// Opens `codec` for frames like `info`.
+pub fn open(
+    info: &VideoInfo,
+    settings: &EncoderSettings,
+    codec: Codec,
+    defaults: &[(&str, &str)],
+    has_global_header: bool,
+) -> Result<OpenedEncoder> {
+    let name = codec.name().to_owned();
+    let (pixel, note) = choose_pixel_format(codec, info.size, settings.pixel_format.as_deref())?;
+
+    let mut context = codec::Context::new_with_codec(codec);
+    context.set_threading(threading::Config { count: settings.threads, ..threading::Config::kind(threading::Type::Frame) });
+    if has_global_header {
+        context.set_flags(codec::Flags::GLOBAL_HEADER);
+    }
+    let mut video = context.encoder().video().with_context(|| format!("'{name}' is no video encoder"))?;
+    video.set_width(u32::try_from(info.size.width)?);
+    video.set_height(u32::try_from(info.size.height)?);
+    video.set_format(pixel);
+    let time_base = encoder_time_base(codec.id(), info.time_base);
+    video.set_time_base(time_base);
+    if info.frame_rate.numerator() > 0 {
+        video.set_frame_rate(Some(info.frame_rate));
+    }
+    video.set_aspect_ratio(info.sample_aspect_ratio);
+    if !ffi::is_rgb(pixel) {
+        video.set_colorspace(info.color.matrix);
+        video.set_color_range(info.color.range);
+    }
+    video.set_color_primaries(info.color.primaries);
+    video.set_color_transfer_characteristic(info.color.transfer);
+
+    let options = options(&codec, settings, defaults)?;
+    let text: Vec<String> = options.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let encoder = video.open_with(options.into_iter().collect::<Dictionary<'_>>()).with_context(|| {
+        format!("encoder '{name}' does not accept {} frames in {} with {}", info.size, pixel_name(pixel), text.join(" "))
+    })?;
+    Ok(OpenedEncoder { encoder, pixel, time_base, note })
+}
+
+/// The input's own time base, so that every timestamp is kept; but MPEG-4 part 2 counts at most to 65535.
+fn encoder_time_base(codec: codec::Id, time_base: Rational) -> Rational {
+    const FINEST_OF_MPEG4: Rational = Rational(1, 60_000);
+    if codec == codec::Id::MPEG4 && time_base.denominator() > 65_535 { FINEST_OF_MPEG4 } else { time_base }
+}
+
+fn pixel_name(pixel: Pixel) -> &'static str {
+    pixel.descriptor().map_or("unknown", |descriptor| descriptor.name())
+}
+
+/// yuv420p where the encoder and the size allow it, since everything plays it; else the nearest that keeps the size.
+fn choose_pixel_format(codec: Codec, size: FrameSize, wanted: Option<&str>) -> Result<(Pixel, Option<String>)> {
+    let supported: Vec<Pixel> =
+        codec.video().ok().and_then(|video| video.formats()).map(Iterator::collect).unwrap_or_default();
+    if let Some(wanted) = wanted {
+        return match wanted.parse::<Pixel>() {
+            Ok(pixel) if supported.is_empty() || supported.contains(&pixel) => Ok((pixel, None)),
+            _ => {
+                let names: Vec<&str> = supported.iter().map(|pixel| pixel_name(*pixel)).collect();
+                bail!("pixel format '{wanted}' is not one of encoder '{}' (expected {})", codec.name(), names.join(", "))
+            }
+        };
+    }
+    // H.264 and HEVC crop in whole chroma samples: an odd size needs a format without chroma subsampling.
+    let is_odd = size.width % 2 == 1 || size.height % 2 == 1;
+    let must_be_even = matches!(codec.id(), codec::Id::H264 | codec::Id::HEVC);
+    let preferred: &[Pixel] =
+        if is_odd && must_be_even { &[Pixel::YUV444P] } else { &[Pixel::YUV420P, Pixel::YUVJ420P, Pixel::YUV444P] };
+    let chosen = match preferred.iter().find(|pixel| supported.contains(pixel)) {
+        Some(pixel) => *pixel,
+        None => supported.first().copied().unwrap_or(Pixel::YUV420P),
+    };
+    let note = (is_odd && must_be_even).then(|| {
+        format!("the size {size} is odd: encoded as {}, which some players do not know", pixel_name(chosen))
+    });
+    Ok((chosen, note))
+}
+
+/// Defaults, then what the user set; an option that the encoder does not have is an error.
+fn options(codec: &Codec, settings: &EncoderSettings, defaults: &[(&str, &str)]) -> Result<Vec<(String, String)>> {
+    let mut asked: Vec<(String, String)> = Vec::new();
+    if let Some(crf) = settings.crf {
+        asked.push(("crf".to_owned(), crf.to_string()));
+    }
+    if let Some(preset) = &settings.preset {
+        asked.push(("preset".to_owned(), preset.clone()));
+    }
+    asked.extend(settings.options.iter().cloned());
+    for (key, _) in &asked {
+        if !ffi::encoder_has_option(codec, key) {
+            bail!(
+                "encoder '{}' has no option '{key}' (`ffmpeg -h encoder={}` lists what it has)",
+                codec.name(),
+                codec.name()
+            );
+        }
+    }
+    // A rate asked for in another way than by quality: the default quality must not stand against it.
+    let rate_is_asked = asked.iter().any(|(key, _)| matches!(key.as_str(), "b" | "qp" | "global_quality" | "lossless"));
+    let mut options: Vec<(String, String)> = defaults
+        .iter()
+        .filter(|(key, _)| !(rate_is_asked && *key == "crf"))
+        .filter(|(key, _)| !asked.iter().any(|(asked, _)| asked == key))
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
+    options.extend(asked);
+    Ok(options)
+}

@@ -1,0 +1,134 @@
+//! The few things that `ffmpeg-next` has no safe name for. The only file of the room with `unsafe`.
+#![allow(unsafe_code)]
+
+use ffmpeg_next as ffmpeg;
+
+use ffmpeg::ffi;
+use ffmpeg::format::{Pixel, context};
+use ffmpeg::{Rational, codec};
+
+/// Whether a pixel format has an alpha plane or channel.
+pub fn has_alpha(pixel: Pixel) -> bool {
+    descriptor_flags(pixel) & ffi::AV_PIX_FMT_FLAG_ALPHA as u64 != 0 && pixel != Pixel::PAL8
+        || matches!(pixel, Pixel::PAL8)
+}
+
+/// Whether a pixel format holds red, green and blue (no matrix needed).
+pub fn is_rgb(pixel: Pixel) -> bool {
+    descriptor_flags(pixel) & ffi::AV_PIX_FMT_FLAG_RGB as u64 != 0 || pixel == Pixel::PAL8
+}
+
+fn descriptor_flags(pixel: Pixel) -> u64 {
+    // SAFETY: the function takes any value and returns null or a pointer to a static table.
+    let descriptor = unsafe { ffi::av_pix_fmt_desc_get(pixel.into()) };
+    // SAFETY: checked for null; the table lives for the whole process.
+    if descriptor.is_null() { 0 } else { unsafe { (*descriptor).flags } }
+}
+
+/// Whether timestamps of this container may jump: a clock that was running before the recording began.
+pub fn has_discontinuous_timestamps(input: &context::Input) -> bool {
+    // SAFETY: an open input has a format for as long as it lives.
+    unsafe { (*(*input.as_ptr()).iformat).flags & ffi::AVFMT_TS_DISCONT != 0 }
+}
+
+/// Start of the file, in microseconds; `None` where it does not say.
+pub fn start_time(input: &context::Input) -> Option<i64> {
+    // SAFETY: an open input's context is valid for as long as it lives.
+    let start = unsafe { (*input.as_ptr()).start_time };
+    (start != ffi::AV_NOPTS_VALUE).then_some(start)
+}
+
+/// A time that FFmpeg may have left unset.
+pub fn known_time(value: i64) -> Option<i64> {
+    (value != ffi::AV_NOPTS_VALUE).then_some(value)
+}
+
+/// Whether the container can hold the codec, as far as FFmpeg knows.
+pub fn can_hold(output: &context::Output, codec: codec::Id) -> bool {
+    // SAFETY: an open output has a format for as long as it lives; the function only reads tables.
+    let answer =
+        unsafe { ffi::avformat_query_codec((*output.as_ptr()).oformat, codec.into(), ffi::FF_COMPLIANCE_NORMAL) };
+    // Negative: FFmpeg does not know. Then the muxer's own check in write_header decides.
+    answer != 0
+}
+
+/// Takes back the codec tag of the source container, so that the muxer chooses its own, or sets one.
+pub fn set_codec_tag(output: &mut context::Output, stream: usize, tag: Option<[u8; 4]>) {
+    with_stream(output, stream, |stream| {
+        // SAFETY: a stream's parameters are allocated with it.
+        unsafe { (*(*stream).codecpar).codec_tag = tag.map_or(0, u32::from_le_bytes) };
+    });
+}
+
+/// Copies what a player uses to choose among streams.
+pub fn set_disposition(output: &mut context::Output, stream: usize, disposition: i32) {
+    // SAFETY: the closure gets a valid stream.
+    with_stream(output, stream, |stream| unsafe { (*stream).disposition = disposition });
+}
+
+/// Sets the shape of a pixel on a stream.
+pub fn set_sample_aspect_ratio(output: &mut context::Output, stream: usize, ratio: Rational) {
+    // SAFETY: the closure gets a valid stream, whose parameters are allocated with it.
+    with_stream(output, stream, |stream| unsafe {
+        (*stream).sample_aspect_ratio = ratio.into();
+        (*(*stream).codecpar).sample_aspect_ratio = ratio.into();
+    });
+}
+
+fn with_stream(output: &mut context::Output, stream: usize, act: impl FnOnce(*mut ffi::AVStream)) {
+    if stream < output.nb_streams() as usize {
+        // SAFETY: the index is below nb_streams, so the entry is a valid stream of a context that we borrow mutably.
+        act(unsafe { *(*output.as_mut_ptr()).streams.add(stream) });
+    }
+}
+
+/// Whether an input's `AVStream::disposition` marks a cover picture.
+pub fn disposition_bits(stream: &ffmpeg::Stream<'_>) -> i32 {
+    // SAFETY: the stream belongs to an open input.
+    unsafe { (*stream.as_ptr()).disposition }
+}
+
+/// Leaves a stream's packets out while reading.
+pub fn discard_stream(input: &mut context::Input, stream: usize) {
+    if stream < input.nb_streams() as usize {
+        // SAFETY: the index is below nb_streams, so the entry is a valid stream of a context that we borrow mutably.
+        unsafe { (*(*(*input.as_mut_ptr()).streams.add(stream))).discard = ffi::AVDiscard::AVDISCARD_ALL };
+    }
+}
+
+/// Whether an encoder, or every encoder, has an option of this name.
+pub fn encoder_has_option(codec: &ffmpeg::Codec, name: &str) -> bool {
+    let Ok(name) = std::ffi::CString::new(name) else { return false };
+    // SAFETY: with AV_OPT_SEARCH_FAKE_OBJ the object is a pointer to a pointer to an AVClass; both classes are static.
+    let has = |class: *const ffi::AVClass| unsafe {
+        !class.is_null()
+            && !ffi::av_opt_find(
+                (&raw const class).cast_mut().cast(),
+                name.as_ptr(),
+                std::ptr::null(),
+                0,
+                ffi::AV_OPT_SEARCH_FAKE_OBJ,
+            )
+            .is_null()
+    };
+    // SAFETY: a codec's description is static.
+    has(unsafe { (*codec.as_ptr()).priv_class }) || has(unsafe { ffi::avcodec_get_class() })
+}
+
+/// Puts a frame into a buffer source and keeps it: the chain shares its pixels (see [`make_writable`]).
+pub fn put_kept(source: &mut ffmpeg::filter::Context, picture: &ffmpeg::frame::Video) -> Result<(), ffmpeg::Error> {
+    // SAFETY: both pointers are valid for the call; the function takes a reference of its own.
+    match unsafe { ffi::av_buffersrc_write_frame(source.as_mut_ptr(), picture.as_ptr()) } {
+        code if code < 0 => Err(ffmpeg::Error::from(code)),
+        _ => Ok(()),
+    }
+}
+
+/// Gives a frame pixels of its own if somebody still shares them; a copy only then.
+pub fn make_writable(picture: &mut ffmpeg::frame::Video) -> Result<(), ffmpeg::Error> {
+    // SAFETY: the pointer is a valid frame that we borrow mutably.
+    match unsafe { ffi::av_frame_make_writable(picture.as_mut_ptr()) } {
+        code if code < 0 => Err(ffmpeg::Error::from(code)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,68 @@
+//! Files through FFmpeg's libraries: reading frames with their timestamps and colours, writing them back, and copying
+//! the streams that are not pictures.
+//!
+//! This is the only room that knows FFmpeg. It knows nothing of stages, styles or the terminal: what a person should
+//! hear comes back as notes.
+
+mod color;
+mod copy;
+mod cut;
+mod encoder;
+mod ffi;
+mod filter;
+mod packets;
+mod reader;
+mod writer;
+
+use std::path::Path;
+use std::sync::{Arc, Once};
+
+use anyhow::{Context, Result, bail};
+use ffmpeg_next as ffmpeg;
+
+pub use color::ColorTags;
+pub use cut::{Cut, ParseTimeError, Time};
+pub use encoder::EncoderSettings;
+pub use ffmpeg::Rational;
+pub use packets::Damage;
+pub use reader::{ReaderOptions, VideoInfo, VideoReader};
+pub use writer::{VideoWriter, WriterOptions, Written};
+
+/// Asked now and then by a blocking read; `true` ends it.
+pub type Interrupt = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// Prepares FFmpeg once a process: registers error texts and keeps it from writing to the terminal.
+///
+/// # Errors
+/// If FFmpeg's libraries cannot be initialized.
+pub fn init() -> Result<()> {
+    static ONCE: Once = Once::new();
+    let mut result = Ok(());
+    ONCE.call_once(|| {
+        result = ffmpeg::init().context("initialize FFmpeg");
+        ffmpeg::log::set_level(ffmpeg::log::Level::Quiet);
+    });
+    result
+}
+
+/// Whether `path` is an address like `https://…` and no file.
+pub fn is_url(path: &Path) -> bool {
+    path.to_str().is_some_and(|text| text.contains("://"))
+}
+
+/// What FFmpeg is told to open: files are marked as such, so that a colon in a name is no protocol.
+fn address(path: &Path) -> Result<String> {
+    match path.to_str() {
+        Some(text) if is_url(path) => Ok(text.to_owned()),
+        Some(text) => Ok(format!("file:{text}")),
+        None => bail!("the path '{}' is not valid UTF-8 (rename the file)", path.display()),
+    }
+}
+
+const MICROSECONDS: Rational = Rational(1, 1_000_000);
+
+/// `value` of time base `from`, in time base `to`, to the nearest.
+fn rescale(value: i64, from: Rational, to: Rational) -> i64 {
+    use ffmpeg::Rescale;
+    value.rescale(from, to)
+}

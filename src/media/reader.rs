@@ -1,0 +1,573 @@
+//! From a file to frames: decoded, upright, progressive, opaque, in RGB, each with its own timestamp.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use ffmpeg_next as ffmpeg;
+
+use ffmpeg::codec::{self, decoder, packet, threading};
+use ffmpeg::format::stream::Disposition;
+use ffmpeg::{Error, Rational, frame, media};
+
+use super::color::ColorTags;
+use super::cut::{Cut, Window};
+use super::filter::{self, FilterChain, FilterInput};
+use super::packets::{Damage, PacketReader};
+use super::{Interrupt, MICROSECONDS, ffi, rescale};
+use crate::frame::{CHANNELS, Frame, FramePool, FrameSize, Timestamp};
+
+/// How a file is read.
+#[derive(Clone)]
+pub struct ReaderOptions {
+    /// Which part; all by default.
+    pub cut: Cut,
+    /// Threads of the decoder; 0 leaves it to FFmpeg.
+    pub threads: usize,
+    /// Asked by blocking reads; `true` ends them with an error.
+    pub interrupt: Option<Interrupt>,
+    /// Where frames come from.
+    pub pool: FramePool,
+}
+
+impl Default for ReaderOptions {
+    fn default() -> Self {
+        Self { cut: Cut::default(), threads: 0, interrupt: None, pool: FramePool::new() }
+    }
+}
+
+/// What is known of a video before its frames are read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VideoInfo {
+    /// Size of the frames as they come out: upright.
+    pub size: FrameSize,
+    /// Unit of the timestamps, in seconds.
+    pub time_base: Rational,
+    /// Frames a second on average; 0/1 where the file does not say.
+    pub frame_rate: Rational,
+    /// Width of a pixel over its height; 0/1 where unset.
+    pub sample_aspect_ratio: Rational,
+    /// What the numbers of the video mean, and shall mean in the output.
+    pub color: ColorTags,
+    /// How many frames are to be expected, if the file gives a hint.
+    pub expected_frames: Option<u64>,
+    /// The decoder's name.
+    pub codec: String,
+    /// What was changed on the way in that a person should know.
+    pub notes: Vec<String>,
+}
+
+/// Reads the video stream of a file, frame by frame.
+pub struct VideoReader {
+    path: PathBuf,
+    packets: PacketReader,
+    decoder: decoder::Video,
+    stream: usize,
+    damage: Damage,
+    pool: FramePool,
+    cut: Cut,
+    window: Window,
+    info: VideoInfo,
+
+    decoded: frame::Video,
+    filtered: frame::Video,
+    chain: Option<(FilterInput, bool, FilterChain)>,
+    rotation: Option<&'static str>,
+    is_interlaced: bool,
+    pending: VecDeque<Frame>,
+    state: State,
+    packets_read: u64,
+    frames_given: u64,
+    last_timestamp: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Reading,
+    Draining,
+    Ended,
+}
+
+impl VideoReader {
+    /// Opens a file and decodes its first frame, so that what [`VideoReader::info`] says is what comes.
+    ///
+    /// # Errors
+    /// If the file cannot be read, holds no video, or not one frame of the wanted part can be decoded.
+    pub fn open(path: &Path, options: ReaderOptions) -> Result<Self> {
+        super::init()?;
+        check_is_readable(path)?;
+        let damage = Damage::default();
+        let mut packets = PacketReader::open(path, options.interrupt.as_ref(), damage.clone())?;
+        let (stream, parameters, time_base, start, expected_packets) = {
+            let input = packets.input();
+            let stream = best_video_stream(input).with_context(|| {
+                format!("'{}' holds no video stream{}", path.display(), what_it_holds(input))
+            })?;
+            (stream.index(), stream.parameters(), stream.time_base(), stream.start_time(), stream.frames())
+        };
+        let decoder = open_decoder(&packets, stream, parameters, time_base, options.threads)
+            .with_context(|| format!("cannot decode the video of '{}'", path.display()))?;
+
+        let rebased = packets.rebased_by();
+        let origin = ffi::known_time(start)
+            .map(|start| rescale(start, time_base, MICROSECONDS))
+            .or_else(|| ffi::start_time(packets.input()))
+            .unwrap_or(0)
+            + rebased;
+        let window = Window {
+            start: options.cut.start.map(|time| origin + time.0),
+            end: options.cut.end.map(|time| origin + time.0),
+        };
+        for other in 0..packets.input().nb_streams() as usize {
+            if other != stream {
+                packets.discard(other);
+            }
+        }
+        if let Some(start) = window.start {
+            packets.seek(start);
+        }
+        let rotation = packets.input().stream(stream).and_then(|stream| rotation_of(&stream));
+        let frame_rate = packets.input().stream(stream).map_or(Rational(0, 1), |stream| frame_rate_of(&stream));
+        let mut reader = Self {
+            path: path.to_owned(),
+            info: VideoInfo {
+                size: FrameSize::new(decoder.width() as usize, decoder.height() as usize),
+                time_base,
+                frame_rate,
+                sample_aspect_ratio: Rational(0, 1),
+                color: ColorTags::of_frame(&frame::Video::empty()),
+                expected_frames: None,
+                codec: decoder.codec().map(|codec| codec.name().to_owned()).unwrap_or_default(),
+                notes: Vec::new(),
+            },
+            packets,
+            decoder,
+            stream,
+            damage,
+            pool: options.pool,
+            cut: options.cut,
+            window,
+            decoded: frame::Video::empty(),
+            filtered: frame::Video::empty(),
+            chain: None,
+            rotation,
+            is_interlaced: false,
+            pending: VecDeque::new(),
+            state: State::Reading,
+            packets_read: 0,
+            frames_given: 0,
+            last_timestamp: None,
+        };
+        reader.info.expected_frames = reader.estimate_frames(expected_packets, origin);
+        if rebased != 0 {
+            reader.note("the clock of the file starts at an arbitrary time: timestamps count from its start");
+        }
+        while reader.pending.is_empty() && reader.state != State::Ended {
+            reader.advance()?;
+        }
+        if reader.pending.is_empty() {
+            match (reader.damage.describe(), reader.cut == Cut::default()) {
+                (Some(damage), _) => bail!("no frame of '{}' can be decoded ({damage})", path.display()),
+                (None, true) => bail!("'{}' holds no frames", path.display()),
+                (None, false) => bail!("'{}' has no frames in the chosen part", path.display()),
+            }
+        }
+        Ok(reader)
+    }
+
+    /// What comes.
+    pub fn info(&self) -> &VideoInfo {
+        &self.info
+    }
+
+    /// The file that is read.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is wrong with the file, live while it is read.
+    pub fn damage(&self) -> Damage {
+        self.damage.clone()
+    }
+
+    /// The wanted part in the clock of the file.
+    pub(super) fn window(&self) -> Window {
+        self.window
+    }
+
+    /// The next frame, or `None` at the end. Blocks while the file is read and decoded.
+    ///
+    /// Damage ends nothing: what can be decoded comes, and [`VideoReader::damage`] counts the rest.
+    ///
+    /// # Errors
+    /// If reading was interrupted, or FFmpeg fails in a way that is no property of the file.
+    pub fn next_frame(&mut self) -> Result<Option<Frame>> {
+        if self.cut.frames.is_some_and(|frames| self.frames_given >= frames) {
+            return Ok(None);
+        }
+        loop {
+            if let Some(mut frame) = self.pending.pop_front() {
+                frame.frame_index = self.frames_given;
+                self.frames_given += 1;
+                return Ok(Some(frame));
+            }
+            if self.state == State::Ended {
+                return Ok(None);
+            }
+            self.advance()?;
+        }
+    }
+
+    /// One step of work: take a frame from the decoder, or feed it a packet.
+    fn advance(&mut self) -> Result<()> {
+        match self.decoder.receive_frame(&mut self.decoded) {
+            Ok(()) => self.filter_decoded(),
+            Err(Error::Eof) => {
+                self.drain_chain()?;
+                self.state = State::Ended;
+                Ok(())
+            }
+            Err(Error::Other { errno: ffmpeg::error::EAGAIN }) => self.feed_decoder(),
+            Err(Error::InvalidData) => {
+                self.damage.add_undecodable();
+                Ok(())
+            }
+            Err(error) => Err(error).with_context(|| format!("cannot decode '{}'", self.path.display())),
+        }
+    }
+
+    fn feed_decoder(&mut self) -> Result<()> {
+        if self.state == State::Draining {
+            // A decoder that wants more after the end has nothing more to give.
+            self.state = State::Ended;
+            return self.drain_chain();
+        }
+        let Some(packet) = self.packets.next()? else {
+            self.note_missing_frames();
+            self.state = State::Draining;
+            return self.decoder.send_eof().context("drain the decoder");
+        };
+        if packet.stream() != self.stream {
+            return Ok(());
+        }
+        self.packets_read += 1;
+        match self.decoder.send_packet(&packet) {
+            Ok(()) | Err(Error::Eof) => Ok(()),
+            Err(error @ (Error::Bug | Error::Other { errno: ffmpeg::error::ENOMEM })) => {
+                Err(error).with_context(|| format!("cannot decode '{}'", self.path.display()))
+            }
+            Err(_) => {
+                self.damage.add_undecodable();
+                Ok(())
+            }
+        }
+    }
+
+    /// A file whose index promises more pictures than it holds was cut off.
+    fn note_missing_frames(&mut self) {
+        let promised = self.packets.input().stream(self.stream).map_or(0, |stream| stream.frames());
+        let promised = u64::try_from(promised).unwrap_or(0);
+        if self.window.start.is_none() && promised > self.packets_read {
+            self.damage.add_missing(promised - self.packets_read);
+        }
+    }
+
+    fn filter_decoded(&mut self) -> Result<()> {
+        if self.decoded.is_corrupt() || self.decoded.has_decode_errors() {
+            self.damage.add_concealed();
+        }
+        let pts = self.decoded.timestamp();
+        self.decoded.set_pts(pts);
+        let size = FrameSize::new(self.decoded.width() as usize, self.decoded.height() as usize);
+        if size.pixels() == 0 {
+            self.damage.add_undecodable();
+            return Ok(());
+        }
+        self.is_interlaced |= self.decoded.is_interlaced();
+        let input = FilterInput {
+            size,
+            pixel: self.decoded.format(),
+            time_base: self.info.time_base,
+            sample_aspect_ratio: self.decoded.aspect_ratio(),
+            color: ColorTags::of_frame(&self.decoded),
+        };
+        if self.chain.as_ref().is_none_or(|(known, interlaced, _)| (known, interlaced) != (&input, &self.is_interlaced))
+        {
+            self.drain_chain()?;
+            let description = self.describe_chain(&input);
+            let chain = FilterChain::new(&input, &description)
+                .with_context(|| format!("cannot convert the frames of '{}'", self.path.display()))?;
+            self.chain = Some((input, self.is_interlaced, chain));
+        }
+        if let Some((.., chain)) = &mut self.chain {
+            chain.put(&self.decoded).context("convert a frame")?;
+        }
+        self.collect_filtered()
+    }
+
+    fn drain_chain(&mut self) -> Result<()> {
+        if let Some((.., chain)) = &mut self.chain {
+            chain.end().context("drain FFmpeg's filters")?;
+        }
+        self.collect_filtered()?;
+        self.chain = None;
+        Ok(())
+    }
+
+    fn collect_filtered(&mut self) -> Result<()> {
+        while let Some((.., chain)) = &mut self.chain {
+            let Some(time_base) = chain.take(&mut self.filtered).context("convert a frame")? else { break };
+            let timestamp = self.timestamp_of_filtered(time_base);
+            let time = rescale(timestamp.pts, self.info.time_base, MICROSECONDS);
+            if self.window.end.is_some_and(|end| time >= end) {
+                self.state = State::Ended;
+                break;
+            }
+            if !self.window.contains(time) {
+                continue;
+            }
+            if self.last_timestamp.is_none() {
+                self.info.size = FrameSize::new(self.filtered.width() as usize, self.filtered.height() as usize);
+                self.info.sample_aspect_ratio = self.filtered.aspect_ratio();
+            }
+            self.last_timestamp = Some(timestamp);
+            let mut frame = self.pool.take(self.info.size);
+            let shift = rescale(self.window.shift(), MICROSECONDS, self.info.time_base);
+            frame.timestamp = Timestamp { pts: timestamp.pts - shift, ..timestamp };
+            copy_rows(&self.filtered, &mut frame);
+            self.pending.push_back(frame);
+        }
+        Ok(())
+    }
+
+    /// The frame's own timestamp; where it has none or it does not grow, the one that follows the last.
+    fn timestamp_of_filtered(&self, filter_time_base: Rational) -> Timestamp {
+        let time_base = self.info.time_base;
+        let duration = match self.filtered.packet().duration {
+            known if known > 0 && filter_time_base == time_base => known,
+            _ => default_duration(self.info.frame_rate, time_base),
+        };
+        let pts = self.filtered.pts().map(|pts| rescale(pts, filter_time_base, time_base));
+        let pts = match (pts, self.last_timestamp) {
+            (Some(pts), Some(last)) if pts <= last.pts => last.pts + 1,
+            (Some(pts), _) => pts,
+            (None, Some(last)) => last.pts + last.duration.max(1),
+            (None, None) => rescale(self.window.shift(), MICROSECONDS, time_base),
+        };
+        Timestamp { pts, duration }
+    }
+
+    /// The filters from what the decoder gives to upright, progressive, opaque RGB; notes what they change.
+    fn describe_chain(&mut self, input: &FilterInput) -> String {
+        let mut filters: Vec<String> = Vec::new();
+        let mut tags = input.color.or_guessed(input.size, input.pixel);
+        let is_rgb = ffi::is_rgb(input.pixel);
+        if self.is_interlaced {
+            if filter::exists("bwdif") {
+                filters.push("bwdif=mode=send_frame:deint=interlaced".to_owned());
+                self.note("interlaced: deinterlaced, one frame for each frame");
+            } else {
+                self.note("interlaced, and this FFmpeg has no deinterlacer (bwdif): left as it is");
+            }
+        }
+        if let Some(rotation) = self.rotation {
+            filters.push(rotation.to_owned());
+        }
+        if tags.is_high_dynamic_range() {
+            if filter::exists("zscale") && filter::exists("tonemap") {
+                filters.extend(tone_mapping(&tags));
+                self.note("high dynamic range: tone-mapped to BT.709");
+                tags = tags.tone_mapped();
+            } else {
+                self.note(
+                    "high dynamic range, and this FFmpeg has no tone mapping (zscale): colours will look washed out",
+                );
+            }
+        }
+        let matrix = tags.matrix_name().unwrap_or_else(|| {
+            self.note("unusual colour matrix that FFmpeg cannot convert: treated as BT.709");
+            tags.matrix = ffmpeg::color::Space::BT709;
+            "bt709"
+        });
+        let mut scale = "scale=flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp".to_owned();
+        if !is_rgb {
+            scale.push_str(&format!(":in_color_matrix={matrix}:in_range={}:out_range=pc", tags.range_name()));
+        }
+        // The first picture decides the size of the output: later ones are scaled to it.
+        if self.last_timestamp.is_some() {
+            scale.push_str(&format!(":w={}:h={}", self.info.size.width, self.info.size.height));
+            self.note("the size of the pictures changes: all are scaled to the first one's");
+        } else {
+            self.info.color = tags;
+        }
+        filters.push(scale);
+        if ffi::has_alpha(input.pixel) {
+            filters.extend(["format=gbrap".to_owned(), "premultiply=inplace=1".to_owned()]);
+            self.note("transparency: flattened over black");
+        }
+        filters.push("format=rgb24".to_owned());
+        filters.join(",")
+    }
+
+    fn note(&mut self, text: &str) {
+        if !self.info.notes.iter().any(|note| note == text) {
+            self.info.notes.push(text.to_owned());
+            if self.frames_given > 0 {
+                tracing::warn!("{text}");
+            }
+        }
+    }
+
+    fn estimate_frames(&self, in_stream: i64, origin: i64) -> Option<u64> {
+        let rate = f64::from(self.info.frame_rate);
+        let whole = u64::try_from(in_stream).ok().filter(|frames| *frames > 0);
+        let duration = ffi::known_time(self.packets.input().duration()).filter(|duration| *duration > 0);
+        let in_part = if self.cut.start.is_none() && self.cut.end.is_none() && whole.is_some() {
+            whole
+        } else {
+            let start = self.window.start.unwrap_or(origin);
+            let end = match (self.window.end, duration.map(|duration| origin + duration)) {
+                (Some(wanted), Some(there)) => Some(wanted.min(there)),
+                (wanted, there) => wanted.or(there),
+            };
+            end.filter(|_| rate > 0.0).map(|end| (((end - start).max(0) as f64 / 1e6) * rate).round() as u64)
+        };
+        match (in_part, self.cut.frames) {
+            (Some(part), Some(wanted)) => Some(part.min(wanted)),
+            (part, wanted) => part.or(wanted),
+        }
+    }
+}
+
+/// Opens what the operating system can say better than FFmpeg.
+fn check_is_readable(path: &Path) -> Result<()> {
+    if super::is_url(path) {
+        return Ok(());
+    }
+    let metadata = std::fs::metadata(path).with_context(|| format!("cannot read '{}'", path.display()))?;
+    if metadata.is_dir() {
+        bail!("'{}' is a directory (expected a video file)", path.display());
+    }
+    if !metadata.is_file() {
+        bail!("'{}' is not a regular file (a video is read twice: once for pictures, once for sound)", path.display());
+    }
+    if metadata.len() == 0 {
+        bail!("'{}' is empty", path.display());
+    }
+    std::fs::File::open(path).with_context(|| format!("cannot read '{}'", path.display()))?;
+    Ok(())
+}
+
+fn best_video_stream(input: &ffmpeg::format::context::Input) -> Option<ffmpeg::Stream<'_>> {
+    let is_cover = |stream: &ffmpeg::Stream<'_>| stream.disposition().contains(Disposition::ATTACHED_PIC);
+    input.streams().best(media::Type::Video).filter(|stream| !is_cover(stream)).or_else(|| {
+        input.streams().find(|stream| stream.parameters().medium() == media::Type::Video && !is_cover(stream))
+    })
+}
+
+fn what_it_holds(input: &ffmpeg::format::context::Input) -> String {
+    let kinds: Vec<&str> = input
+        .streams()
+        .map(|stream| match stream.parameters().medium() {
+            media::Type::Audio => "sound",
+            media::Type::Subtitle => "subtitles",
+            media::Type::Video => "a cover picture",
+            _ => "data",
+        })
+        .collect();
+    if kinds.is_empty() { String::new() } else { format!(" (only {})", kinds.join(", ")) }
+}
+
+fn open_decoder(
+    packets: &PacketReader,
+    stream: usize,
+    parameters: codec::Parameters,
+    time_base: Rational,
+    threads: usize,
+) -> Result<decoder::Video> {
+    let id = parameters.id();
+    let mut context = codec::Context::from_parameters(parameters)?;
+    context.set_threading(threading::Config { count: threads, ..threading::Config::kind(threading::Type::Frame) });
+    let mut decoder = context.decoder();
+    decoder.set_packet_time_base(time_base);
+    // FFmpeg's own VP8 and VP9 decoders leave out the alpha channel that WebM carries beside the pictures.
+    let has_alpha = packets
+        .input()
+        .stream(stream)
+        .is_some_and(|stream| ["alpha_mode", "ALPHA_MODE"].iter().any(|key| stream.metadata().get(key) == Some("1")));
+    let with_alpha = match id {
+        codec::Id::VP8 if has_alpha => ffmpeg::decoder::find_by_name("libvpx"),
+        codec::Id::VP9 if has_alpha => ffmpeg::decoder::find_by_name("libvpx-vp9"),
+        _ => None,
+    };
+    let codec = with_alpha
+        .or_else(|| ffmpeg::decoder::find(id))
+        .with_context(|| format!("this FFmpeg has no decoder for {}", id.name()))?;
+    Ok(decoder.open_as(codec)?.video()?)
+}
+
+fn frame_rate_of(stream: &ffmpeg::Stream<'_>) -> Rational {
+    [stream.avg_frame_rate(), stream.rate()]
+        .into_iter()
+        .find(|rate| rate.numerator() > 0 && rate.denominator() > 0)
+        .unwrap_or(Rational(0, 1))
+}
+
+fn default_duration(frame_rate: Rational, time_base: Rational) -> i64 {
+    if frame_rate.numerator() > 0 { rescale(1, frame_rate.invert(), time_base).max(1) } else { 0 }
+}
+
+/// The filters that stand a picture upright, from the display matrix of its stream (a multiple of 90°, or mirrored).
+fn rotation_of(stream: &ffmpeg::Stream<'_>) -> Option<&'static str> {
+    let side_data = stream.side_data().find(|data| data.kind() == packet::side_data::Type::DisplayMatrix)?;
+    let entries: Vec<i32> = side_data
+        .data()
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|bytes| i32::from_ne_bytes(*bytes))
+        .collect();
+    // [a b; c d]: the picture's x axis goes to (a, b), its y axis to (c, d).
+    let &[a, b, _, c, d, ..] = entries.as_slice() else { return None };
+    match (a.signum(), b.signum(), c.signum(), d.signum()) {
+        (1, 0, 0, -1) => Some("vflip"),
+        (-1, 0, 0, 1) => Some("hflip"),
+        (-1, 0, 0, -1) => Some("hflip,vflip"),
+        (0, 1, -1, 0) => Some("transpose=clock"),
+        (0, -1, 1, 0) => Some("transpose=cclock"),
+        (0, 1, 1, 0) => Some("transpose=cclock_flip"),
+        (0, -1, -1, 0) => Some("transpose=clock_flip"),
+        _ => None,
+    }
+}
+
+/// Linear light, BT.709 primaries, Hable's curve, back to gamma.
+fn tone_mapping(tags: &ColorTags) -> Vec<String> {
+    let transfer = match tags.transfer {
+        ffmpeg::color::TransferCharacteristic::ARIB_STD_B67 => "arib-std-b67",
+        _ => "smpte2084",
+    };
+    let matrix = match tags.matrix {
+        ffmpeg::color::Space::BT2020NCL | ffmpeg::color::Space::BT2020CL => "2020_ncl",
+        ffmpeg::color::Space::BT709 => "709",
+        _ => "170m",
+    };
+    let range = if tags.range == ffmpeg::color::Range::JPEG { "full" } else { "limited" };
+    vec![
+        format!("zscale=tin={transfer}:min={matrix}:pin=2020:rin={range}:t=linear:npl=100"),
+        "format=gbrpf32le".to_owned(),
+        "zscale=p=709".to_owned(),
+        "tonemap=tonemap=hable:desat=0".to_owned(),
+        "zscale=t=709:m=709:r=limited".to_owned(),
+        "format=yuv444p".to_owned(),
+    ]
+}
+
+fn copy_rows(picture: &frame::Video, frame: &mut Frame) {
+    let row = frame.size.width * CHANNELS;
+    let stride = picture.stride(0);
+    let source = picture.data(0);
+    for (target, source) in frame.pixels_mut().chunks_exact_mut(row).zip(source.chunks(stride)) {
+        target.copy_from_slice(&source[..row]);
+    }
+}

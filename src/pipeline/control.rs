@@ -1,0 +1,87 @@
+//! How a run is told to end, from another thread or from a signal handler's thread.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+
+type Hook = Box<dyn Fn() + Send + Sync>;
+
+/// Ends a run: gently ([`Control::stop`]) or at once ([`Control::abort`]). Clones share the same run.
+#[derive(Clone)]
+pub struct Control {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    stopped: AtomicBool,
+    aborted: AtomicBool,
+    /// Nothing is ever sent: dropping the sender wakes everyone who waits on the receiver.
+    abort_sender: Mutex<Option<Sender<()>>>,
+    abort_receiver: Receiver<()>,
+    hooks: Mutex<Vec<Hook>>,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Control {
+    /// A control that nobody has used yet.
+    pub fn new() -> Self {
+        let (abort_sender, abort_receiver) = bounded(0);
+        Self {
+            inner: Arc::new(Inner {
+                stopped: AtomicBool::new(false),
+                aborted: AtomicBool::new(false),
+                abort_sender: Mutex::new(Some(abort_sender)),
+                abort_receiver,
+                hooks: Mutex::new(Vec::new()),
+            }),
+        }
+    }
+
+    /// Asks the source to end. What is under way is still finished.
+    pub fn stop(&self) {
+        self.inner.stopped.store(true, Ordering::SeqCst);
+    }
+
+    /// Ends every stage at its next frame, wakes those that wait, and calls the hooks.
+    pub fn abort(&self) {
+        self.stop();
+        self.inner.aborted.store(true, Ordering::SeqCst);
+        if let Ok(mut sender) = self.inner.abort_sender.lock() {
+            sender.take();
+        }
+        if let Ok(hooks) = self.inner.hooks.lock() {
+            hooks.iter().for_each(|hook| hook());
+        }
+    }
+
+    /// Calls `hook` when the run is aborted; at once if it already is. For work that cannot look at a flag.
+    pub fn on_abort(&self, hook: impl Fn() + Send + Sync + 'static) {
+        if let Ok(mut hooks) = self.inner.hooks.lock() {
+            if self.is_aborted() {
+                hook();
+            }
+            hooks.push(Box::new(hook));
+        }
+    }
+
+    /// Whether [`Control::stop`] or [`Control::abort`] was called.
+    pub fn is_stopped(&self) -> bool {
+        self.inner.stopped.load(Ordering::SeqCst)
+    }
+
+    /// Whether [`Control::abort`] was called.
+    pub fn is_aborted(&self) -> bool {
+        self.inner.aborted.load(Ordering::SeqCst)
+    }
+
+    /// Becomes ready (disconnected) on abort.
+    pub(super) fn aborted(&self) -> &Receiver<()> {
+        &self.inner.abort_receiver
+    }
+}

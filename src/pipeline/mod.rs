@@ -1,0 +1,373 @@
+//! The threads between source and sink: who waits for whom, who ends when, and whose error is shown.
+//!
+//! One named thread a stage, the sink on the calling thread, bounded channels between them. The rules:
+//!
+//! 1. A stage owns its receiver and its sender. The end of the stream is a dropped sender.
+//! 2. A failed send means that downstream has left: the stage ends without an error of its own.
+//! 3. The first error wins, with the name of its stage and the number of its frame; later ones are logged.
+//! 4. [`Control::stop`] ends the source and drains the rest, so that the file is finished. [`Control::abort`] ends
+//!    every stage at its next frame, and wakes those that wait on a channel.
+//! 5. [`Sink::finish`] is called on every path, once, and every thread is joined before [`Pipeline::run`] returns.
+//!
+//! This room knows the traits, not what a stage does.
+
+mod control;
+mod stats;
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::Result;
+use crossbeam::channel::{Receiver, Sender, bounded, select};
+
+pub use control::Control;
+pub use stats::{PipelineStats, StageSnapshot};
+use stats::StageStats;
+
+/// Where items come from.
+pub trait Source: Send {
+    /// What it makes.
+    type Item: Send;
+
+    /// The next item, or `None` at the end.
+    ///
+    /// # Errors
+    /// Whatever keeps the source from going on; the run fails with it.
+    fn next(&mut self) -> Result<Option<Self::Item>>;
+}
+
+/// One item in, one item out, in order.
+pub trait Stage: Send {
+    /// What it takes.
+    type Input: Send;
+    /// What it makes.
+    type Output: Send;
+
+    /// Turns one item into another.
+    ///
+    /// # Errors
+    /// Whatever keeps the stage from going on; the run fails with it.
+    fn process(&mut self, item: Self::Input) -> Result<Self::Output>;
+}
+
+/// Where items end. Runs on the thread that called [`Pipeline::run`].
+pub trait Sink {
+    /// What it takes.
+    type Input: Send;
+    /// What it returns when all is done.
+    type Output;
+
+    /// Takes one item.
+    ///
+    /// # Errors
+    /// Whatever keeps the sink from going on; the run fails with it.
+    fn write(&mut self, item: Self::Input) -> Result<()>;
+
+    /// Ends the output; called once on every path, after the last [`Sink::write`].
+    ///
+    /// # Errors
+    /// Whatever keeps the output from being complete.
+    fn finish(&mut self, ending: Ending) -> Result<Self::Output>;
+}
+
+/// How a run came to its end, as the sink is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The source had no more.
+    Complete,
+    /// Somebody asked to stop: what is there is finished properly.
+    Stopped,
+    /// A stage failed or the run was aborted: what is there is thrown away.
+    Failed,
+}
+
+/// Why a run failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A stage returned an error.
+    #[error("{stage} failed{}", at_frame(*.item))]
+    Stage {
+        /// Name of the stage.
+        stage: &'static str,
+        /// The item that it was at, counted from 0; `None` while finishing.
+        item: Option<u64>,
+        /// What the stage said.
+        source: anyhow::Error,
+    },
+    /// A stage panicked: a bug of ours.
+    #[error("{stage} panicked{}: {message} (this is a bug in impasto; please report it)", at_frame(*.item))]
+    Panicked {
+        /// Name of the stage.
+        stage: &'static str,
+        /// The item that it was at, counted from 0.
+        item: Option<u64>,
+        /// What the panic said.
+        message: String,
+    },
+    /// A thread could not be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+    /// [`Control::abort`] was called.
+    #[error("aborted")]
+    Aborted,
+}
+
+fn at_frame(item: Option<u64>) -> String {
+    item.map(|item| format!(" at frame {item}")).unwrap_or_default()
+}
+
+/// What a run shares between its threads.
+struct Shared {
+    control: Control,
+    first_error: Mutex<Option<RunError>>,
+    stats: PipelineStats,
+}
+
+impl Shared {
+    fn fail(&self, error: RunError) {
+        match self.first_error.lock() {
+            Ok(mut slot) if slot.is_none() => *slot = Some(error),
+            _ => tracing::warn!("after the first error: {error:#}"),
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        self.first_error.lock().map_or(true, |slot| slot.is_some())
+    }
+
+    /// Runs one step of a stage; an error or a panic is recorded and gives `None`.
+    fn guard<T>(&self, stage: &'static str, item: Option<u64>, step: impl FnOnce() -> Result<T>) -> Option<T> {
+        match catch_unwind(AssertUnwindSafe(step)) {
+            Ok(Ok(value)) => Some(value),
+            Ok(Err(source)) => {
+                self.fail(RunError::Stage { stage, item, source });
+                None
+            }
+            Err(payload) => {
+                self.fail(RunError::Panicked { stage, item, message: panic_message(payload.as_ref()) });
+                None
+            }
+        }
+    }
+}
+
+fn panic_message(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "no message".to_owned()
+    }
+}
+
+/// One run: how deep the channels are, who may stop it, and what its stages did.
+pub struct Pipeline {
+    shared: Arc<Shared>,
+    capacity: usize,
+}
+
+impl Pipeline {
+    /// Items that wait between two stages unless asked otherwise: one being taken and one ready, so that a short
+    /// hiccup of a stage does not starve the next; more only costs memory and latency.
+    pub const DEFAULT_CAPACITY: usize = 2;
+
+    /// A run with channels of `capacity` items (0: a stage hands over only when the next one takes).
+    pub fn new(control: Control, capacity: usize) -> Self {
+        let shared = Shared { control, first_error: Mutex::new(None), stats: PipelineStats::default() };
+        Self { shared: Arc::new(shared), capacity }
+    }
+
+    /// A handle to the statistics, live while the run goes on.
+    pub fn stats(&self) -> PipelineStats {
+        self.shared.stats.clone()
+    }
+
+    /// Starts the stages that `wire` asks for and returns when every thread has ended.
+    ///
+    /// Blocks until the source ends, a stage fails, or [`Control`] says so.
+    ///
+    /// # Errors
+    /// The first error of any stage, or [`RunError::Aborted`].
+    pub fn run<T>(
+        self,
+        wire: impl for<'scope> FnOnce(&Wiring<'scope, '_>) -> Result<Option<T>, RunError>,
+    ) -> Result<T, RunError> {
+        let outcome = thread::scope(|scope| {
+            wire(&Wiring { scope, shared: Arc::clone(&self.shared), capacity: self.capacity })
+        });
+        let first_error = self.shared.first_error.lock().ok().and_then(|mut slot| slot.take());
+        match (first_error, outcome) {
+            (Some(error), _) => Err(error),
+            (None, Err(error)) => Err(error),
+            (None, Ok(Some(value))) => Ok(value),
+            (None, Ok(None)) => Err(RunError::Aborted),
+        }
+    }
+}
+
+/// The receiving end of a channel between two stages.
+pub struct Flow<T> {
+    receiver: Receiver<T>,
+}
+
+/// Connects sources, stages and a sink inside [`Pipeline::run`].
+pub struct Wiring<'scope, 'env: 'scope> {
+    scope: &'scope thread::Scope<'scope, 'env>,
+    shared: Arc<Shared>,
+    capacity: usize,
+}
+
+impl<'scope> Wiring<'scope, '_> {
+    /// Starts the thread of a source.
+    ///
+    /// # Errors
+    /// [`RunError::Thread`] if the thread cannot be started.
+    pub fn source<S: Source + 'scope>(&self, name: &'static str, mut source: S) -> Result<Flow<S::Item>, RunError>
+    where
+        S::Item: 'scope,
+    {
+        let (sender, receiver) = bounded(self.capacity);
+        let port = self.port(name);
+        self.spawn(name, move || {
+            let control = port.shared.control.clone();
+            for item in 0.. {
+                if control.is_stopped() || control.is_aborted() {
+                    break;
+                }
+                let Some(Some(value)) = port.work(Some(item), || source.next()) else { break };
+                if !port.send(&sender, value) {
+                    break;
+                }
+            }
+            // The source goes before the sender: whoever sees the end of the stream may rely on it being closed.
+            drop(source);
+        })?;
+        Ok(Flow { receiver })
+    }
+
+    /// Starts the thread of a stage that takes from `input`.
+    ///
+    /// # Errors
+    /// [`RunError::Thread`] if the thread cannot be started.
+    pub fn stage<S: Stage + 'scope>(
+        &self,
+        name: &'static str,
+        input: Flow<S::Input>,
+        mut stage: S,
+    ) -> Result<Flow<S::Output>, RunError>
+    where
+        S::Input: 'scope,
+        S::Output: 'scope,
+    {
+        let (sender, receiver) = bounded(self.capacity);
+        let port = self.port(name);
+        self.spawn(name, move || {
+            for item in 0.. {
+                let Some(value) = port.receive(&input.receiver) else { break };
+                let Some(processed) = port.work(Some(item), || stage.process(value)) else { break };
+                if !port.send(&sender, processed) {
+                    break;
+                }
+            }
+        })?;
+        Ok(Flow { receiver })
+    }
+
+    /// Runs a sink on this thread until its input ends, then finishes it. `None`: the run failed or was aborted,
+    /// and [`Pipeline::run`] says why.
+    ///
+    /// # Errors
+    /// None of its own; the signature fits the closure of [`Pipeline::run`].
+    pub fn sink<S: Sink>(
+        &self,
+        name: &'static str,
+        input: Flow<S::Input>,
+        sink: &mut S,
+    ) -> Result<Option<S::Output>, RunError> {
+        let port = self.port(name);
+        for item in 0.. {
+            let Some(value) = port.receive(&input.receiver) else { break };
+            if port.work(Some(item), || sink.write(value)).is_none() {
+                break;
+            }
+        }
+        // Upstream must see that nobody takes any more before this thread waits for it in `finish` or at the join.
+        drop(input);
+        let ending = if self.shared.has_failed() || self.shared.control.is_aborted() {
+            Ending::Failed
+        } else if self.shared.control.is_stopped() {
+            Ending::Stopped
+        } else {
+            Ending::Complete
+        };
+        let output = port.work(None, || sink.finish(ending));
+        Ok(output.filter(|_| ending != Ending::Failed))
+    }
+
+    fn port(&self, name: &'static str) -> Port {
+        Port { name, stats: self.shared.stats.register(name), shared: Arc::clone(&self.shared) }
+    }
+
+    fn spawn(&self, name: &'static str, body: impl FnOnce() + Send + 'scope) -> Result<(), RunError> {
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn_scoped(self.scope, body)
+            .map(|_| ())
+            .map_err(RunError::Thread)
+    }
+}
+
+/// What every stage does around its work: wait for input, work, wait for room, and keep the times.
+struct Port {
+    name: &'static str,
+    stats: Arc<StageStats>,
+    shared: Arc<Shared>,
+}
+
+impl Port {
+    /// The next item, or `None` when the stream has ended or the run is aborted.
+    fn receive<T>(&self, receiver: &Receiver<T>) -> Option<T> {
+        let start = Instant::now();
+        let received = select! {
+            recv(receiver) -> item => item.ok(),
+            recv(self.shared.control.aborted()) -> _ => None,
+        };
+        self.stats.add_waiting_for_input(start.elapsed());
+        received.filter(|_| !self.shared.control.is_aborted())
+    }
+
+    /// Whether the item was taken; `false`: downstream has left or the run is aborted.
+    fn send<T>(&self, sender: &Sender<T>, item: T) -> bool {
+        let start = Instant::now();
+        let sent = select! {
+            send(sender, item) -> sent => sent.is_ok(),
+            recv(self.shared.control.aborted()) -> _ => false,
+        };
+        self.stats.add_waiting_for_output(start.elapsed());
+        sent
+    }
+
+    fn work<T>(&self, item: Option<u64>, step: impl FnOnce() -> Result<T>) -> Option<T> {
+        let start = Instant::now();
+        let done = self.shared.guard(self.name, item, step);
+        self.stats.add_busy(start.elapsed(), u64::from(item.is_some() && done.is_some()));
+        done
+    }
+}
+
+/// Wraps a closure as a [`Stage`].
+pub fn stage_fn<I: Send, O: Send>(function: impl FnMut(I) -> Result<O> + Send) -> impl Stage<Input = I, Output = O> {
+    struct FnStage<F, I, O>(F, std::marker::PhantomData<fn(I) -> O>);
+    impl<I: Send, O: Send, F: FnMut(I) -> Result<O> + Send> Stage for FnStage<F, I, O> {
+        type Input = I;
+        type Output = O;
+        fn process(&mut self, item: I) -> Result<O> {
+            (self.0)(item)
+        }
+    }
+    FnStage(function, std::marker::PhantomData)
+}

@@ -1,0 +1,85 @@
+//! What each stage did with its time: the figures behind `--stats`, the progress line and the bench.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Live counters of all stages of a run, in the order in which they were wired. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct PipelineStats {
+    stages: Arc<Mutex<Vec<Arc<StageStats>>>>,
+}
+
+impl PipelineStats {
+    pub(super) fn register(&self, name: &'static str) -> Arc<StageStats> {
+        let stats = Arc::new(StageStats { name, ..StageStats::default() });
+        if let Ok(mut stages) = self.stages.lock() {
+            stages.push(Arc::clone(&stats));
+        }
+        stats
+    }
+
+    /// The counters now, source first.
+    pub fn snapshot(&self) -> Vec<StageSnapshot> {
+        self.stages.lock().map(|stages| stages.iter().map(|stage| stage.snapshot()).collect()).unwrap_or_default()
+    }
+
+    /// The stage that worked longest: the one that sets the pace.
+    pub fn slowest(&self) -> Option<StageSnapshot> {
+        self.snapshot().into_iter().max_by_key(|stage| stage.busy)
+    }
+}
+
+/// What one stage did so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StageSnapshot {
+    /// The stage's name.
+    pub name: &'static str,
+    /// Items done.
+    pub items: u64,
+    /// Time spent working.
+    pub busy: Duration,
+    /// Time spent waiting for the stage before.
+    pub waiting_for_input: Duration,
+    /// Time spent waiting for the stage after.
+    pub waiting_for_output: Duration,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct StageStats {
+    name: &'static str,
+    items: AtomicU64,
+    busy_ns: AtomicU64,
+    waiting_for_input_ns: AtomicU64,
+    waiting_for_output_ns: AtomicU64,
+}
+
+impl StageStats {
+    pub(super) fn add_busy(&self, time: Duration, items: u64) {
+        self.items.fetch_add(items, Ordering::Relaxed);
+        add(&self.busy_ns, time);
+    }
+
+    pub(super) fn add_waiting_for_input(&self, time: Duration) {
+        add(&self.waiting_for_input_ns, time);
+    }
+
+    pub(super) fn add_waiting_for_output(&self, time: Duration) {
+        add(&self.waiting_for_output_ns, time);
+    }
+
+    fn snapshot(&self) -> StageSnapshot {
+        let time = |counter: &AtomicU64| Duration::from_nanos(counter.load(Ordering::Relaxed));
+        StageSnapshot {
+            name: self.name,
+            items: self.items.load(Ordering::Relaxed),
+            busy: time(&self.busy_ns),
+            waiting_for_input: time(&self.waiting_for_input_ns),
+            waiting_for_output: time(&self.waiting_for_output_ns),
+        }
+    }
+}
+
+fn add(counter: &AtomicU64, time: Duration) {
+    counter.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+}
