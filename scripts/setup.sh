@@ -82,11 +82,11 @@ rust_is_new_enough() {
 install_rust() {
     if ! rust_is_new_enough; then
         say "Rust ${rust_found:-is not there}; $rust_wanted or newer is needed"
-        if ! command -v rustup >/dev/null && apt-cache show rustup >/dev/null 2>&1; then
+        # Debian 12 has no such package, later ones do.
+        if ! command -v rustup >/dev/null && apt-get install --simulate rustup >/dev/null 2>&1; then
             apt_install rustup
         fi
-        command -v rustup >/dev/null \
-            || stop "install Rust $rust_wanted or newer with rustup (https://rustup.rs), then run this again"
+        command -v rustup >/dev/null || stop "install Rust $rust_wanted or newer with rustup, as https://rustup.rs says, then run this again"
         rustup toolchain install stable --profile minimal --component clippy,rustfmt
         rust_is_new_enough || rustup default stable
         rust_is_new_enough || stop "cargo is still ${rust_found:-missing}: is an older one first on the PATH?"
