@@ -25,7 +25,7 @@ apt_install() {
     say "installing $*"
     # A stale list of some third party must not stop the packages that are there.
     as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q || say "apt-get update failed; trying with the lists at hand"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends --no-remove "$@"
 }
 
 # --- System packages -------------------------------------------------------------------------------------
@@ -72,6 +72,7 @@ install_packages() {
 
 # --- Rust ------------------------------------------------------------------------------------------------
 
+rust_tested=1.95.0 # installed where there is none or an older one; a newer one stays and is used
 rust_wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
 
 rust_is_new_enough() {
@@ -82,13 +83,14 @@ rust_is_new_enough() {
 install_rust() {
     if ! rust_is_new_enough; then
         say "Rust ${rust_found:-is not there}; $rust_wanted or newer is needed"
-        # Debian 12 has no such package, later ones do.
-        if ! command -v rustup >/dev/null && apt-get install --simulate rustup >/dev/null 2>&1; then
+        # Debian 12 has no such package, and it conflicts with Debian's own cargo.
+        if ! command -v rustup >/dev/null && apt-get install --simulate --no-remove rustup >/dev/null 2>&1; then
             apt_install rustup
         fi
         command -v rustup >/dev/null || stop "install Rust $rust_wanted or newer with rustup, as https://rustup.rs says, then run this again"
-        rustup toolchain install stable --profile minimal --component clippy,rustfmt
-        rust_is_new_enough || rustup default stable
+        rustup toolchain install "$rust_tested" --profile minimal --component clippy,rustfmt
+        # An older default stays the default everywhere but in this folder.
+        rust_is_new_enough || rustup override set "$rust_tested"
         rust_is_new_enough || stop "cargo is still ${rust_found:-missing}: is an older one first on the PATH?"
     fi
     if command -v rustup >/dev/null && ! { cargo clippy --version && cargo fmt --version; } >/dev/null 2>&1; then
