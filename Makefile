@@ -1,0 +1,34 @@
+# Two commands for a fresh machine: `make demo` stylizes a clip, `make test` runs every check.
+
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+export RUSTDOCFLAGS ?= -D warnings
+
+clip := samples/bunny.mp4
+painted := out/demo.mp4
+impasto = $(or $(CARGO_TARGET_DIR),target)/release/impasto
+
+.PHONY: help setup demo test clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+
+setup: ## install what is missing: packages, Rust, ONNX Runtime
+	@scripts/setup.sh
+
+demo: setup ## build, and stylize the bundled clip
+	cargo build --release --locked
+	@mkdir -p $(dir $(painted))
+	$(impasto) video $(clip) -o $(painted) --style great-wave -y
+	@echo "The stylized clip lies at $(abspath $(painted))"
+
+test: setup ## format, lints, documentation, benches and all tests
+	scripts/check-tree.sh
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+	cargo doc --no-deps --locked
+	cargo bench --no-run --locked
+	cargo test --locked
+
+clean: ## remove what was built and painted
+	cargo clean
+	rm -rf out
