@@ -52,10 +52,7 @@ impl FrameSize {
     /// Both sides rounded up to a multiple of `multiple` (≥ 1).
     pub fn rounded_up(self, multiple: usize) -> Self {
         let multiple = multiple.max(1);
-        Self::new(
-            self.width.next_multiple_of(multiple),
-            self.height.next_multiple_of(multiple),
-        )
+        Self::new(self.width.next_multiple_of(multiple), self.height.next_multiple_of(multiple))
     }
 }
 
@@ -169,13 +166,7 @@ impl FramePool {
     pub fn take(&self, size: FrameSize) -> Frame {
         let mut buffer = self.shelf.buffers.lock().ok().and_then(|mut buffers| buffers.pop()).unwrap_or_default();
         buffer.resize(size.bytes(), 0);
-        Frame {
-            size,
-            timestamp: Timestamp::default(),
-            frame_index: 0,
-            buffer,
-            pool: Some(Arc::clone(&self.shelf)),
-        }
+        Frame { size, timestamp: Timestamp::default(), frame_index: 0, buffer, pool: Some(Arc::clone(&self.shelf)) }
     }
 }
 

@@ -37,11 +37,18 @@ struct KnownCodec {
 const KNOWN_CODECS: &[KnownCodec] = &[
     KnownCodec {
         names: &["h264", "avc", "x264"],
-        encoders: &[("libx264", &[("crf", "18"), ("preset", "veryfast")]), ("libopenh264", &[]), ("h264_videotoolbox", &[])],
+        encoders: &[
+            ("libx264", &[("crf", "18"), ("preset", "veryfast")]),
+            ("libopenh264", &[]),
+            ("h264_videotoolbox", &[]),
+        ],
     },
     KnownCodec {
         names: &["hevc", "h265", "x265"],
-        encoders: &[("libx265", &[("crf", "20"), ("preset", "fast"), ("x265-params", "log-level=none")]), ("hevc_videotoolbox", &[])],
+        encoders: &[
+            ("libx265", &[("crf", "20"), ("preset", "fast"), ("x265-params", "log-level=none")]),
+            ("hevc_videotoolbox", &[]),
+        ],
     },
     KnownCodec {
         names: &["av1"],
@@ -52,7 +59,10 @@ const KNOWN_CODECS: &[KnownCodec] = &[
     },
     KnownCodec {
         names: &["vp9"],
-        encoders: &[("libvpx-vp9", &[("crf", "24"), ("b", "0"), ("deadline", "good"), ("cpu-used", "5"), ("row-mt", "1")])],
+        encoders: &[(
+            "libvpx-vp9",
+            &[("crf", "24"), ("b", "0"), ("deadline", "good"), ("cpu-used", "5"), ("row-mt", "1")],
+        )],
     },
     KnownCodec { names: &["vp8"], encoders: &[("libvpx", &[("crf", "8"), ("b", "8M"), ("cpu-used", "4")])] },
     KnownCodec { names: &["prores"], encoders: &[("prores_ks", &[("profile", "hq")])] },
@@ -108,7 +118,10 @@ pub fn open(
     let (pixel, note) = choose_pixel_format(codec, info.size, settings.pixel_format.as_deref())?;
 
     let mut context = codec::Context::new_with_codec(codec);
-    context.set_threading(threading::Config { count: settings.threads, ..threading::Config::kind(threading::Type::Frame) });
+    context.set_threading(threading::Config {
+        count: settings.threads,
+        ..threading::Config::kind(threading::Type::Frame)
+    });
     if has_global_header {
         context.set_flags(codec::Flags::GLOBAL_HEADER);
     }
@@ -132,7 +145,12 @@ pub fn open(
     let options = options(&codec, settings, defaults)?;
     let text: Vec<String> = options.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let encoder = video.open_with(options.into_iter().collect::<Dictionary<'_>>()).with_context(|| {
-        format!("encoder '{name}' does not accept {} frames in {} with {}", info.size, pixel_name(pixel), text.join(" "))
+        format!(
+            "encoder '{name}' does not accept {} frames in {} with {}",
+            info.size,
+            pixel_name(pixel),
+            text.join(" ")
+        )
     })?;
     Ok(OpenedEncoder { encoder, pixel, time_base, note })
 }
@@ -156,7 +174,11 @@ fn choose_pixel_format(codec: Codec, size: FrameSize, wanted: Option<&str>) -> R
             Ok(pixel) if supported.is_empty() || supported.contains(&pixel) => Ok((pixel, None)),
             _ => {
                 let names: Vec<&str> = supported.iter().map(|pixel| pixel_name(*pixel)).collect();
-                bail!("pixel format '{wanted}' is not one of encoder '{}' (expected {})", codec.name(), names.join(", "))
+                bail!(
+                    "pixel format '{wanted}' is not one of encoder '{}' (expected {})",
+                    codec.name(),
+                    names.join(", ")
+                )
             }
         };
     }
@@ -169,9 +191,8 @@ fn choose_pixel_format(codec: Codec, size: FrameSize, wanted: Option<&str>) -> R
         Some(pixel) => *pixel,
         None => supported.first().copied().unwrap_or(Pixel::YUV420P),
     };
-    let note = (is_odd && must_be_even).then(|| {
-        format!("the size {size} is odd: encoded as {}, which some players do not know", pixel_name(chosen))
-    });
+    let note = (is_odd && must_be_even)
+        .then(|| format!("the size {size} is odd: encoded as {}, which some players do not know", pixel_name(chosen)));
     Ok((chosen, note))
 }
 

@@ -45,11 +45,30 @@ pub fn known_time(value: i64) -> Option<i64> {
 
 /// Whether the container can hold the codec, as far as FFmpeg knows.
 pub fn can_hold(output: &context::Output, codec: codec::Id) -> bool {
-    // SAFETY: an open output has a format for as long as it lives; the function only reads tables.
-    let answer =
-        unsafe { ffi::avformat_query_codec((*output.as_ptr()).oformat, codec.into(), ffi::FF_COMPLIANCE_NORMAL) };
-    // Negative: FFmpeg does not know. Then the muxer's own check in write_header decides.
-    answer != 0
+    // SAFETY: an open output has a format, static, for as long as it lives; the functions only read tables.
+    unsafe {
+        let format = (*output.as_ptr()).oformat;
+        match ffi::avformat_query_codec(format, codec.into(), ffi::FF_COMPLIANCE_EXPERIMENTAL) {
+            0 => false,
+            1 => true,
+            // The muxer does not say. It takes a kind of stream if it has a usual codec for it; the rest is found out
+            // when the header is written.
+            _ => {
+                let usual = match ffi::avcodec_get_type(codec.into()) {
+                    ffi::AVMediaType::AVMEDIA_TYPE_AUDIO => (*format).audio_codec,
+                    ffi::AVMediaType::AVMEDIA_TYPE_SUBTITLE => (*format).subtitle_codec,
+                    _ => (*format).video_codec,
+                };
+                usual != ffi::AVCodecID::AV_CODEC_ID_NONE
+            }
+        }
+    }
+}
+
+/// Lets a muxer write what FFmpeg still calls experimental: FLAC and Opus in MP4, which players have long known.
+pub fn allow_experimental(output: &mut context::Output) {
+    // SAFETY: an open output's context is valid for as long as it lives.
+    unsafe { (*output.as_mut_ptr()).strict_std_compliance = ffi::FF_COMPLIANCE_EXPERIMENTAL };
 }
 
 /// Takes back the codec tag of the source container, so that the muxer chooses its own, or sets one.

@@ -100,9 +100,8 @@ impl VideoReader {
         let mut packets = PacketReader::open(path, options.interrupt.as_ref(), damage.clone())?;
         let (stream, parameters, time_base, start, expected_packets) = {
             let input = packets.input();
-            let stream = best_video_stream(input).with_context(|| {
-                format!("'{}' holds no video stream{}", path.display(), what_it_holds(input))
-            })?;
+            let stream = best_video_stream(input)
+                .with_context(|| format!("'{}' holds no video stream{}", path.display(), what_it_holds(input)))?;
             (stream.index(), stream.parameters(), stream.time_base(), stream.start_time(), stream.frames())
         };
         let decoder = open_decoder(&packets, stream, parameters, time_base, options.threads)
@@ -520,13 +519,8 @@ fn default_duration(frame_rate: Rational, time_base: Rational) -> i64 {
 /// The filters that stand a picture upright, from the display matrix of its stream (a multiple of 90°, or mirrored).
 fn rotation_of(stream: &ffmpeg::Stream<'_>) -> Option<&'static str> {
     let side_data = stream.side_data().find(|data| data.kind() == packet::side_data::Type::DisplayMatrix)?;
-    let entries: Vec<i32> = side_data
-        .data()
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .map(|bytes| i32::from_ne_bytes(*bytes))
-        .collect();
+    let entries: Vec<i32> =
+        side_data.data().as_chunks::<4>().0.iter().map(|bytes| i32::from_ne_bytes(*bytes)).collect();
     // [a b; c d]: the picture's x axis goes to (a, b), its y axis to (c, d).
     let &[a, b, _, c, d, ..] = entries.as_slice() else { return None };
     match (a.signum(), b.signum(), c.signum(), d.signum()) {

@@ -83,18 +83,30 @@ impl VideoWriter {
         let mut notes = Vec::new();
         let temporary = temporary_beside(path)?;
         let mut output = open_container(path, &temporary)?;
+        ffi::allow_experimental(&mut output);
         let container = output.format().name().to_owned();
 
-        let (codec, defaults) = choice::find(options.encoder.codec.as_deref().unwrap_or(&default_codec(path, &output)?))?;
+        let (codec, defaults) =
+            choice::find(options.encoder.codec.as_deref().unwrap_or(&default_codec(path, &output)?))?;
         if !ffi::can_hold(&output, codec.id()) {
-            bail!("'{}' cannot hold {} video (choose another --codec or another extension)", path.display(), codec.id().name());
+            bail!(
+                "'{}' cannot hold {} video (choose another --codec or another extension)",
+                path.display(),
+                codec.id().name()
+            );
         }
         let has_global_header = output.format().flags().contains(Flags::GLOBAL_HEADER);
         let opened = choice::open(&info, &options.encoder, codec, defaults, has_global_header)?;
         notes.extend(opened.note);
         add_video_stream(&mut output, &opened.encoder, &info, opened.time_base, &container)?;
-        let copier =
-            StreamCopier::new(reader.path(), reader.window(), options.mute, options.interrupt.as_ref(), &mut output, &mut notes)?;
+        let copier = StreamCopier::new(
+            reader.path(),
+            reader.window(),
+            options.mute,
+            options.interrupt.as_ref(),
+            &mut output,
+            &mut notes,
+        )?;
         write_header(&mut output, &container)
             .with_context(|| format!("'{}': the container refuses these streams", path.display()))?;
 
@@ -245,9 +257,9 @@ fn temporary_beside(path: &Path) -> Result<TempPath> {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    let file = builder.tempfile_in(folder).map_err(|error| {
-        anyhow::Error::new(error).context(format!("cannot create the output '{}'", path.display()))
-    })?;
+    let file = builder
+        .tempfile_in(folder)
+        .map_err(|error| anyhow::Error::new(error).context(format!("cannot create the output '{}'", path.display())))?;
     Ok(file.into_temp_path())
 }
 
@@ -278,10 +290,10 @@ fn default_codec(path: &Path, output: &Output) -> Result<String> {
         "webm" => "vp9".to_owned(),
         "gif" => "gif".to_owned(),
         _ => match output.format().codec(path, media::Type::Video) {
-            codec::Id::None => bail!(
-                "'{}' cannot hold video (expected .mp4, .mkv, .mov, .webm or .gif)",
-                path.display()
-            ),
+            // Files of sound hold a cover picture at most.
+            codec::Id::None | codec::Id::PNG => {
+                bail!("'{}' cannot hold video (expected .mp4, .mkv, .mov, .webm or .gif)", path.display())
+            }
             codec => codec.name().to_owned(),
         },
     })
@@ -347,7 +359,7 @@ fn to_encoder(info: &VideoInfo, pixel: Pixel) -> String {
         return format!("format={name}");
     }
     format!(
-        "scale=flags=bicubic+accurate_rnd+full_chroma_inp:in_range=pc:out_color_matrix={}:out_range={},format={name}",
+        "scale=flags=area+accurate_rnd+full_chroma_inp:in_range=pc:out_color_matrix={}:out_range={},format={name}",
         info.color.matrix_name().unwrap_or("bt709"),
         info.color.range_name(),
     )

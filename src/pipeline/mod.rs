@@ -24,8 +24,8 @@ use anyhow::Result;
 use crossbeam::channel::{Receiver, Sender, bounded, select};
 
 pub use control::Control;
-pub use stats::{PipelineStats, StageSnapshot};
 use stats::StageStats;
+pub use stats::{PipelineStats, StageSnapshot};
 
 /// Where items come from.
 pub trait Source: Send {
@@ -196,9 +196,8 @@ impl Pipeline {
         self,
         wire: impl for<'scope> FnOnce(&Wiring<'scope, '_>) -> Result<Option<T>, RunError>,
     ) -> Result<T, RunError> {
-        let outcome = thread::scope(|scope| {
-            wire(&Wiring { scope, shared: Arc::clone(&self.shared), capacity: self.capacity })
-        });
+        let outcome =
+            thread::scope(|scope| wire(&Wiring { scope, shared: Arc::clone(&self.shared), capacity: self.capacity }));
         let first_error = self.shared.first_error.lock().ok().and_then(|mut slot| slot.take());
         match (first_error, outcome) {
             (Some(error), _) => Err(error),

@@ -1,0 +1,246 @@
+//! The command line: definitions and nothing else. What the arguments mean together is checked in [`crate::commands`].
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+
+use crate::frame::FrameSize;
+use crate::media::Time;
+
+/// Turns video into moving paintings
+///
+/// impasto stylizes video files with neural networks: each frame is repainted in the style of a painting, while
+/// timestamps, sound, subtitles and colours stay as they were.
+#[derive(Debug, Parser)]
+#[command(name = "impasto", version, disable_help_subcommand = true, max_term_width = 110)]
+pub struct Cli {
+    /// Say more about what happens; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Stylize a video file
+    Video(VideoArgs),
+    /// List the styles that come with impasto
+    Styles(StylesArgs),
+    /// Measure the network, each stage and the whole chain on this machine
+    Bench(BenchArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page (roff)
+    Man,
+}
+
+/// Which style, and how it is applied.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Style")]
+pub struct StyleArgs {
+    /// A style's name, a blend like wave:0.6,scream:0.4, or the path of a network (.onnx)
+    ///
+    /// `impasto styles` lists the names. A network of others is described by a .toml file beside it or by its own
+    /// metadata; what neither says is found out by trying and reported. NETWORK.onnx#NAME or NETWORK.onnx#2 picks one
+    /// of several styles in a network.
+    #[arg(short, long, value_name = "STYLE", default_value = crate::commands::DEFAULT_STYLE)]
+    pub style: String,
+
+    /// The painting for a network that takes its style from a picture
+    #[arg(long, value_name = "IMAGE", value_hint = ValueHint::FilePath)]
+    pub style_image: Option<PathBuf>,
+
+    /// How much of the style: 0 is the input, 1 the whole style
+    #[arg(long, value_name = "0..1", default_value_t = 1.0, value_parser = parse_fraction)]
+    pub strength: f32,
+
+    /// Keep the colours of the input: only lightness is painted
+    #[arg(long)]
+    pub keep_color: bool,
+
+    /// Shorter side, in pixels, of the picture that the network sees
+    ///
+    /// Smaller is faster and paints with broader strokes. Larger frames are scaled down to it and back up, guided by
+    /// the detail of the input; the output keeps the input's size.
+    #[arg(long, value_name = "PIXELS", default_value_t = crate::commands::DEFAULT_WORK_SIZE, value_parser = clap::value_parser!(u32).range(16..=8192))]
+    pub work_size: u32,
+}
+
+/// How the pictures are encoded.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Encoding")]
+pub struct EncodingArgs {
+    /// h264, hevc, av1, vp9, prores, ffv1, gif, or the name of one of FFmpeg's encoders
+    ///
+    /// Default: h264, or what the container is made for (vp9 in .webm, gif in .gif).
+    #[arg(long, value_name = "CODEC")]
+    pub codec: Option<String>,
+
+    /// Constant rate factor: lower is better and larger (h264: 0 to 51, default 18)
+    #[arg(long, value_name = "NUMBER", value_parser = parse_crf)]
+    pub crf: Option<f32>,
+
+    /// The encoder's preset: speed against size (h264: ultrafast to veryslow, default veryfast)
+    #[arg(long, value_name = "NAME")]
+    pub preset: Option<String>,
+
+    /// FFmpeg's name of a pixel format (default: yuv420p where it fits)
+    #[arg(long, value_name = "NAME")]
+    pub pixel_format: Option<String>,
+
+    /// One more option of the encoder, as `ffmpeg -h encoder=NAME` lists them; can be given several times
+    #[arg(long = "encoder-option", value_name = "KEY=VALUE", value_parser = parse_key_value)]
+    pub encoder_options: Vec<(String, String)>,
+}
+
+/// `impasto video`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  impasto video in.mp4 -o out.mp4 --style great-wave
+  impasto video in.mp4 -o out.mkv --style wave:0.6,scream:0.4 --keep-color
+  impasto video in.mov -o out.webm --start 0:30 --end 1:00 --strength 0.7
+  impasto video in.mp4 -o out.mp4 --style candy.onnx --work-size 480")]
+pub struct VideoArgs {
+    /// The video to stylize: any file that FFmpeg reads
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub input: PathBuf,
+
+    /// The file to write; its extension chooses the container (.mp4, .mkv, .mov, .webm, .gif)
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
+
+    /// Replace the output if it exists
+    #[arg(short = 'y', long = "yes")]
+    pub overwrite: bool,
+
+    #[command(flatten)]
+    pub style: StyleArgs,
+
+    #[command(flatten)]
+    pub encoding: EncodingArgs,
+
+    /// Leave out what comes before this time, counted from the first frame (12.5, 1:30, 0:01:30.25)
+    #[arg(long, value_name = "TIME", help_heading = "Part")]
+    pub start: Option<Time>,
+
+    /// Leave out what comes from this time on
+    #[arg(long, value_name = "TIME", help_heading = "Part")]
+    pub end: Option<Time>,
+
+    /// Stop after this many frames
+    #[arg(long, value_name = "COUNT", help_heading = "Part", value_parser = clap::value_parser!(u64).range(1..))]
+    pub frames: Option<u64>,
+
+    /// Leave out the sound
+    #[arg(long, help_heading = "Part")]
+    pub mute: bool,
+
+    #[command(flatten)]
+    pub run: RunArgs,
+
+    /// Exit with 0 even if the input is damaged, once what can be decoded is stylized
+    #[arg(long)]
+    pub keep_going: bool,
+
+    /// Show what each stage did with its time
+    #[arg(long)]
+    pub stats: bool,
+
+    /// Say nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// Print one summary in JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How the work is spread.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Speed")]
+pub struct RunArgs {
+    /// Threads of the network, and of the decoder and the encoder each [default: one a core]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
+
+    /// Frames that may wait between two stages
+    #[arg(long, value_name = "FRAMES", default_value_t = crate::commands::DEFAULT_QUEUE, value_parser = clap::value_parser!(u32).range(0..=64))]
+    pub queue: u32,
+}
+
+/// `impasto styles`.
+#[derive(Debug, Args)]
+pub struct StylesArgs {
+    /// Print the list in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `impasto bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Measure on this clip instead of synthetic frames
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub clip: Option<PathBuf>,
+
+    /// Size of the synthetic frames
+    #[arg(long, value_name = "WxH", default_value = "640x360", conflicts_with = "clip")]
+    pub size: FrameSize,
+
+    /// Frames to measure (default: 100 synthetic ones, or the whole clip)
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(2..=100_000))]
+    pub frames: Option<u64>,
+
+    #[command(flatten)]
+    pub style: StyleArgs,
+
+    #[command(flatten)]
+    pub encoding: EncodingArgs,
+
+    #[command(flatten)]
+    pub run: RunArgs,
+
+    /// Print the figures in JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn parse_fraction(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("expected a number from 0 to 1".to_owned()),
+    }
+}
+
+fn parse_crf(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(value) if (0.0..=255.0).contains(&value) => Ok(value),
+        _ => Err("expected a number from 0 to 255".to_owned()),
+    }
+}
+
+fn parse_key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE, for example tune=animation".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,202 @@
+//! The only code that writes to the terminal: progress, notes and errors on stderr, data on stdout.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::pipeline::StageSnapshot;
+
+/// Writes for people to stderr, unless they asked for quiet.
+#[derive(Debug, Clone, Copy)]
+pub struct Console {
+    is_quiet: bool,
+}
+
+impl Console {
+    /// A console; `is_quiet` leaves errors only.
+    pub fn new(is_quiet: bool) -> Self {
+        Self { is_quiet }
+    }
+
+    /// Something worth knowing.
+    pub fn note(&self, text: &str) {
+        self.line(&format!("note: {text}"));
+    }
+
+    /// Something that may not be what the user wants.
+    pub fn warning(&self, text: &str) {
+        self.line(&format!("warning: {text}"));
+    }
+
+    /// A plain line.
+    pub fn line(&self, text: &str) {
+        if !self.is_quiet {
+            write_stderr(text);
+        }
+    }
+
+    /// Progress over `total` frames, if known, of a video with so many seconds a tick of its clock.
+    pub fn progress(&self, total: Option<u64>) -> Progress {
+        Progress::new(self.is_quiet, total)
+    }
+
+    /// What each stage did with its time.
+    pub fn stages(&self, stages: &[StageSnapshot]) {
+        self.line("stage        frames     busy  a frame   waiting for input   for output");
+        for stage in stages {
+            let a_frame = stage.busy.as_secs_f64() * 1e3 / stage.items.max(1) as f64;
+            self.line(&format!(
+                "{:<10} {:>8} {:>7.2}s {:>6.2}ms {:>18.2}s {:>11.2}s",
+                stage.name,
+                stage.items,
+                stage.busy.as_secs_f64(),
+                a_frame,
+                stage.waiting_for_input.as_secs_f64(),
+                stage.waiting_for_output.as_secs_f64(),
+            ));
+        }
+    }
+}
+
+/// The one error of a run.
+pub fn error(error: &anyhow::Error) {
+    write_stderr(&format!("error: {error:#}"));
+}
+
+/// Data on stdout. A reader that has gone away is no error.
+///
+/// # Errors
+/// If stdout cannot be written for another reason.
+pub fn data(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+fn write_stderr(text: &str) {
+    // Where stderr cannot be written there is nowhere left to say so.
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// A bar on a terminal, a line now and then elsewhere, nothing when quiet.
+pub struct Progress {
+    display: Display,
+    total: Option<u64>,
+    started: Instant,
+}
+
+enum Display {
+    Bar(ProgressBar),
+    Lines { last: Instant },
+    Nothing,
+}
+
+impl Progress {
+    /// How often a line is written where there is no terminal.
+    const LINE_INTERVAL: Duration = Duration::from_secs(5);
+
+    fn new(is_quiet: bool, total: Option<u64>) -> Self {
+        let started = Instant::now();
+        let display = if is_quiet {
+            Display::Nothing
+        } else if io::stderr().is_terminal() {
+            let target = ProgressDrawTarget::stderr_with_hz(10);
+            let bar = ProgressBar::with_draw_target(total, target);
+            let template =
+                if total.is_some() { "{bar:28} {pos} of {len} frames  {msg}" } else { "{spinner} {pos} frames  {msg}" };
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style);
+            }
+            Display::Bar(bar)
+        } else {
+            Display::Lines { last: started }
+        };
+        Self { display, total, started }
+    }
+
+    /// Shows that `frames` are done, that they last `media_time`, and which stage sets the pace.
+    pub fn update(&mut self, frames: u64, media_time: Duration, slowest: Option<&str>) {
+        let elapsed = self.started.elapsed();
+        let is_due = match &self.display {
+            Display::Bar(_) => true,
+            Display::Lines { last } => last.elapsed() >= Self::LINE_INTERVAL,
+            Display::Nothing => false,
+        };
+        if !is_due {
+            return;
+        }
+        let message = rates(frames, self.total, elapsed, media_time, slowest);
+        match &mut self.display {
+            Display::Bar(bar) => {
+                // A guess that was too low must not show "140 of 132".
+                if self.total.is_some_and(|total| frames > total) {
+                    bar.set_length(frames);
+                }
+                bar.set_message(message);
+                bar.set_position(frames);
+            }
+            Display::Lines { last } => {
+                *last = Instant::now();
+                let of_total = self.total.map(|total| format!(" of {total}")).unwrap_or_default();
+                write_stderr(&format!("{frames}{of_total} frames  {message}"));
+            }
+            Display::Nothing => {}
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn end(&mut self) {
+        if let Display::Bar(bar) = &self.display {
+            bar.finish_and_clear();
+        }
+        self.display = Display::Nothing;
+    }
+}
+
+fn rates(
+    frames: u64,
+    total: Option<u64>,
+    elapsed: Duration,
+    media_time: Duration,
+    slowest: Option<&str>,
+) -> String {
+    let seconds = elapsed.as_secs_f64().max(1e-9);
+    let fps = frames as f64 / seconds;
+    let mut parts = vec![format!("{fps:.1} fps"), format!("{:.2}×", media_time.as_secs_f64() / seconds)];
+    if let Some(total) = total.filter(|total| *total > frames && fps > 0.0) {
+        let left = ((total - frames) as f64 / fps).round() as u64;
+        parts.push(format!("ETA {}", clock(left)));
+    }
+    if let Some(slowest) = slowest {
+        parts.push(format!("slowest: {slowest}"));
+    }
+    parts.join("  ")
+}
+
+fn clock(seconds: u64) -> String {
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, minutes, seconds) => format!("{minutes}:{seconds:02}"),
+        (hours, minutes, seconds) => format!("{hours}:{minutes:02}:{seconds:02}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_tell_speed_time_left_and_the_slowest_stage() {
+        let text = rates(50, Some(150), Duration::from_secs(10), Duration::from_secs(2), Some("stylize"));
+        assert_eq!(text, "5.0 fps  0.20×  ETA 0:20  slowest: stylize");
+        let without_total = rates(50, None, Duration::from_secs(10), Duration::from_secs(2), None);
+        assert_eq!(without_total, "5.0 fps  0.20×");
+    }
+
+    #[test]
+    fn long_times_show_hours() {
+        assert_eq!([59, 61, 3661].map(clock), ["0:59", "1:01", "1:01:01"]);
+    }
+}
