@@ -29,6 +29,11 @@ impl Console {
         self.line(&format!("warning: {text}"));
     }
 
+    /// What makes the run a failure although there is a result; shown even when quiet.
+    pub fn error_line(&self, text: &str) {
+        write_stderr(&format!("error: {text}"));
+    }
+
     /// A plain line.
     pub fn line(&self, text: &str) {
         if !self.is_quiet {

@@ -1,8 +1,11 @@
 //! impasto turns video into moving paintings: neural style transfer for files.
 //!
 //! The modules in reading order follow a frame on its way: [`frame`], [`media`], [`runtime`], [`onnx`], [`style`],
-//! [`pipeline`].
+//! [`pipeline`], then [`cli`], [`commands`] and [`console`] of the binary.
 
+pub mod cli;
+pub mod commands;
+pub mod console;
 pub mod frame;
 pub mod media;
 pub mod onnx;

@@ -17,7 +17,7 @@ struct Copied {
 
 fn copy_with(input: &Path, output: &Path, cut: Cut, options: WriterOptions) -> Result<Copied> {
     let mut reader = VideoReader::open(input, ReaderOptions { cut, ..ReaderOptions::default() })?;
-    let mut writer = VideoWriter::create(output, &reader, &options)?;
+    let mut writer = VideoWriter::create(output, reader.info(), Some(&reader), &options)?;
     while let Some(frame) = reader.next_frame()? {
         writer.write(&frame)?;
     }

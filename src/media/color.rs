@@ -78,8 +78,8 @@ impl ColorTags {
         matches!(self.transfer, TransferCharacteristic::SMPTE2084 | TransferCharacteristic::ARIB_STD_B67)
     }
 
-    /// What a high-dynamic-range picture becomes.
-    pub(super) fn tone_mapped(self) -> Self {
+    /// Limited-range BT.709: what a high-dynamic-range picture becomes.
+    pub(super) fn bt709() -> Self {
         Self {
             matrix: Space::BT709,
             range: Range::MPEG,

@@ -3,8 +3,6 @@
 //! The copier reads the input a second time, on the sink's side, and keeps pace with the pictures that are written:
 //! stages never carry packets, and memory stays bounded.
 
-use std::path::Path;
-
 use anyhow::{Context, Result};
 use ffmpeg_next as ffmpeg;
 
@@ -13,7 +11,9 @@ use ffmpeg::{Dictionary, Packet, Rational, codec, media};
 
 use super::cut::Window;
 use super::packets::{Damage, PacketReader};
-use super::{Interrupt, MICROSECONDS, ffi, rescale};
+use super::reader::VideoReader;
+use super::writer::WriterOptions;
+use super::{MICROSECONDS, ffi, rescale};
 
 /// Copies what is not pictures.
 pub struct StreamCopier {
@@ -33,19 +33,18 @@ struct Route {
 impl StreamCopier {
     /// Adds a stream to `output` for each of the input's that it can hold; the rest is named in `notes`.
     pub fn new(
-        path: &Path,
-        window: Window,
-        mute: bool,
-        interrupt: Option<&Interrupt>,
+        source: &VideoReader,
+        options: &WriterOptions,
         output: &mut Output,
         notes: &mut Vec<String>,
     ) -> Result<Self> {
-        let mut packets = PacketReader::open(path, interrupt, Damage::default())?;
+        let window = source.window();
+        let mut packets = PacketReader::open(source.path(), options.interrupt.as_ref(), Damage::default())?;
         let mut routes = Vec::new();
         let mut left_out = Vec::new();
         let count = packets.input().nb_streams() as usize;
         for index in 0..count {
-            let route = add_stream(packets.input(), index, mute, output, &mut left_out)?;
+            let route = add_stream(packets.input(), index, options.mute, output, &mut left_out)?;
             if route.is_none() {
                 packets.discard(index);
             }

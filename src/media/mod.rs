@@ -26,7 +26,7 @@ pub use encoder::EncoderSettings;
 pub use ffmpeg::Rational;
 pub use packets::Damage;
 pub use reader::{ReaderOptions, VideoInfo, VideoReader};
-pub use writer::{VideoWriter, WriterOptions, Written};
+pub use writer::{OutputError, VideoWriter, WriterOptions, Written};
 
 /// Asked now and then by a blocking read; `true` ends it.
 pub type Interrupt = Arc<dyn Fn() -> bool + Send + Sync>;

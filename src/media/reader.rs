@@ -57,6 +57,22 @@ pub struct VideoInfo {
     pub notes: Vec<String>,
 }
 
+impl VideoInfo {
+    /// Progressive frames of square pixels in BT.709 at a steady rate: for what does not come from a file.
+    pub fn plain(size: FrameSize, frames_per_second: i32) -> Self {
+        Self {
+            size,
+            time_base: Rational(1, frames_per_second),
+            frame_rate: Rational(frames_per_second, 1),
+            sample_aspect_ratio: Rational(1, 1),
+            color: ColorTags::bt709(),
+            expected_frames: None,
+            codec: String::new(),
+            notes: Vec::new(),
+        }
+    }
+}
+
 /// Reads the video stream of a file, frame by frame.
 pub struct VideoReader {
     path: PathBuf,
@@ -376,7 +392,7 @@ impl VideoReader {
             if filter::exists("zscale") && filter::exists("tonemap") {
                 filters.extend(tone_mapping(&tags));
                 self.note("high dynamic range: tone-mapped to BT.709");
-                tags = tags.tone_mapped();
+                tags = ColorTags::bt709();
             } else {
                 self.note(
                     "high dynamic range, and this FFmpeg has no tone mapping (zscale): colours will look washed out",

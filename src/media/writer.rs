@@ -34,6 +34,25 @@ pub struct WriterOptions {
     pub interrupt: Option<Interrupt>,
 }
 
+/// Why an output is refused before anything is written, where the caller can offer a way out.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// There is a file of this name.
+    #[error("the output '{}' exists already", .0.display())]
+    Exists(PathBuf),
+    /// It would replace what is being read.
+    #[error("the output '{}' is the input", .0.display())]
+    IsInput(PathBuf),
+    /// The container knows no such video.
+    #[error("'{}' cannot hold {codec} video", .path.display())]
+    CannotHold {
+        /// The output.
+        path: PathBuf,
+        /// FFmpeg's name of the codec.
+        codec: &'static str,
+    },
+}
+
 /// What was written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Written {
@@ -57,7 +76,7 @@ pub struct VideoWriter {
     time_base: Rational,
     input_time_base: Rational,
     default_duration: i64,
-    copier: StreamCopier,
+    copier: Option<StreamCopier>,
     chain: FilterChain,
     rgb: frame::Video,
     encoded_picture: frame::Video,
@@ -72,14 +91,19 @@ impl VideoWriter {
     /// The video is the first stream of the output.
     const VIDEO_STREAM: usize = 0;
 
-    /// Prepares `path` for the frames of `reader`, with its other streams copied.
+    /// Prepares `path` for frames like `info`; with `source` given, its other streams are copied.
     ///
     /// # Errors
     /// If the output exists (and may not be replaced), is the input, cannot be created, or the container or encoder
     /// cannot take such frames.
-    pub fn create(path: &Path, reader: &VideoReader, options: &WriterOptions) -> Result<Self> {
-        check_output(path, reader.path(), options.overwrite)?;
-        let info = reader.info().clone();
+    pub fn create(
+        path: &Path,
+        info: &VideoInfo,
+        source: Option<&VideoReader>,
+        options: &WriterOptions,
+    ) -> Result<Self> {
+        check_output(path, source.map(VideoReader::path), options.overwrite)?;
+        let info = info.clone();
         let mut notes = Vec::new();
         let temporary = temporary_beside(path)?;
         let mut output = open_container(path, &temporary)?;
@@ -89,24 +113,16 @@ impl VideoWriter {
         let (codec, defaults) =
             choice::find(options.encoder.codec.as_deref().unwrap_or(&default_codec(path, &output)?))?;
         if !ffi::can_hold(&output, codec.id()) {
-            bail!(
-                "'{}' cannot hold {} video (choose another --codec or another extension)",
-                path.display(),
-                codec.id().name()
-            );
+            bail!(OutputError::CannotHold { path: path.to_owned(), codec: codec.id().name() });
         }
         let has_global_header = output.format().flags().contains(Flags::GLOBAL_HEADER);
         let opened = choice::open(&info, &options.encoder, codec, defaults, has_global_header)?;
         notes.extend(opened.note);
         add_video_stream(&mut output, &opened.encoder, &info, opened.time_base, &container)?;
-        let copier = StreamCopier::new(
-            reader.path(),
-            reader.window(),
-            options.mute,
-            options.interrupt.as_ref(),
-            &mut output,
-            &mut notes,
-        )?;
+        let copier = match source {
+            Some(source) => Some(StreamCopier::new(source, options, &mut output, &mut notes)?),
+            None => None,
+        };
         write_header(&mut output, &container)
             .with_context(|| format!("'{}': the container refuses these streams", path.display()))?;
 
@@ -177,10 +193,12 @@ impl VideoWriter {
         self.encode_converted()?;
         self.encoder.send_eof().context("drain the encoder")?;
         self.write_packets()?;
-        if is_cut_short {
-            self.copier.end_at(self.end);
+        if let Some(copier) = &mut self.copier {
+            if is_cut_short {
+                copier.end_at(self.end);
+            }
+            copier.copy_until(&mut self.output, None)?;
         }
-        self.copier.copy_until(&mut self.output, None)?;
         self.output.write_trailer().with_context(|| self.cannot_write())?;
         let Self { output, temporary, path, overwrite, frames, .. } = self;
         drop(output);
@@ -217,7 +235,9 @@ impl VideoWriter {
                 Err(error) => return Err(error).context("encode a frame"),
             }
             let time = packet.dts().or(packet.pts()).map(|dts| rescale(dts, self.time_base, MICROSECONDS));
-            self.copier.copy_until(&mut self.output, Some(time.unwrap_or(0))).with_context(|| self.cannot_write())?;
+            if let Some(copier) = &mut self.copier {
+                copier.copy_until(&mut self.output, Some(time.unwrap_or(0)))?;
+            }
             if packet.duration() <= 0 {
                 packet.set_duration(self.default_duration);
             }
@@ -230,17 +250,17 @@ impl VideoWriter {
     }
 }
 
-fn check_output(path: &Path, input: &Path, overwrite: bool) -> Result<()> {
+fn check_output(path: &Path, input: Option<&Path>, overwrite: bool) -> Result<()> {
     if path.is_dir() {
         bail!("the output '{}' is a directory (expected a file name)", path.display());
     }
-    if let (Ok(output), Ok(input)) = (path.canonicalize(), input.canonicalize())
+    if let (Ok(output), Some(Ok(input))) = (path.canonicalize(), input.map(Path::canonicalize))
         && output == input
     {
-        bail!("the output '{}' is the input (choose another name)", path.display());
+        bail!(OutputError::IsInput(path.to_owned()));
     }
     if !overwrite && path.symlink_metadata().is_ok() {
-        bail!("the output '{}' exists already (choose another name, or -y to replace it)", path.display());
+        bail!(OutputError::Exists(path.to_owned()));
     }
     Ok(())
 }

@@ -53,6 +53,15 @@ pub trait Stage: Send {
     fn process(&mut self, item: Self::Input) -> Result<Self::Output>;
 }
 
+impl<S: Stage> Stage for &mut S {
+    type Input = S::Input;
+    type Output = S::Output;
+
+    fn process(&mut self, item: Self::Input) -> Result<Self::Output> {
+        (**self).process(item)
+    }
+}
+
 /// Where items end. Runs on the thread that called [`Pipeline::run`].
 pub trait Sink {
     /// What it takes.
@@ -238,6 +247,7 @@ impl<'scope> Wiring<'scope, '_> {
                     break;
                 }
                 let Some(Some(value)) = port.work(Some(item), || source.next()) else { break };
+                port.stats.add_item();
                 if !port.send(&sender, value) {
                     break;
                 }
@@ -268,6 +278,7 @@ impl<'scope> Wiring<'scope, '_> {
             for item in 0.. {
                 let Some(value) = port.receive(&input.receiver) else { break };
                 let Some(processed) = port.work(Some(item), || stage.process(value)) else { break };
+                port.stats.add_item();
                 if !port.send(&sender, processed) {
                     break;
                 }
@@ -293,6 +304,7 @@ impl<'scope> Wiring<'scope, '_> {
             if port.work(Some(item), || sink.write(value)).is_none() {
                 break;
             }
+            port.stats.add_item();
         }
         // Upstream must see that nobody takes any more before this thread waits for it in `finish` or at the join.
         drop(input);
@@ -353,20 +365,7 @@ impl Port {
     fn work<T>(&self, item: Option<u64>, step: impl FnOnce() -> Result<T>) -> Option<T> {
         let start = Instant::now();
         let done = self.shared.guard(self.name, item, step);
-        self.stats.add_busy(start.elapsed(), u64::from(item.is_some() && done.is_some()));
+        self.stats.add_busy(start.elapsed());
         done
     }
-}
-
-/// Wraps a closure as a [`Stage`].
-pub fn stage_fn<I: Send, O: Send>(function: impl FnMut(I) -> Result<O> + Send) -> impl Stage<Input = I, Output = O> {
-    struct FnStage<F, I, O>(F, std::marker::PhantomData<fn(I) -> O>);
-    impl<I: Send, O: Send, F: FnMut(I) -> Result<O> + Send> Stage for FnStage<F, I, O> {
-        type Input = I;
-        type Output = O;
-        fn process(&mut self, item: I) -> Result<O> {
-            (self.0)(item)
-        }
-    }
-    FnStage(function, std::marker::PhantomData)
 }

@@ -55,8 +55,11 @@ pub(super) struct StageStats {
 }
 
 impl StageStats {
-    pub(super) fn add_busy(&self, time: Duration, items: u64) {
-        self.items.fetch_add(items, Ordering::Relaxed);
+    pub(super) fn add_item(&self) {
+        self.items.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_busy(&self, time: Duration) {
         add(&self.busy_ns, time);
     }
 

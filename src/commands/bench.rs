@@ -1,0 +1,285 @@
+//! `impasto bench`: how fast this machine paints, stage by stage and in all.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+
+use super::Outcome;
+use super::style;
+use super::video::{FileSink, FileSource, StageFigures, StylizeStage};
+use crate::cli::BenchArgs;
+use crate::console::{self, Console};
+use crate::frame::{Frame, FramePool, FrameSize, Timestamp};
+use crate::media::{Cut, EncoderSettings, ReaderOptions, VideoInfo, VideoReader, VideoWriter, WriterOptions};
+use crate::pipeline::{Control, Pipeline};
+use crate::style::{StyleEngine, Stylizer};
+
+/// Synthetic frames where no number is asked for.
+const DEFAULT_FRAMES: u64 = 100;
+/// Different pictures kept in memory; longer clips are measured by going round.
+const MAX_PICTURES: usize = 24;
+/// Runs that are not measured: buffers are allocated and the processor warms up.
+const WARM_UP: usize = 3;
+
+/// Runs the command.
+pub fn run(args: &BenchArgs) -> Result<Outcome> {
+    let folder = tempfile::tempdir().context("create a folder for the bench")?;
+    let threads = args.run.thread_count();
+    let control = Control::new();
+    let opened = style::open(&args.style, threads, &control)?;
+    let mut engine = opened.engine;
+
+    let synthetic = folder.path().join("synthetic.mkv");
+    let clip = match &args.clip {
+        Some(clip) => clip.as_path(),
+        None => {
+            write_synthetic_clip(&synthetic, args.size, args.frames.unwrap_or(DEFAULT_FRAMES), threads)?;
+            &synthetic
+        }
+    };
+    let cut = Cut { frames: args.frames, ..Cut::default() };
+    let reader_options = ReaderOptions { cut, threads, ..ReaderOptions::default() };
+    let (decode, pictures, info, count) = measure_decode(clip, &reader_options)?;
+    let size = info.size;
+
+    let network_before = measure_network(&mut engine, &pictures, count)?;
+    let stylize = measure_stylize(&mut engine, &pictures, count)?;
+    let encoder = args.encoding.settings(threads);
+    let encode = measure_encode(&folder.path().join("encode.mp4"), &pictures, count, &info, &encoder)?;
+    let output = folder.path().join("chain.mp4");
+    let (chain, stages, engine) =
+        measure_chain(clip, &reader_options, engine, &output, &encoder, args.run.queue as usize)?;
+    // The machine may have changed its pace meanwhile: the network is measured on both sides of the chain.
+    let mut engine = engine;
+    let network_after = measure_network(&mut engine, &pictures, count)?;
+
+    let network = Timing::mean("network", &network_before.network, &network_after.network);
+    let pack = Timing::mean("pack", &network_before.pack, &network_after.pack);
+    let unpack = Timing::mean("unpack", &network_before.unpack, &network_after.unpack);
+    let figures = Figures {
+        style: &opened.label,
+        provider: &opened.provider,
+        threads,
+        queue: args.run.queue,
+        width: size.width,
+        height: size.height,
+        frames: count,
+        chain_over_network: chain.fps / network.fps,
+        packing_over_network: (pack.milliseconds + unpack.milliseconds) / network.milliseconds,
+        timings: vec![decode, pack, network, unpack, stylize, encode, chain],
+        stages,
+    };
+    if args.json {
+        let text = serde_json::to_string_pretty(&figures).context("write the figures")?;
+        console::data(&format!("{text}\n")).context("write the figures to stdout")?;
+    } else {
+        console::data(&table(&figures)).context("write the figures to stdout")?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Figures<'a> {
+    style: &'a str,
+    provider: &'a str,
+    threads: usize,
+    queue: u32,
+    width: usize,
+    height: usize,
+    frames: u64,
+    /// Frame rate of the whole chain over that of the network alone.
+    chain_over_network: f64,
+    /// Time of packing and unpacking over that of the network alone.
+    packing_over_network: f64,
+    timings: Vec<Timing>,
+    /// Where the chain's stages spent their time.
+    stages: Vec<StageFigures>,
+}
+
+/// One thing measured alone.
+#[derive(Debug, Clone, Serialize)]
+struct Timing {
+    name: &'static str,
+    frames: u64,
+    /// Mean time of a frame.
+    milliseconds: f64,
+    fps: f64,
+}
+
+impl Timing {
+    fn new(name: &'static str, frames: u64, time: Duration) -> Self {
+        let seconds = time.as_secs_f64().max(1e-9) / frames.max(1) as f64;
+        Self { name, frames, milliseconds: seconds * 1e3, fps: 1.0 / seconds }
+    }
+
+    fn mean(name: &'static str, first: &Self, second: &Self) -> Self {
+        let frames = first.frames + second.frames;
+        let total = first.milliseconds * first.frames as f64 + second.milliseconds * second.frames as f64;
+        Self::new(name, frames, Duration::from_secs_f64(total / 1e3))
+    }
+}
+
+fn table(figures: &Figures<'_>) -> String {
+    let mut text = format!(
+        "{} on {}, {} threads, {} frames of {}×{}\n\nalone       ms/frame       fps\n",
+        figures.style, figures.provider, figures.threads, figures.frames, figures.width, figures.height
+    );
+    for timing in &figures.timings {
+        text.push_str(&format!("{:<10} {:>9.2} {:>9.1}\n", timing.name, timing.milliseconds, timing.fps));
+    }
+    text.push_str(&format!(
+        "\nthe whole chain reaches {:.0} % of the network's frame rate; packing and unpacking take {:.1} % of its time\n",
+        figures.chain_over_network * 100.0,
+        figures.packing_over_network * 100.0
+    ));
+    text
+}
+
+/// Decodes the clip and keeps its first pictures.
+fn measure_decode(clip: &Path, options: &ReaderOptions) -> Result<(Timing, Vec<Frame>, VideoInfo, u64)> {
+    let start = Instant::now();
+    let mut reader = VideoReader::open(clip, options.clone())?;
+    let mut pictures = Vec::new();
+    let mut count = 0;
+    while let Some(frame) = reader.next_frame()? {
+        count += 1;
+        if pictures.len() < MAX_PICTURES {
+            pictures.push(frame);
+        }
+    }
+    Ok((Timing::new("decode", count, start.elapsed()), pictures, reader.info().clone(), count))
+}
+
+struct NetworkTimings {
+    pack: Timing,
+    network: Timing,
+    unpack: Timing,
+}
+
+/// The network without what surrounds it, at the working size, with the conversions before and after beside it.
+fn measure_network(engine: &mut StyleEngine, pictures: &[Frame], count: u64) -> Result<NetworkTimings> {
+    let Some(first) = pictures.first() else { bail!("there are no frames to measure") };
+    let work_size = engine.work_size(first.size);
+    let mut painted = Frame::black(work_size);
+    let small: Vec<Frame> = if work_size == first.size {
+        Vec::new()
+    } else {
+        pictures.iter().map(|picture| engine.downscaled(picture)).collect::<Result<_>>()?
+    };
+    let contents = if small.is_empty() { pictures } else { &small };
+    let mut total = [Duration::ZERO; 3];
+    for index in 0..WARM_UP + count as usize {
+        let times = engine.network_mut().stylize_timed(&contents[index % contents.len()], &mut painted)?;
+        if index >= WARM_UP {
+            for (total, time) in total.iter_mut().zip([times.pack, times.run, times.unpack]) {
+                *total += time;
+            }
+        }
+    }
+    let [pack, run, unpack] = total;
+    Ok(NetworkTimings {
+        pack: Timing::new("pack", count, pack),
+        network: Timing::new("network", count, run),
+        unpack: Timing::new("unpack", count, unpack),
+    })
+}
+
+fn measure_stylize(engine: &mut StyleEngine, pictures: &[Frame], count: u64) -> Result<Timing> {
+    let Some(first) = pictures.first() else { bail!("there are no frames to measure") };
+    let mut painted = Frame::black(first.size);
+    for index in 0..WARM_UP {
+        engine.stylize(&pictures[index % pictures.len()], &mut painted)?;
+    }
+    let start = Instant::now();
+    for index in 0..count as usize {
+        engine.stylize(&pictures[index % pictures.len()], &mut painted)?;
+    }
+    Ok(Timing::new("stylize", count, start.elapsed()))
+}
+
+fn measure_encode(
+    output: &Path,
+    pictures: &[Frame],
+    count: u64,
+    info: &VideoInfo,
+    encoder: &EncoderSettings,
+) -> Result<Timing> {
+    let options = WriterOptions { encoder: encoder.clone(), ..WriterOptions::default() };
+    let mut writer = VideoWriter::create(output, info, None, &options)?;
+    let mut picture = Frame::black(info.size);
+    let duration = pictures.first().map_or(1, |picture| picture.timestamp.duration.max(1));
+    let start = Instant::now();
+    for index in 0..count {
+        picture.pixels_mut().copy_from_slice(pictures[index as usize % pictures.len()].pixels());
+        picture.timestamp = Timestamp { pts: index as i64 * duration, duration };
+        writer.write(&picture)?;
+    }
+    writer.finish(true)?;
+    Ok(Timing::new("encode", count, start.elapsed()))
+}
+
+/// The same stages on the same threads as `impasto video`.
+fn measure_chain(
+    clip: &Path,
+    options: &ReaderOptions,
+    engine: StyleEngine,
+    output: &Path,
+    encoder: &EncoderSettings,
+    queue: usize,
+) -> Result<(Timing, Vec<StageFigures>, StyleEngine)> {
+    let pool = FramePool::new();
+    let mut stage = StylizeStage { stylizer: engine, pool: pool.clone() };
+    let start = Instant::now();
+    let reader = VideoReader::open(clip, ReaderOptions { pool, ..options.clone() })?;
+    let info = reader.info().clone();
+    let writer_options = WriterOptions { encoder: encoder.clone(), ..WriterOptions::default() };
+    let writer = VideoWriter::create(output, &info, Some(&reader), &writer_options)?;
+    let pipeline = Pipeline::new(Control::new(), queue);
+    let stats = pipeline.stats();
+    let progress = Console::new(true).progress(None);
+    let mut sink = FileSink::new(writer, options.cut.frames.is_some(), info.time_base, progress, stats.clone());
+    let written = pipeline.run(|wiring| {
+        let decoded = wiring.source("decode", FileSource(reader))?;
+        let stylized = wiring.stage("stylize", decoded, &mut stage)?;
+        wiring.sink("encode", stylized, &mut sink)
+    })?;
+    let frames = written.map_or(0, |written| written.frames);
+    let stages = stats.snapshot().iter().map(StageFigures::from).collect();
+    Ok((Timing::new("chain", frames, start.elapsed()), stages, stage.stylizer))
+}
+
+/// A picture that moves and has detail everywhere: waves of several scales that drift, with a little grain.
+fn write_synthetic_clip(path: &Path, size: FrameSize, frames: u64, threads: usize) -> Result<()> {
+    let info = VideoInfo::plain(size, 25);
+    let encoder = EncoderSettings { threads, ..EncoderSettings::default() };
+    let mut writer = VideoWriter::create(path, &info, None, &WriterOptions { encoder, ..WriterOptions::default() })?;
+    let mut frame = Frame::black(size);
+    for index in 0..frames {
+        paint_waves(&mut frame, index);
+        frame.timestamp = Timestamp { pts: index as i64, duration: 1 };
+        writer.write(&frame)?;
+    }
+    writer.finish(true)?;
+    Ok(())
+}
+
+fn paint_waves(frame: &mut Frame, index: u64) {
+    let FrameSize { width, height } = frame.size;
+    let time = index as f32 * 0.05;
+    let mut grain = 0x9e37_79b9_u32 ^ index as u32;
+    let unit = 1.0 / height.max(1) as f32;
+    for (position, pixel) in frame.pixels_mut().as_chunks_mut::<3>().0.iter_mut().enumerate() {
+        let (x, y) = ((position % width) as f32 * unit, (position / width) as f32 * unit);
+        grain = grain.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let noise = (grain >> 28) as f32;
+        let wave = |fx: f32, fy: f32, phase: f32| ((x * fx + y * fy + phase).sin() + 1.0) * 60.0;
+        *pixel = [
+            (wave(7.0, 3.0, time) + wave(40.0, -25.0, -time) + noise) as u8,
+            (wave(5.0, -9.0, -time) + wave(70.0, 30.0, time) + noise) as u8,
+            (wave(-4.0, 6.0, time) + wave(20.0, 90.0, -time) + noise) as u8,
+        ];
+    }
+}

@@ -1,0 +1,81 @@
+//! One file a subcommand: turn arguments into a checked configuration, wire the rooms together, report.
+//!
+//! Only this layer knows flags: where a library error can be cured by one, the hint is added here.
+
+mod bench;
+mod style;
+mod styles;
+mod video;
+
+use anyhow::{Context, Result};
+use clap::CommandFactory;
+
+use crate::cli::{Cli, Command};
+use crate::console;
+
+/// The style where none is asked for.
+pub const DEFAULT_STYLE: &str = "great-wave";
+/// Shorter side of the network's picture where none is asked for.
+pub const DEFAULT_WORK_SIZE: u32 = 1080;
+/// Frames that wait between two stages.
+pub const DEFAULT_QUEUE: u32 = crate::pipeline::Pipeline::DEFAULT_CAPACITY as u32;
+
+/// How the process ends when nothing went wrong badly enough to be an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All that was asked for is done.
+    Done,
+    /// Done, but the input was damaged.
+    Damaged,
+    /// Ended early by Ctrl-C; what is there is complete in itself.
+    Interrupted,
+}
+
+/// An argument that no file and no network could cure: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")]
+pub struct UsageError(pub anyhow::Error);
+
+/// Runs the command.
+///
+/// # Errors
+/// What kept it from being done; [`UsageError`] where the arguments are wrong.
+pub fn run(cli: Cli) -> Result<Outcome> {
+    match cli.command {
+        Command::Video(args) => video::run(&args),
+        Command::Styles(args) => styles::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "impasto", &mut script);
+            print_bytes(script)
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            render_manual(&mut page).context("write the manual page")?;
+            print_bytes(page)
+        }
+    }
+}
+
+fn print_bytes(bytes: Vec<u8>) -> Result<Outcome> {
+    console::data(&String::from_utf8_lossy(&bytes)).context("write to stdout")?;
+    Ok(Outcome::Done)
+}
+
+/// One page: the program, then every subcommand with its options.
+fn render_manual(page: &mut Vec<u8>) -> std::io::Result<()> {
+    let mut command = Cli::command();
+    command.build();
+    clap_mangen::Man::new(command.clone()).render(page)?;
+    for subcommand in command.get_subcommands() {
+        let name = format!("impasto-{}", subcommand.get_name());
+        let manual = clap_mangen::Man::new(subcommand.clone()).title(name);
+        manual.render_name_section(page)?;
+        manual.render_synopsis_section(page)?;
+        manual.render_description_section(page)?;
+        manual.render_options_section(page)?;
+        manual.render_extra_section(page)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! From `--style` and its companions to an engine that paints.
+
+use anyhow::Result;
+
+use super::UsageError;
+use crate::cli::StyleArgs;
+use crate::pipeline::Control;
+use crate::style::catalog::UnknownStyle;
+use crate::style::{StyleEngine, StyleOptions, StyleSettings, StyleSpec, Stylizer};
+
+/// An engine, and what there is to say of it.
+pub struct OpenStyle {
+    /// Paints frames.
+    pub engine: StyleEngine,
+    /// What was asked for, as asked.
+    pub label: String,
+    /// What the network runs on.
+    pub provider: String,
+    /// What was found out about a network of others.
+    pub notes: Vec<String>,
+}
+
+/// Opens the style; an abort of the run ends the network in the middle of a frame.
+///
+/// # Errors
+/// [`UsageError`] for a name or a blend that is not understood; else what is wrong with the network.
+pub fn open(args: &StyleArgs, threads: usize, control: &Control) -> Result<OpenStyle> {
+    let spec: StyleSpec = args.style.parse().map_err(|error| UsageError(anyhow::Error::new(error)))?;
+    let options = StyleOptions { style_image: args.style_image.clone(), threads };
+    let settings = StyleSettings {
+        strength: args.strength,
+        keep_color: args.keep_color,
+        work_size: args.work_size as usize,
+    };
+    let engine = StyleEngine::open(&spec, &options, settings).map_err(|error| {
+        if error.is::<UnknownStyle>() { UsageError(error).into() } else { error }
+    })?;
+    let terminator = engine.terminator();
+    control.on_abort(move || terminator.terminate());
+    Ok(OpenStyle {
+        label: args.style.clone(),
+        provider: engine.provider(),
+        notes: engine.contract().details(),
+        engine,
+    })
+}
