@@ -146,8 +146,8 @@ impl Model {
     }
 
     /// The nodes that read `tensor`.
-    pub fn consumers<'a>(&'a self, tensor: &'a str) -> impl Iterator<Item = &'a NodeProto> {
-        self.graph.node.iter().filter(move |node| node.input.iter().any(|input| input == tensor))
+    pub fn consumers(&self, tensor: &str) -> Vec<&NodeProto> {
+        self.graph.node.iter().filter(|node| node.input.iter().any(|input| input == tensor)).collect()
     }
 
     /// The elements of a constant (an initializer or the output of a `Constant` node) of at most 1024 elements, as
@@ -293,7 +293,7 @@ mod tests {
         assert_eq!(model.outputs()[0].name, "stylized");
         assert_eq!(model.metadata("impasto.layout"), Some("NCHW"));
         assert_eq!(model.metadata("impasto.nothing"), None);
-        assert_eq!(model.consumers("image").next().unwrap().op_type(), "Div");
+        assert_eq!(model.consumers("image")[0].op_type(), "Div");
         assert_eq!(model.small_constant("half"), Some(vec![127.5]));
         assert_eq!(model.small_constant("image"), None);
     }
