@@ -1,1 +1,83 @@
-//! Room in the making.
+//! ONNX Runtime: finds the library, loads it once per process and opens sessions.
+//!
+//! The only room that speaks to the `ort` crate. The library is not linked but looked for when the first network is
+//! opened, so that the same binary runs on whatever build of ONNX Runtime is put beside it, and so that commands which
+//! need no network run without one. Nothing here knows what a network computes.
+
+mod library;
+mod session;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock};
+
+pub use library::{LibrarySearch, RuntimeError};
+use ort::environment::Environment;
+use ort::logging::LogLevel;
+pub use session::{Bindings, ElementType, ModelSource, Provider, Session, SessionOptions, Tensor, TensorInfo, Terminator};
+
+/// The ONNX Runtime library of this process.
+pub struct Runtime {
+    environment: Environment,
+    path: PathBuf,
+    version: String,
+}
+
+static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+static LOADING: Mutex<()> = Mutex::new(());
+
+impl Runtime {
+    /// The runtime of this process; the first call looks for the library and loads it, which takes some 20 ms.
+    ///
+    /// The library is never unloaded. A failed call leaves nothing behind and may be repeated.
+    ///
+    /// # Errors
+    /// See [`RuntimeError`]: each case names the file and what to do.
+    pub fn load() -> Result<&'static Self, RuntimeError> {
+        let _loading = LOADING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(runtime) = RUNTIME.get() {
+            return Ok(runtime);
+        }
+        let library = LibrarySearch::of_this_process().find()?;
+        let builder = ort::init_from(&library.path)
+            .map_err(|source| RuntimeError::Start { path: library.path.clone(), message: source.to_string() })?;
+        let environment = builder
+            .with_name("impasto")
+            .with_telemetry(false)
+            .with_logger(Arc::new(log_to_tracing))
+            .build()
+            .map_err(|source| RuntimeError::Start { path: library.path.clone(), message: source.to_string() })?;
+        environment.set_log_level(LogLevel::Warning);
+        tracing::debug!(path = %library.path.display(), version = %library.version, "loaded ONNX Runtime");
+        Ok(RUNTIME.get_or_init(|| Self { environment, path: library.path, version: library.version }))
+    }
+
+    /// The library's file, or its bare name where the system's loader found it.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The library's version, for example `1.31.1`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.environment
+    }
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime").field("path", &self.path).field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+/// ONNX Runtime's own messages are for developers: errors come back as results, the rest is of interest with a log only.
+fn log_to_tracing(level: LogLevel, category: &str, _id: &str, location: &str, message: &str) {
+    match level {
+        LogLevel::Fatal | LogLevel::Error | LogLevel::Warning => {
+            tracing::debug!(target: "onnxruntime", category, location, "{message}");
+        }
+        LogLevel::Info | LogLevel::Verbose => tracing::trace!(target: "onnxruntime", category, location, "{message}"),
+    }
+}

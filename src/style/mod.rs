@@ -1,1 +1,43 @@
-//! Room in the making.
+//! Styles: which there are, what their networks expect, and the engine that paints a frame.
+//!
+//! Knows frames and sessions; knows nothing of files of video, of stages or of the terminal. The parts in reading order:
+//! [`spec`] is what a user writes, [`catalog`] what comes with impasto, [`contract`] what a network expects, [`pixels`]
+//! the way between frames and tensors, [`network`] one network ready to paint, [`upscale`] large frames by way of small
+//! ones, [`engine`] all of it behind one call.
+
+pub mod catalog;
+pub mod contract;
+pub mod engine;
+mod inspect;
+pub mod network;
+pub mod pixels;
+mod probe;
+pub mod spec;
+mod tiles;
+pub mod upscale;
+
+use anyhow::Result;
+
+pub use catalog::{Catalog, CatalogStyle};
+pub use contract::NetworkContract;
+pub use engine::{StyleEngine, StyleSettings};
+pub use network::{StyleNetwork, StyleOptions};
+pub use pixels::Mix;
+pub use spec::StyleSpec;
+
+use crate::frame::Frame;
+
+/// What a pipeline asks of whatever paints its frames.
+pub trait Stylizer: Send {
+    /// Paints `src` into `dst`, which has the same size. Timestamps are the caller's. Blocks for the time of a frame.
+    ///
+    /// # Errors
+    /// When a frame cannot be painted; the next one may be.
+    fn stylize(&mut self, src: &Frame, dst: &mut Frame) -> Result<()>;
+
+    /// What paints, in a line for people.
+    fn describe(&self) -> String;
+
+    /// The execution provider that the work runs on, for example `CPU`.
+    fn provider(&self) -> String;
+}

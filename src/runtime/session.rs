@@ -1,0 +1,296 @@
+//! Sessions: one network each, opened with explicit threads, run on tensors that are allocated once.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use ort::memory::Allocator;
+use ort::session::builder::GraphOptimizationLevel;
+use ort::session::{IoBinding, RunOptions};
+use ort::value::{TensorElementType, ValueType};
+
+use super::Runtime;
+
+/// How a session runs.
+#[derive(Debug, Clone, Default)]
+pub struct SessionOptions {
+    /// Threads of one session; 0 (default): as many as the machine has cores.
+    pub threads: usize,
+}
+
+impl SessionOptions {
+    /// The number of threads that a session with these options gets, at least 1.
+    pub fn thread_count(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            threads => threads,
+        }
+    }
+}
+
+/// Where a network's bytes are.
+#[derive(Debug, Clone, Copy)]
+pub enum ModelSource<'a> {
+    /// A file; weights that the graph keeps in other files are looked for beside it.
+    File(&'a Path),
+    /// The bytes of a file.
+    Bytes {
+        /// The protobuf.
+        bytes: &'a [u8],
+        /// Where weights that the graph keeps in other files are looked for.
+        folder: Option<&'a Path>,
+    },
+}
+
+/// What executes the nodes of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provider {
+    /// The processor.
+    Cpu,
+}
+
+impl std::fmt::Display for Provider {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("CPU"),
+        }
+    }
+}
+
+/// Type of a tensor's elements, as far as impasto tells them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ElementType {
+    /// 32-bit floating point.
+    F32,
+    /// Any other.
+    Other,
+}
+
+/// What a session says of one of its inputs or outputs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Its name in the graph.
+    pub name: String,
+    /// The type of its elements.
+    pub element_type: ElementType,
+    /// Its shape; `None` where a dimension is left open.
+    pub shape: Vec<Option<usize>>,
+}
+
+/// An `f32` tensor in the processor's memory, rows last.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tensor {
+    /// The length of each dimension; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// The elements, the last dimension contiguous; as many as the product of the shape.
+    pub data: Vec<f32>,
+}
+
+impl Tensor {
+    /// A tensor of zeros.
+    pub fn zeros(shape: &[usize]) -> Self {
+        Self { shape: shape.to_vec(), data: vec![0.0; shape.iter().product()] }
+    }
+
+    /// A tensor without dimensions.
+    pub fn scalar(value: f32) -> Self {
+        Self { shape: Vec::new(), data: vec![value] }
+    }
+}
+
+/// Ends a running session from another thread.
+#[derive(Clone)]
+pub struct Terminator {
+    run_options: Arc<RunOptions>,
+}
+
+impl Terminator {
+    /// Makes the run in progress, and every later one, fail at the next node; returns at once.
+    pub fn terminate(&self) {
+        if let Err(error) = self.run_options.terminate() {
+            tracing::warn!("a running network could not be terminated: {error}");
+        }
+    }
+}
+
+impl std::fmt::Debug for Terminator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Terminator").finish_non_exhaustive()
+    }
+}
+
+/// A network that is ready to run.
+pub struct Session {
+    session: ort::session::Session,
+    run_options: Arc<RunOptions>,
+    inputs: Vec<TensorInfo>,
+    outputs: Vec<TensorInfo>,
+}
+
+/// Inputs and outputs of one session for one set of shapes, allocated once and used again in every run.
+pub struct Bindings {
+    binding: IoBinding,
+    inputs: Vec<(String, ort::value::Tensor<f32>)>,
+    outputs: Vec<(String, ort::value::Tensor<f32>)>,
+}
+
+impl Session {
+    /// Opens a network: parses the graph, optimizes it and prepares its weights. Blocks for 10 ms to seconds.
+    ///
+    /// Threads do not spin while they wait for work, so that decoding and encoding beside a session keep their cores.
+    ///
+    /// # Errors
+    /// When ONNX Runtime refuses the network; the message is its own.
+    pub fn open(runtime: &Runtime, source: ModelSource<'_>, options: &SessionOptions) -> Result<Self> {
+        Self::open_with_ort(runtime, source, options).map_err(|error| anyhow::anyhow!(first_line(&error.to_string())))
+    }
+
+    fn open_with_ort(runtime: &Runtime, source: ModelSource<'_>, options: &SessionOptions) -> ort::Result<Self> {
+        let mut builder = ort::session::Session::builder(runtime.environment())?
+            .with_intra_threads(options.thread_count())?
+            .with_inter_threads(1)?
+            .with_intra_op_spinning(false)?
+            .with_inter_op_spinning(false)?
+            .with_optimization_level(GraphOptimizationLevel::All)?;
+        let session = match source {
+            ModelSource::File(path) => builder.commit_from_file(path)?,
+            ModelSource::Bytes { bytes, folder } => {
+                if let Some(folder) = folder.and_then(Path::to_str) {
+                    builder =
+                        builder.with_config_entry("session.model_external_initializers_file_folder_path", folder)?;
+                }
+                builder.commit_from_memory(bytes)?
+            }
+        };
+        let inputs = session.inputs().iter().map(|outlet| tensor_info(outlet.name(), outlet.dtype())).collect();
+        let outputs = session.outputs().iter().map(|outlet| tensor_info(outlet.name(), outlet.dtype())).collect();
+        Ok(Self { session, run_options: Arc::new(RunOptions::new()?), inputs, outputs })
+    }
+
+    /// The inputs that have no default, in the graph's order.
+    pub fn inputs(&self) -> &[TensorInfo] {
+        &self.inputs
+    }
+
+    /// The outputs, in the graph's order.
+    pub fn outputs(&self) -> &[TensorInfo] {
+        &self.outputs
+    }
+
+    /// What executes the nodes.
+    pub fn provider(&self) -> Provider {
+        Provider::Cpu
+    }
+
+    /// A handle that ends runs of this session from another thread.
+    pub fn terminator(&self) -> Terminator {
+        Terminator { run_options: Arc::clone(&self.run_options) }
+    }
+
+    /// Allocates inputs and outputs of these shapes, zeroed.
+    ///
+    /// # Errors
+    /// When memory runs out or a name is not in the graph.
+    pub fn bind(&self, inputs: &[(&str, &[usize])], outputs: &[(&str, &[usize])]) -> Result<Bindings> {
+        let bind = || -> ort::Result<Bindings> {
+            let mut binding = self.session.create_binding()?;
+            let mut bound_inputs = Vec::with_capacity(inputs.len());
+            for &(name, shape) in inputs {
+                bound_inputs.push((name.to_owned(), zeroed(self.session.allocator(), shape)?));
+            }
+            let mut bound_outputs = Vec::with_capacity(outputs.len());
+            for &(name, shape) in outputs {
+                let mut tensor = zeroed(self.session.allocator(), shape)?;
+                binding.bind_output(name, &mut tensor)?;
+                bound_outputs.push((name.to_owned(), tensor));
+            }
+            Ok(Bindings { binding, inputs: bound_inputs, outputs: bound_outputs })
+        };
+        bind().map_err(|error| anyhow::anyhow!(first_line(&error.to_string()))).context("allocate the tensors of a network")
+    }
+
+    /// Runs the network on bound tensors: reads the inputs, writes the outputs. Blocks; a [`Terminator`] ends it early.
+    ///
+    /// # Errors
+    /// When a node fails, an output has another shape than the bound one, or the run was terminated.
+    pub fn run_bound(&mut self, bindings: &mut Bindings) -> Result<()> {
+        let mut run = || -> ort::Result<()> {
+            for (name, tensor) in &bindings.inputs {
+                bindings.binding.bind_input(name.as_str(), tensor)?;
+            }
+            self.session.run_binding_with_options(&bindings.binding, &self.run_options)?;
+            Ok(())
+        };
+        run().map_err(run_error)
+    }
+
+    /// Runs the network on the named inputs and returns the first output, whatever its shape.
+    ///
+    /// For probing and for what runs once; a stream uses [`Session::run_bound`].
+    ///
+    /// # Errors
+    /// When a node fails, an input does not fit, the output is not `f32`, or the run was terminated.
+    pub fn run(&mut self, inputs: &[(&str, &Tensor)], output: &str) -> Result<Tensor> {
+        let mut values = Vec::with_capacity(inputs.len());
+        for &(name, tensor) in inputs {
+            let value = ort::value::TensorRef::from_array_view((tensor.shape.clone(), tensor.data.as_slice()))
+                .map_err(run_error)?;
+            values.push((name.to_owned(), ort::session::SessionInputValue::from(value)));
+        }
+        let outputs = self.session.run_with_options(values, &self.run_options).map_err(run_error)?;
+        let Some(value) = outputs.get(output) else { bail!("the network has no output '{output}'") };
+        let (shape, data) = value.try_extract_tensor::<f32>().map_err(run_error)?;
+        let shape = shape.iter().map(|&length| usize::try_from(length).unwrap_or(0)).collect();
+        Ok(Tensor { shape, data: data.to_vec() })
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("inputs", &self.inputs).field("outputs", &self.outputs).finish_non_exhaustive()
+    }
+}
+
+impl Bindings {
+    /// Elements of the input at `index` of those that were bound, to write to.
+    pub fn input_mut(&mut self, index: usize) -> &mut [f32] {
+        self.inputs.get_mut(index).map_or(&mut [], |(_, tensor)| tensor.extract_tensor_mut().1)
+    }
+
+    /// Elements of the output at `index` of those that were bound, as the last run left them.
+    pub fn output(&self, index: usize) -> &[f32] {
+        self.outputs.get(index).map_or(&[], |(_, tensor)| tensor.extract_tensor().1)
+    }
+}
+
+impl std::fmt::Debug for Bindings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bindings").finish_non_exhaustive()
+    }
+}
+
+fn zeroed(allocator: &Allocator, shape: &[usize]) -> ort::Result<ort::value::Tensor<f32>> {
+    let mut tensor = ort::value::Tensor::<f32>::new(allocator, shape.to_vec())?;
+    tensor.extract_tensor_mut().1.fill(0.0);
+    Ok(tensor)
+}
+
+fn tensor_info(name: &str, value_type: &ValueType) -> TensorInfo {
+    let (element_type, shape) = match value_type {
+        ValueType::Tensor { ty, shape, .. } => (
+            if *ty == TensorElementType::Float32 { ElementType::F32 } else { ElementType::Other },
+            shape.iter().map(|&length| usize::try_from(length).ok()).collect(),
+        ),
+        ValueType::Sequence(_) | ValueType::Map { .. } | ValueType::Optional(_) => (ElementType::Other, Vec::new()),
+    };
+    TensorInfo { name: name.to_owned(), element_type, shape }
+}
+
+fn run_error(error: ort::Error) -> anyhow::Error {
+    anyhow::anyhow!(first_line(&error.to_string()))
+}
+
+/// ONNX Runtime's messages go on for pages of C++ after the first line.
+fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().trim().to_owned()
+}

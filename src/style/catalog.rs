@@ -1,0 +1,205 @@
+//! The styles that come with impasto: names, paintings, and the embedded networks that paint them.
+//!
+//! What there is stands in `models/catalog.toml`; nothing here depends on how many styles that file lists.
+
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+
+/// A network in the binary.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CatalogNetwork {
+    /// What styles call it.
+    pub name: String,
+    /// File name in `models/`.
+    pub file: String,
+    /// Checksum of the file, in hexadecimal.
+    pub sha256: String,
+    /// How it came about.
+    pub provenance: String,
+    /// License of the weights.
+    pub license: String,
+}
+
+/// A style in the binary.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CatalogStyle {
+    /// The name to ask for it by: lower case, words joined by hyphens.
+    pub name: String,
+    /// Other names.
+    pub aliases: Vec<String>,
+    /// Title of the painting.
+    pub title: String,
+    /// Who painted it.
+    pub artist: String,
+    /// When it was finished.
+    pub year: i32,
+    /// License of the painting.
+    pub painting_license: String,
+    /// Name of the network that holds the style.
+    pub network: String,
+    /// Entry of the network's style vector, from 0.
+    pub index: usize,
+}
+
+/// A name that the catalog does not have.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("style '{name}' is not in the catalog ({}`impasto styles` lists all {count})", did_you_mean(.nearest))]
+pub struct UnknownStyle {
+    /// What was asked for.
+    pub name: String,
+    /// The most similar name, if one is similar.
+    pub nearest: Option<String>,
+    /// How many styles there are.
+    pub count: usize,
+}
+
+fn did_you_mean(nearest: &Option<String>) -> String {
+    nearest.as_ref().map(|nearest| format!("did you mean '{nearest}'? ")).unwrap_or_default()
+}
+
+/// Networks and styles by name.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Catalog {
+    networks: Vec<CatalogNetwork>,
+    styles: Vec<CatalogStyle>,
+}
+
+const EMBEDDED: &[(&str, &[u8])] = &[("impasto-seed.onnx", include_bytes!("../../models/impasto-seed.onnx"))];
+
+impl Catalog {
+    /// What the binary carries.
+    ///
+    /// # Errors
+    /// When the embedded catalog is malformed, which a test excludes.
+    pub fn bundled() -> Result<&'static Self> {
+        static CATALOG: OnceLock<Catalog> = OnceLock::new();
+        if let Some(catalog) = CATALOG.get() {
+            return Ok(catalog);
+        }
+        let catalog = toml::from_str(include_str!("../../models/catalog.toml")).context("read the bundled catalog")?;
+        Ok(CATALOG.get_or_init(|| catalog))
+    }
+
+    /// All styles, in the catalog's order.
+    pub fn styles(&self) -> &[CatalogStyle] {
+        &self.styles
+    }
+
+    /// All networks.
+    pub fn networks(&self) -> &[CatalogNetwork] {
+        &self.networks
+    }
+
+    /// A style by its name or an alias; letter case, spaces and underscores do not matter.
+    ///
+    /// # Errors
+    /// When there is none; the error proposes the most similar name.
+    pub fn find(&self, name: &str) -> Result<&CatalogStyle, UnknownStyle> {
+        let wanted = normalized(name);
+        let names = |style: &'_ CatalogStyle| -> Vec<String> {
+            std::iter::once(&style.name).chain(&style.aliases).map(|name| normalized(name)).collect()
+        };
+        if let Some(style) = self.styles.iter().find(|style| names(style).contains(&wanted)) {
+            return Ok(style);
+        }
+        const SIMILAR: f64 = 0.75;
+        let similarity = |style: &CatalogStyle| {
+            names(style).iter().map(|name| strsim::jaro_winkler(name, &wanted)).fold(0.0, f64::max)
+        };
+        let nearest = self
+            .styles
+            .iter()
+            .map(|style| (similarity(style), style))
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .filter(|(similarity, _)| *similarity >= SIMILAR)
+            .map(|(_, style)| style.name.clone());
+        Err(UnknownStyle { name: name.to_owned(), nearest, count: self.styles.len() })
+    }
+
+    /// The bytes of a network's ONNX file.
+    ///
+    /// # Errors
+    /// When the catalog names a network that is not in the binary, which a test excludes.
+    pub fn network_bytes(&self, name: &str) -> Result<&'static [u8]> {
+        let network = self
+            .networks
+            .iter()
+            .find(|network| network.name == name)
+            .with_context(|| format!("network '{name}' is not in the catalog"))?;
+        EMBEDDED
+            .iter()
+            .find(|(file, _)| *file == network.file)
+            .map(|(_, bytes)| *bytes)
+            .with_context(|| format!("network '{name}' is not in the binary"))
+    }
+}
+
+fn normalized(name: &str) -> String {
+    name.trim().to_lowercase().replace([' ', '_'], "-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sha2::{Digest as _, Sha256};
+
+    #[test]
+    fn the_catalog_and_the_embedded_networks_agree() {
+        let catalog = Catalog::bundled().unwrap();
+        assert_eq!(catalog.networks().len(), EMBEDDED.len());
+        for network in catalog.networks() {
+            let bytes = catalog.network_bytes(&network.name).unwrap();
+            let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(digest, network.sha256, "{}", network.file);
+            let model = crate::onnx::Model::from_bytes(bytes).unwrap();
+            let names: Vec<&str> = model.metadata("impasto.styles").unwrap().split(',').collect();
+            for style in catalog.styles().iter().filter(|style| style.network == network.name) {
+                assert_eq!(names.get(style.index), Some(&style.name.as_str()));
+            }
+        }
+    }
+
+    #[test]
+    fn every_style_has_a_network_and_no_two_share_a_name() {
+        let catalog = Catalog::bundled().unwrap();
+        let mut names = Vec::new();
+        for style in catalog.styles() {
+            assert!(catalog.networks().iter().any(|network| network.name == style.network), "{}", style.name);
+            assert_eq!(style.name, normalized(&style.name));
+            names.extend(std::iter::once(&style.name).chain(&style.aliases).map(|name| normalized(name)));
+        }
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn names_and_aliases_are_found_in_any_letter_case() {
+        let catalog = Catalog::bundled().unwrap();
+        for name in ["great-wave", "Great Wave", "WAVE", "great_wave"] {
+            assert_eq!(catalog.find(name).unwrap().name, "great-wave");
+        }
+        assert_eq!(catalog.find("scream").unwrap().name, "the-scream");
+        assert_eq!(catalog.find("starry").unwrap().name, "starry-night");
+    }
+
+    #[test]
+    fn a_misspelt_name_is_answered_with_the_nearest() {
+        let catalog = Catalog::bundled().unwrap();
+        let count = catalog.styles().len();
+        assert_eq!(
+            catalog.find("gret-wave").unwrap_err().to_string(),
+            format!("style 'gret-wave' is not in the catalog (did you mean 'great-wave'? `impasto styles` lists all {count})")
+        );
+        assert_eq!(
+            catalog.find("xyzzy").unwrap_err().to_string(),
+            format!("style 'xyzzy' is not in the catalog (`impasto styles` lists all {count})")
+        );
+    }
+}

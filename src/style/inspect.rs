@@ -1,0 +1,418 @@
+//! What a graph gives away about itself before it runs: which input is the picture, which chooses the style, and which
+//! values its first and last nodes are made for.
+//!
+//! Everything that can be wrong with a file that is no style network is said here, in one sentence that names the tensor.
+
+use anyhow::{Context as _, Result, bail};
+
+use super::contract::{Hints, Known, Origin, StyleInput};
+use super::pixels::{ChannelOrder, Layout, ValueRange};
+use crate::frame::{CHANNELS, FrameSize};
+use crate::onnx::schema::NodeProto;
+use crate::onnx::schema::tensor_proto::DataType;
+use crate::onnx::{Dimension, Model, Port, float_attribute};
+
+/// The inputs and outputs of a style network, each with its part.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Ports {
+    pub image_input: Known<String>,
+    pub image_output: Known<String>,
+    pub layout: Known<Layout>,
+    /// Height and width as the graph declares them, where it declares both.
+    pub declared_size: Option<FrameSize>,
+    pub style: StyleInput,
+    pub strength_input: Option<(String, Vec<usize>)>,
+}
+
+/// Finds each input's part by the hints, its shape and its name.
+///
+/// # Errors
+/// When the graph is no style network; the message says what is wrong and what was expected.
+pub(super) fn find_ports(model: &Model, hints: &Hints) -> Result<Ports> {
+    let inputs = model.inputs();
+    let outputs = model.outputs();
+    for port in inputs.iter().chain(&outputs) {
+        check_element_type(port)?;
+    }
+    let (image, image_origin) = find_image_input(&inputs, hints)?;
+    let (layout, layout_origin) = find_layout(model, image, hints)?;
+    let (output, output_origin) = find_image_output(&outputs, layout, hints)?;
+    let (style, strength_input) = find_style_inputs(&inputs, image, layout, hints)?;
+    Ok(Ports {
+        declared_size: declared_size(image, layout),
+        image_input: Known { value: image.name.clone(), origin: image_origin },
+        image_output: Known { value: output.name.clone(), origin: output_origin },
+        layout: Known { value: layout, origin: layout_origin },
+        style,
+        strength_input,
+    })
+}
+
+fn check_element_type(port: &Port) -> Result<()> {
+    match port.element_type {
+        Some(DataType::Float) => Ok(()),
+        Some(kind) => bail!(
+            "tensor '{}' holds {} elements (expected FLOAT, 32 bits: export or convert the network with 32-bit inputs and outputs)",
+            port.name,
+            kind.as_str_name()
+        ),
+        None => bail!("'{}' is no tensor (expected tensors of FLOAT elements)", port.name),
+    }
+}
+
+fn find_image_input<'a>(inputs: &'a [Port], hints: &Hints) -> Result<(&'a Port, Origin)> {
+    if let Some(known) = &hints.input {
+        let port = inputs.iter().find(|port| port.name == known.value).with_context(|| {
+            format!("it has no input '{}' (expected one of {})", known.value, names(inputs))
+        })?;
+        return Ok((port, known.origin.clone()));
+    }
+    let pictures: Vec<&Port> = inputs.iter().filter(|port| may_be_picture(port)).collect();
+    match pictures.as_slice() {
+        [] => bail!(
+            "no input takes a picture: {} (expected a tensor [1, 3, height, width] or [1, height, width, 3])",
+            shapes(inputs)
+        ),
+        [only] => Ok((only, Origin::Graph("the only picture input".to_owned()))),
+        several => {
+            let content = several.iter().find(|port| !port.name.to_lowercase().contains("style"));
+            match (content, several.len()) {
+                (Some(content), 2) => Ok((content, Origin::Graph("the picture input not called style".to_owned()))),
+                _ => bail!(
+                    "it has {} picture inputs: {} (expected one, or one for the content and one called style; say which \
+                     with `input` and `style_input` in a description beside the network)",
+                    several.len(),
+                    shapes(inputs)
+                ),
+            }
+        }
+    }
+}
+
+fn find_layout(model: &Model, image: &Port, hints: &Hints) -> Result<(Layout, Origin)> {
+    let shape = image.shape.as_deref();
+    if let Some(shape) = shape.filter(|shape| shape.len() != 4) {
+        bail!(
+            "input '{}' has shape {} (expected four dimensions, [1, 3, height, width] or [1, height, width, 3])",
+            image.name,
+            shape_text(shape)
+        );
+    }
+    let is_channels = |axis: usize| shape.and_then(|shape| shape[axis].fixed()) == Some(CHANNELS);
+    if let Some(known) = &hints.layout {
+        return Ok((known.value, known.origin.clone()));
+    }
+    let by_shape = |layout| Ok((layout, Origin::Graph(format!("shape {}", shape_text(shape.unwrap_or(&[]))))));
+    match (is_channels(1), is_channels(3)) {
+        (true, _) => return by_shape(Layout::Nchw),
+        (false, true) => return by_shape(Layout::Nhwc),
+        (false, false) => {}
+    }
+    let channels = shape.and_then(|shape| shape[1].fixed());
+    if let Some(channels) = channels.filter(|_| shape.is_some_and(|shape| shape[3].fixed().is_some())) {
+        bail!(
+            "input '{}' has shape {}, {channels} channels (expected 3: red, green, blue)",
+            image.name,
+            shape_text(shape.unwrap_or(&[]))
+        );
+    }
+    // tf2onnx puts the transposition from NHWC first, where the shape is left open.
+    let consumers = model.consumers(&image.name);
+    if consumers.first().is_some_and(|node| {
+        node.op_type() == "Transpose" && crate::onnx::integer_attribute(node, "perm").as_deref() == Some(&[0, 3, 1, 2])
+    }) {
+        return Ok((Layout::Nhwc, Origin::Graph("a transposition from NHWC comes first".to_owned())));
+    }
+    Ok((Layout::Nchw, Origin::Assumed))
+}
+
+fn find_image_output<'a>(outputs: &'a [Port], layout: Layout, hints: &Hints) -> Result<(&'a Port, Origin)> {
+    if let Some(known) = &hints.output {
+        let port = outputs.iter().find(|port| port.name == known.value).with_context(|| {
+            format!("it has no output '{}' (expected one of {})", known.value, names(outputs))
+        })?;
+        return Ok((port, known.origin.clone()));
+    }
+    let channel_axis = if layout == Layout::Nchw { 1 } else { 3 };
+    let is_picture = |port: &&Port| match &port.shape {
+        None => true,
+        Some(shape) => shape.len() == 4 && shape[channel_axis].fixed().is_none_or(|length| length == CHANNELS),
+    };
+    let pictures: Vec<&Port> = outputs.iter().filter(is_picture).collect();
+    let Some(first) = pictures.first() else {
+        let what = match outputs {
+            [only] if only.shape.as_ref().is_some_and(|shape| shape.len() <= 2) => {
+                "; it looks like a classifier, not a style network"
+            }
+            _ => "",
+        };
+        bail!("no output is a picture: {} (expected one of the input's shape{what})", shapes(outputs));
+    };
+    let reason = if pictures.len() == 1 { "the only picture output" } else { "the first picture output" };
+    Ok((first, Origin::Graph(reason.to_owned())))
+}
+
+type StrengthInput = Option<(String, Vec<usize>)>;
+
+fn find_style_inputs(
+    inputs: &[Port],
+    image: &Port,
+    layout: Layout,
+    hints: &Hints,
+) -> Result<(StyleInput, StrengthInput)> {
+    let mut style = StyleInput::Single;
+    let mut strength = None;
+    for port in inputs.iter().filter(|port| port.name != image.name) {
+        let is_strength = match &hints.strength_input {
+            Some(name) => *name == port.name,
+            None => is_scalar(port) && hints.style_input.as_deref() != Some(port.name.as_str()),
+        };
+        if is_strength && strength.is_none() {
+            strength = Some((port.name.clone(), fixed_shape(port).unwrap_or_default()));
+            continue;
+        }
+        if hints.style_input.as_ref().is_some_and(|name| *name != port.name) || style != StyleInput::Single {
+            bail!(
+                "impasto does not know what to feed input '{}' of shape {} (it has found its picture, its style and its \
+                 strength; export the network without this input)",
+                port.name,
+                port_shape_text(port)
+            );
+        }
+        style = style_input(port, layout, hints)?;
+    }
+    let missing = |name: &Option<String>| name.clone().filter(|name| !inputs.iter().any(|port| port.name == *name));
+    if let Some(name) = missing(&hints.style_input).or_else(|| missing(&hints.strength_input)) {
+        bail!("it has no input '{name}' (expected one of {})", names(inputs));
+    }
+    Ok((style, strength))
+}
+
+fn style_input(port: &Port, layout: Layout, hints: &Hints) -> Result<StyleInput> {
+    let input = port.name.clone();
+    if let Some(encoder) = &hints.encoder {
+        let shape = fixed_shape(port)
+            .with_context(|| format!("input '{input}' has shape {} (expected a fixed one)", port_shape_text(port)))?;
+        return Ok(StyleInput::Embedding { input, shape, encoder: encoder.clone() });
+    }
+    let rank = port.shape.as_ref().map(Vec::len);
+    if rank == Some(4) && may_be_picture(port) {
+        return Ok(StyleInput::Picture { input, fixed_size: declared_size(port, layout) });
+    }
+    let names = hints.styles.clone().unwrap_or_default();
+    if let (Some(1 | 2), Some(shape)) = (rank, &port.shape) {
+        let count = shape.last().and_then(Dimension::fixed).or(Some(names.len()).filter(|count| *count > 0));
+        let count = count.with_context(|| {
+            format!("input '{input}' leaves open how many styles there are (name them with `styles` in a description beside the network)")
+        })?;
+        if !names.is_empty() && names.len() != count {
+            bail!("it names {} styles, but its input '{input}' takes {count} weights", names.len());
+        }
+        let shape = if rank == Some(1) { vec![count] } else { vec![1, count] };
+        return Ok(StyleInput::Weights { input, shape, names });
+    }
+    bail!(
+        "impasto does not know what to feed input '{input}' of shape {} (expected style weights [1, styles] or a style \
+         picture; if another network computes it from a painting, name that one with `encoder` in a description beside \
+         the network)",
+        port_shape_text(port)
+    )
+}
+
+fn may_be_picture(port: &Port) -> bool {
+    match &port.shape {
+        None => true,
+        Some(shape) if shape.len() == 4 => {
+            let may_be_channels =
+                |axis: usize| shape[axis].fixed().is_none_or(|length| length == CHANNELS || length == 1 || length == 4);
+            let batch = shape[0].fixed().is_none_or(|batch| batch == 1);
+            // [1, 1, 1, 100] is a vector in disguise.
+            let is_vector = shape[1].fixed() == Some(1) && shape[2].fixed() == Some(1);
+            batch && !is_vector && (may_be_channels(1) || may_be_channels(3))
+        }
+        // A picture of another rank is found, so that it can be refused with its name.
+        Some(shape) => shape.len() > 2,
+    }
+}
+
+fn is_scalar(port: &Port) -> bool {
+    port.shape.as_ref().is_some_and(|shape| shape.iter().all(|dimension| dimension.fixed() == Some(1)))
+}
+
+fn fixed_shape(port: &Port) -> Option<Vec<usize>> {
+    port.shape.as_ref()?.iter().map(Dimension::fixed).collect()
+}
+
+fn declared_size(port: &Port, layout: Layout) -> Option<FrameSize> {
+    let shape = port.shape.as_ref().filter(|shape| shape.len() == 4)?;
+    let (height, width) = layout.size_axes();
+    match (shape[height].fixed(), shape[width].fixed()) {
+        (Some(height), Some(width)) => Some(FrameSize::new(width, height)),
+        // One open side is of no use: the graph is opened, or else refused by a trial run.
+        _ => None,
+    }
+}
+
+fn names(ports: &[Port]) -> String {
+    ports.iter().map(|port| format!("'{}'", port.name)).collect::<Vec<_>>().join(", ")
+}
+
+fn shapes(ports: &[Port]) -> String {
+    let describe = |port: &Port| format!("'{}' is {}", port.name, port_shape_text(port));
+    ports.iter().map(describe).collect::<Vec<_>>().join(", ")
+}
+
+fn port_shape_text(port: &Port) -> String {
+    port.shape.as_deref().map_or_else(|| "[…]".to_owned(), shape_text)
+}
+
+fn shape_text(shape: &[Dimension]) -> String {
+    let dimensions: Vec<String> = shape
+        .iter()
+        .map(|dimension| match dimension {
+            Dimension::Fixed(length) => length.to_string(),
+            Dimension::Open(name) if name.is_empty() => "?".to_owned(),
+            Dimension::Open(name) => name.clone(),
+        })
+        .collect();
+    format!("[{}]", dimensions.join(", "))
+}
+
+/// What a graph's first nodes say of its input.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct InputEvidence {
+    pub range: Option<Known<ValueRange>>,
+    pub channels: Option<Known<ChannelOrder>>,
+}
+
+/// Follows the picture through the arithmetic that comes first: scaling and the subtraction of means.
+pub(super) fn input_evidence(model: &Model, input: &str) -> InputEvidence {
+    const MAX_NODES: usize = 6;
+    let mut evidence = InputEvidence::default();
+    let mut tensor = input.to_owned();
+    for _ in 0..MAX_NODES {
+        let consumers = model.consumers(&tensor);
+        let [node] = consumers.as_slice() else { break };
+        let Some(step) = arithmetic(model, node, &tensor) else { break };
+        let spread = |values: &[f32]| values.iter().fold(0.0_f32, |max, value| max.max(value.abs()));
+        let (range, reason) = match &step {
+            Arithmetic::Keep => (None, String::new()),
+            Arithmetic::Scale(factors) => match spread(factors) {
+                factor if factor >= 100.0 => (Some(ValueRange::Unit), format!("{} multiplies by {factor}", node.op_type())),
+                factor if factor <= 0.02 => (Some(ValueRange::Bytes), format!("{} divides by {:.1}", node.op_type(), 1.0 / factor)),
+                _ => (None, String::new()),
+            },
+            Arithmetic::Offset(offsets) => {
+                let reason = format!("{} adds {offsets:?} first", node.op_type());
+                match (offsets.first().copied().unwrap_or(0.0), spread(offsets)) {
+                    (_, offset) if offset > 2.0 => (Some(ValueRange::Bytes), reason),
+                    (first, offset) if first < 0.0 && (0.2..0.7).contains(&offset) => (Some(ValueRange::Unit), reason),
+                    (first, offset) if first > 0.0 && offset == 1.0 => (Some(ValueRange::Signed), reason),
+                    _ => (None, String::new()),
+                }
+            }
+        };
+        if let (None, Some(value)) = (&evidence.range, range) {
+            evidence.range = Some(Known { value, origin: Origin::Graph(reason) });
+        }
+        if let (None, Arithmetic::Offset(offsets)) = (&evidence.channels, &step) {
+            evidence.channels = channel_order_of_means(offsets);
+        }
+        let Some(output) = node.output.first() else { break };
+        tensor.clone_from(output);
+    }
+    evidence
+}
+
+/// Natural pictures are redder than blue: the means of ImageNet are 123.7, 116.8 and 103.9.
+fn channel_order_of_means(offsets: &[f32]) -> Option<Known<ChannelOrder>> {
+    let &[first, _, last] = offsets else { return None };
+    let (first, last) = (first.abs(), last.abs());
+    let distinct = (first - last).abs() > 0.05 * first.max(last);
+    let value = match (distinct, first > last) {
+        (false, _) => return None,
+        (true, true) => ChannelOrder::Rgb,
+        (true, false) => ChannelOrder::Bgr,
+    };
+    Some(Known { value, origin: Origin::Graph(format!("the mean of the first channel is {first}, of the last {last}")) })
+}
+
+/// Follows the picture back from the output to the node that bounds it: a clip, a sigmoid or a hyperbolic tangent.
+pub(super) fn output_evidence(model: &Model, output: &str) -> Option<Known<ValueRange>> {
+    const MAX_NODES: usize = 10;
+    let (mut scale, mut offset) = (1.0_f32, 0.0_f32);
+    let mut tensor = output.to_owned();
+    for _ in 0..MAX_NODES {
+        let node = model.producer(&tensor)?;
+        let bounds = match node.op_type() {
+            "Tanh" => Some((-1.0, 1.0)),
+            "Sigmoid" => Some((0.0, 1.0)),
+            "Clip" => clip_bounds(model, node),
+            _ => None,
+        };
+        if let Some((low, high)) = bounds {
+            let (low, high) = (low * scale + offset, high * scale + offset);
+            let value = match (low.min(high), low.max(high)) {
+                (low, high) if high > 100.0 && low > -50.0 => ValueRange::Bytes,
+                (low, high) if low < -0.9 && (0.9..1.5).contains(&high) => ValueRange::Signed,
+                (low, high) if low > -0.3 && (0.9..1.5).contains(&high) => ValueRange::Unit,
+                _ => return None,
+            };
+            return Some(Known { value, origin: Origin::Graph(format!("{} bounds the output", node.op_type())) });
+        }
+        let input = node.input.iter().find(|input| model.small_constant(input).is_none())?.clone();
+        let first = |values: &[f32]| values.first().copied().unwrap_or(0.0);
+        match arithmetic(model, node, &input)? {
+            Arithmetic::Keep => {}
+            Arithmetic::Scale(factors) => scale *= first(&factors),
+            Arithmetic::Offset(offsets) => offset += scale * first(&offsets),
+        }
+        tensor = input;
+    }
+    None
+}
+
+fn clip_bounds(model: &Model, node: &NodeProto) -> Option<(f32, f32)> {
+    let bound = |index: usize, name: &str| {
+        let value = node.input.get(index).and_then(|input| model.small_constant(input));
+        value.or_else(|| float_attribute(node, name)).and_then(|values| values.first().copied())
+    };
+    Some((bound(1, "min")?, bound(2, "max")?))
+}
+
+/// What a node does to each channel of a picture.
+enum Arithmetic {
+    /// Nothing: it is renamed, cast or transposed.
+    Keep,
+    /// Multiplies by one factor or one for each channel.
+    Scale(Vec<f32>),
+    /// Adds one number or one for each channel.
+    Offset(Vec<f32>),
+}
+
+/// The arithmetic of `node` on its input `tensor`; `None` for any other node.
+fn arithmetic(model: &Model, node: &NodeProto, tensor: &str) -> Option<Arithmetic> {
+    let other = || {
+        let constant = node.input.iter().find(|input| *input != tensor)?;
+        model.small_constant(constant).filter(|values| values.len() == 1 || values.len() == CHANNELS)
+    };
+    let is_first = node.input.first().is_some_and(|input| input == tensor);
+    match node.op_type() {
+        "Identity" | "Transpose" | "Cast" | "Unsqueeze" | "Squeeze" => Some(Arithmetic::Keep),
+        "Mul" => Some(Arithmetic::Scale(other()?)),
+        "Div" if is_first => Some(Arithmetic::Scale(other()?.iter().map(|value| 1.0 / value).collect())),
+        "Add" => Some(Arithmetic::Offset(other()?)),
+        "Sub" if is_first => Some(Arithmetic::Offset(other()?.iter().map(|value| -value).collect())),
+        "ImageScaler" => Some(Arithmetic::Offset(float_attribute(node, "bias")?)),
+        _ => None,
+    }
+}
+
+/// The picture input of an encoder: its name, layout, and size where that is fixed.
+pub(super) fn find_encoder_input(model: &Model, hints: &Hints) -> Result<(String, Layout, Option<FrameSize>)> {
+    let inputs = model.inputs();
+    inputs.iter().try_for_each(check_element_type)?;
+    let (image, _) = find_image_input(&inputs, hints)?;
+    let (layout, _) = find_layout(model, image, hints)?;
+    Ok((image.name.clone(), layout, declared_size(image, layout)))
+}

@@ -1,0 +1,262 @@
+//! Finds out by trial runs what a network does not say: which sizes it takes and which range its values have.
+//!
+//! The runs are small, a fraction of a second together, and happen once when a network is opened.
+
+use anyhow::{Context as _, Result};
+
+use super::contract::{Known, Origin};
+use super::pixels::{ChannelOrder, Layout, TensorFormat, ValueRange, luma, pack};
+use crate::frame::{CHANNELS, FrameSize};
+use crate::runtime::Tensor;
+
+/// One run of a network on a picture of a size in a format.
+pub(super) type Trial<'a> = dyn FnMut(&[u8], FrameSize, TensorFormat) -> Result<Tensor> + 'a;
+
+/// The smallest multiple for which pictures of any such size come back in their own size; `None` where no size that was
+/// tried does.
+pub(super) fn find_multiple(trial: &mut Trial<'_>, format: TensorFormat) -> Option<usize> {
+    const BASE: usize = 64;
+    [1, 2, 4, 8, 16, 32, 64].into_iter().find(|multiple| {
+        // Both sides are the base plus an odd multiple, so that no larger power of two divides them.
+        let size = FrameSize::new(BASE + 3 * multiple, BASE + multiple);
+        keeps_size(trial, format, size)
+    })
+}
+
+/// The smallest side, a power of two times `multiple`, at which the network runs.
+pub(super) fn find_minimum(trial: &mut Trial<'_>, format: TensorFormat, multiple: usize) -> Option<usize> {
+    const LARGEST: usize = 512;
+    std::iter::successors(Some(multiple), |side| Some(side * 2))
+        .take_while(|side| *side <= LARGEST.max(multiple))
+        .find(|side| keeps_size(trial, format, FrameSize::new(*side, *side)))
+}
+
+/// Whether a picture of `size` comes back in its own size.
+pub(super) fn keeps_size(trial: &mut Trial<'_>, format: TensorFormat, size: FrameSize) -> bool {
+    trial(&probe_picture(size), size, format).is_ok_and(|output| output.shape == format.layout.shape(size))
+}
+
+/// The ranges of input and output.
+pub(super) struct Ranges {
+    pub input: Known<ValueRange>,
+    pub output: Known<ValueRange>,
+}
+
+/// Finds the ranges that are not known, by the values that come out and by how much structure of the picture is in them.
+///
+/// A network with instance normalization does not feel the scale of its input: what comes out is the same for every
+/// range, so the input is taken to have the range of the output. A network that does feel it returns the picture's
+/// structure only for the range that it was trained on.
+pub(super) fn find_ranges(
+    trial: &mut Trial<'_>,
+    (layout, channels): (Layout, ChannelOrder),
+    size: FrameSize,
+    input: Option<Known<ValueRange>>,
+    output: Option<Known<ValueRange>>,
+) -> Result<Ranges> {
+    if let (Some(input), Some(output)) = (&input, &output) {
+        return Ok(Ranges { input: input.clone(), output: output.clone() });
+    }
+    /// So much more agreement makes an input range credible that differs from the output's.
+    const MARGIN: f64 = 0.15;
+    let candidates = match &input {
+        Some(known) => vec![known.value],
+        None => vec![ValueRange::Bytes, ValueRange::Unit, ValueRange::Signed],
+    };
+    let picture = probe_picture(size);
+    let mut best: Option<(f64, ValueRange, ValueRange, f64)> = None;
+    for input_range in candidates {
+        let tensor = trial(&picture, size, TensorFormat { layout, channels, range: input_range })?;
+        let output_range = output.as_ref().map_or_else(|| range_of_values(&tensor.data), |known| known.value);
+        let agreement = structural_agreement(&picture, &tensor, layout, size);
+        let score = if output_range == input_range { agreement + MARGIN } else { agreement };
+        if best.is_none_or(|(best_score, ..)| score > best_score) {
+            best = Some((score, input_range, output_range, agreement));
+        }
+    }
+    let (_, input_range, output_range, agreement) = best.context("no trial run succeeded")?;
+    let reason = |what: &str| Origin::Probed(format!("{what}, correlation with the picture {agreement:.2}"));
+    Ok(Ranges {
+        input: input.unwrap_or_else(|| Known { value: input_range, origin: reason("best of three ranges") }),
+        output: output.unwrap_or_else(|| Known { value: output_range, origin: reason("by the values that came out") }),
+    })
+}
+
+/// The range that the bulk of the values is in.
+fn range_of_values(values: &[f32]) -> ValueRange {
+    let mut sorted: Vec<f32> = values.iter().copied().filter(|value| value.is_finite()).collect();
+    sorted.sort_by(f32::total_cmp);
+    let percentile = |share: f64| {
+        let index = (share * sorted.len().saturating_sub(1) as f64) as usize;
+        sorted.get(index).copied().unwrap_or(0.0)
+    };
+    let (low, high) = (percentile(0.02), percentile(0.98));
+    if low.abs().max(high.abs()) > 4.0 {
+        ValueRange::Bytes
+    } else if low < -0.3 {
+        ValueRange::Signed
+    } else {
+        ValueRange::Unit
+    }
+}
+
+/// Pearson correlation, −1–1, of the luma of picture and output, both averaged over blocks so that strokes do not count.
+fn structural_agreement(picture: &[u8], output: &Tensor, layout: Layout, size: FrameSize) -> f64 {
+    const BLOCK: usize = 4;
+    if output.shape != layout.shape(size) {
+        return -1.0;
+    }
+    let value_at = |index: usize, channel: usize| match layout {
+        Layout::Nchw => output.data[channel * size.pixels() + index],
+        Layout::Nhwc => output.data[index * CHANNELS + channel],
+    };
+    let (columns, rows) = (size.width / BLOCK, size.height / BLOCK);
+    let mut blocks = vec![(0.0_f64, 0.0_f64); columns * rows];
+    for y in 0..rows * BLOCK {
+        for x in 0..columns * BLOCK {
+            let index = y * size.width + x;
+            let pixel = std::array::from_fn(|c| f32::from(picture[index * CHANNELS + c]));
+            let value = std::array::from_fn(|c| value_at(index, c));
+            let block = &mut blocks[y / BLOCK * columns + x / BLOCK];
+            block.0 += f64::from(luma(pixel));
+            block.1 += f64::from(luma(value));
+        }
+    }
+    correlation(&blocks)
+}
+
+fn correlation(pairs: &[(f64, f64)]) -> f64 {
+    let count = pairs.len().max(1) as f64;
+    let mean = |of: fn(&(f64, f64)) -> f64| pairs.iter().map(of).sum::<f64>() / count;
+    let (mean_a, mean_b) = (mean(|pair| pair.0), mean(|pair| pair.1));
+    let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
+    for (a, b) in pairs {
+        ab += (a - mean_a) * (b - mean_b);
+        aa += (a - mean_a).powi(2);
+        bb += (b - mean_b).powi(2);
+    }
+    let correlation = ab / (aa * bb).sqrt();
+    if correlation.is_finite() { correlation } else { -1.0 }
+}
+
+/// The picture as a tensor.
+pub(super) fn tensor_of(picture: &[u8], size: FrameSize, format: &TensorFormat) -> Tensor {
+    let mut tensor = Tensor::zeros(&format.layout.shape(size));
+    pack(picture, size, (0, 0), format, &mut tensor.data, size);
+    tensor
+}
+
+/// A picture with what photos have: a sky that fades, a horizon, a sun, dark trunks, and noise at every scale.
+/// `[height, width, 3]`, RGB, 0–255.
+pub(super) fn probe_picture(size: FrameSize) -> Vec<u8> {
+    let mut pixels = Vec::with_capacity(size.bytes());
+    for y in 0..size.height {
+        for x in 0..size.width {
+            let (u, v) = (x as f32 / size.width as f32, y as f32 / size.height as f32);
+            let noise = 0.5 * value_noise(u * 4.0, v * 4.0)
+                + 0.3 * value_noise(u * 11.0, v * 11.0)
+                + 0.2 * value_noise(u * 29.0, v * 29.0);
+            let horizon = 0.55 + 0.1 * (value_noise(u * 3.0, 7.0) - 0.5);
+            let mut color = if v < horizon {
+                [110.0 + 120.0 * v, 150.0 + 80.0 * v, 225.0 - 20.0 * v]
+            } else {
+                [90.0 + 60.0 * noise, 110.0 + 30.0 * noise, 50.0 + 20.0 * noise]
+            };
+            if (u - 0.72).hypot((v - 0.25) * size.height as f32 / size.width as f32) < 0.08 {
+                color = [250.0, 225.0, 150.0];
+            }
+            if ((u * 6.0).fract() - 0.5).abs() < 0.06 && v > 0.3 + 0.2 * value_noise((u * 6.0).floor(), 3.0) && u < 0.6 {
+                color = [55.0, 40.0, 30.0];
+            }
+            pixels.extend(color.map(|value| (value + 50.0 * (noise - 0.5)).clamp(0.0, 255.0) as u8));
+        }
+    }
+    pixels
+}
+
+/// Smooth noise, 0–1, with one random value per unit square.
+fn value_noise(x: f32, y: f32) -> f32 {
+    let hash = |x: f32, y: f32| {
+        let mut bits = (x as i32 as u32).wrapping_mul(0x9E37_79B1) ^ (y as i32 as u32).wrapping_mul(0x85EB_CA77);
+        bits = (bits ^ (bits >> 15)).wrapping_mul(0x2C1B_3C6D);
+        bits = (bits ^ (bits >> 12)).wrapping_mul(0x297A_2D39);
+        ((bits ^ (bits >> 15)) & 0xFFFF) as f32 / 65_535.0
+    };
+    let (left, top) = (x.floor(), y.floor());
+    let smooth = |t: f32| t * t * (3.0 - 2.0 * t);
+    let (s, t) = (smooth(x - left), smooth(y - top));
+    let lerp = |a: f32, b: f32, t: f32| a + (b - a) * t;
+    lerp(
+        lerp(hash(left, top), hash(left + 1.0, top), s),
+        lerp(hash(left, top + 1.0), hash(left + 1.0, top + 1.0), s),
+        t,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FORMAT: TensorFormat =
+        TensorFormat { layout: Layout::Nchw, channels: ChannelOrder::Rgb, range: ValueRange::Bytes };
+
+    /// A network that pads to a multiple and forgets to crop.
+    fn padding_network(multiple: usize) -> impl FnMut(&[u8], FrameSize, TensorFormat) -> Result<Tensor> {
+        move |_, size, format| Ok(Tensor::zeros(&format.layout.shape(size.rounded_up(multiple))))
+    }
+
+    #[test]
+    fn the_multiple_is_the_smallest_that_keeps_the_size() {
+        for multiple in [1, 2, 4, 8, 16, 32, 64] {
+            assert_eq!(find_multiple(&mut padding_network(multiple), FORMAT), Some(multiple));
+        }
+        assert_eq!(find_multiple(&mut padding_network(100), FORMAT), None);
+    }
+
+    #[test]
+    fn the_minimum_is_the_smallest_side_that_runs() {
+        let mut trial = |_: &[u8], size: FrameSize, format: TensorFormat| {
+            anyhow::ensure!(size.short_side() > 20, "too small");
+            Ok(Tensor::zeros(&format.layout.shape(size)))
+        };
+        assert_eq!(find_minimum(&mut trial, FORMAT, 8), Some(32));
+    }
+
+    fn ranges_of(network: impl Fn(f32) -> f32) -> (ValueRange, ValueRange) {
+        let mut trial = |picture: &[u8], size: FrameSize, format: TensorFormat| {
+            let mut tensor = tensor_of(picture, size, &format);
+            for value in &mut tensor.data {
+                *value = network(*value);
+            }
+            Ok(tensor)
+        };
+        let size = FrameSize::new(96, 64);
+        let ranges = find_ranges(&mut trial, (Layout::Nchw, ChannelOrder::Rgb), size, None, None).unwrap();
+        (ranges.input.value, ranges.output.value)
+    }
+
+    #[test]
+    fn a_network_that_saturates_outside_its_range_is_recognized() {
+        assert_eq!(ranges_of(|value| value.clamp(0.0, 1.0)), (ValueRange::Unit, ValueRange::Unit));
+        assert_eq!(ranges_of(|value| value.clamp(0.0, 255.0)), (ValueRange::Bytes, ValueRange::Bytes));
+    }
+
+    #[test]
+    fn different_ranges_of_input_and_output_are_found_where_the_input_saturates() {
+        assert_eq!(ranges_of(|value| value.clamp(0.0, 1.0) * 255.0), (ValueRange::Unit, ValueRange::Bytes));
+    }
+
+    #[test]
+    fn what_is_known_is_not_probed() {
+        let known = |value| Some(Known { value, origin: Origin::Metadata });
+        let mut trial = |_: &[u8], _: FrameSize, _: TensorFormat| anyhow::bail!("must not run");
+        let ranges = find_ranges(
+            &mut trial,
+            (Layout::Nchw, ChannelOrder::Rgb),
+            FrameSize::new(8, 8),
+            known(ValueRange::Unit),
+            known(ValueRange::Signed),
+        );
+        assert_eq!(ranges.unwrap().output.value, ValueRange::Signed);
+    }
+}
