@@ -121,9 +121,11 @@ pub struct VideoArgs {
     #[arg(short = 'y', long = "yes")]
     pub overwrite: bool,
 
+    /// Which style.
     #[command(flatten)]
     pub style: StyleArgs,
 
+    /// How it is encoded.
     #[command(flatten)]
     pub encoding: EncodingArgs,
 
@@ -143,6 +145,7 @@ pub struct VideoArgs {
     #[arg(long, help_heading = "Part")]
     pub mute: bool,
 
+    /// How the work is spread.
     #[command(flatten)]
     pub run: RunArgs,
 
@@ -199,12 +202,15 @@ pub struct BenchArgs {
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(2..=100_000))]
     pub frames: Option<u64>,
 
+    /// Which style.
     #[command(flatten)]
     pub style: StyleArgs,
 
+    /// How it is encoded.
     #[command(flatten)]
     pub encoding: EncodingArgs,
 
+    /// How the work is spread.
     #[command(flatten)]
     pub run: RunArgs,
 

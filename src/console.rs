@@ -161,13 +161,7 @@ impl Progress {
     }
 }
 
-fn rates(
-    frames: u64,
-    total: Option<u64>,
-    elapsed: Duration,
-    media_time: Duration,
-    slowest: Option<&str>,
-) -> String {
+fn rates(frames: u64, total: Option<u64>, elapsed: Duration, media_time: Duration, slowest: Option<&str>) -> String {
     let seconds = elapsed.as_secs_f64().max(1e-9);
     let fps = frames as f64 / seconds;
     let mut parts = vec![format!("{fps:.1} fps"), format!("{:.2}×", media_time.as_secs_f64() / seconds)];

@@ -1,4 +1,5 @@
 //! Frames through reader and writer without a network: every timestamp, stream and colour comes out as it went in.
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // A test that panics fails: as it should.
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Faults in every place of the pipeline, at every capacity: no hang, and the first error is the one reported.
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // A test that panics fails: as it should.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -172,7 +173,8 @@ fn run(capacity: usize, places: [Place; 4], outside: FromOutside, fails_to_finis
         control.abort();
         is_done.recv_timeout(PATIENCE)
     });
-    let result = result.unwrap_or_else(|_| panic!("capacity {capacity}, {places:?}, {outside:?}: abort does not end it"));
+    let result =
+        result.unwrap_or_else(|_| panic!("capacity {capacity}, {places:?}, {outside:?}: abort does not end it"));
     worker.join().unwrap();
     let endings = endings.lock().unwrap().clone();
     Run { result, endings }
@@ -297,11 +299,7 @@ fn hooks_run_on_abort_also_when_they_come_late() {
 #[test]
 fn statistics_name_every_stage_and_the_slowest() {
     let control = Control::new();
-    let trouble = |name, fault| Trouble {
-        name,
-        place: Place { fault, at: 2 },
-        control: control.clone(),
-    };
+    let trouble = |name, fault| Trouble { name, place: Place { fault, at: 2 }, control: control.clone() };
     let pipeline = Pipeline::new(control.clone(), 2);
     let stats = pipeline.stats();
     let mut sink = Collecting {

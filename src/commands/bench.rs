@@ -14,7 +14,7 @@ use crate::console::{self, Console};
 use crate::frame::{Frame, FramePool, FrameSize, Timestamp};
 use crate::media::{Cut, EncoderSettings, ReaderOptions, VideoInfo, VideoReader, VideoWriter, WriterOptions};
 use crate::pipeline::{Control, Pipeline};
-use crate::style::{StyleEngine, Stylizer};
+use crate::style::{Mix, StyleEngine, Stylizer, pixels};
 
 /// Synthetic frames where no number is asked for.
 const DEFAULT_FRAMES: u64 = 100;
@@ -159,45 +159,49 @@ struct NetworkTimings {
     unpack: Timing,
 }
 
-/// The network without what surrounds it, at the working size, with the conversions before and after beside it.
+/// The network without what surrounds it, at the working size, and the conversions before and after it.
 fn measure_network(engine: &mut StyleEngine, pictures: &[Frame], count: u64) -> Result<NetworkTimings> {
     let Some(first) = pictures.first() else { bail!("there are no frames to measure") };
-    let work_size = engine.work_size(first.size);
-    let mut painted = Frame::black(work_size);
-    let small: Vec<Frame> = if work_size == first.size {
-        Vec::new()
-    } else {
-        pictures.iter().map(|picture| engine.downscaled(picture)).collect::<Result<_>>()?
-    };
-    let contents = if small.is_empty() { pictures } else { &small };
-    let mut total = [Duration::ZERO; 3];
-    for index in 0..WARM_UP + count as usize {
-        let times = engine.network_mut().stylize_timed(&contents[index % contents.len()], &mut painted)?;
-        if index >= WARM_UP {
-            for (total, time) in total.iter_mut().zip([times.pack, times.run, times.unpack]) {
-                *total += time;
-            }
-        }
+    let content = Frame::black(engine.work_size(first.size));
+    let mut painted = Frame::black(content.size);
+    let size = engine.contract().tensor_size(content.size);
+    let (input_format, output_format) = (engine.contract().input_format, engine.contract().output_format);
+    let mut tensor = vec![0.0; size.bytes()];
+    // The first run allocates.
+    engine.network_mut().stylize(&content, Mix::NONE, &mut painted)?;
+    let pack = time("pack", count, || {
+        pixels::pack(content.pixels(), content.size, (0, 0), &input_format, &mut tensor, size);
+        Ok(())
+    })?;
+    let network = time("network", count, || engine.network_mut().run_again())?;
+    let unpack = time("unpack", count, || {
+        let bytes = painted.pixels_mut();
+        pixels::unpack(&tensor, size, &output_format, Mix::NONE, content.pixels(), bytes, content.size);
+        Ok(())
+    })?;
+    Ok(NetworkTimings { pack, network, unpack })
+}
+
+/// The mean time of `count` calls, after some that do not count.
+fn time(name: &'static str, count: u64, mut work: impl FnMut() -> Result<()>) -> Result<Timing> {
+    for _ in 0..WARM_UP {
+        work()?;
     }
-    let [pack, run, unpack] = total;
-    Ok(NetworkTimings {
-        pack: Timing::new("pack", count, pack),
-        network: Timing::new("network", count, run),
-        unpack: Timing::new("unpack", count, unpack),
-    })
+    let start = Instant::now();
+    for _ in 0..count {
+        work()?;
+    }
+    Ok(Timing::new(name, count, start.elapsed()))
 }
 
 fn measure_stylize(engine: &mut StyleEngine, pictures: &[Frame], count: u64) -> Result<Timing> {
     let Some(first) = pictures.first() else { bail!("there are no frames to measure") };
     let mut painted = Frame::black(first.size);
-    for index in 0..WARM_UP {
-        engine.stylize(&pictures[index % pictures.len()], &mut painted)?;
-    }
-    let start = Instant::now();
-    for index in 0..count as usize {
-        engine.stylize(&pictures[index % pictures.len()], &mut painted)?;
-    }
-    Ok(Timing::new("stylize", count, start.elapsed()))
+    let mut pictures = pictures.iter().cycle();
+    time("stylize", count, || match pictures.next() {
+        Some(picture) => engine.stylize(picture, &mut painted),
+        None => Ok(()),
+    })
 }
 
 fn measure_encode(

@@ -6,6 +6,7 @@ use super::UsageError;
 use crate::cli::StyleArgs;
 use crate::pipeline::Control;
 use crate::style::catalog::UnknownStyle;
+use crate::style::spec::StyleRef;
 use crate::style::{StyleEngine, StyleOptions, StyleSettings, StyleSpec, Stylizer};
 
 /// An engine, and what there is to say of it.
@@ -27,20 +28,25 @@ pub struct OpenStyle {
 pub fn open(args: &StyleArgs, threads: usize, control: &Control) -> Result<OpenStyle> {
     let spec: StyleSpec = args.style.parse().map_err(|error| UsageError(anyhow::Error::new(error)))?;
     let options = StyleOptions { style_image: args.style_image.clone(), threads };
-    let settings = StyleSettings {
-        strength: args.strength,
-        keep_color: args.keep_color,
-        work_size: args.work_size as usize,
-    };
-    let engine = StyleEngine::open(&spec, &options, settings).map_err(|error| {
-        if error.is::<UnknownStyle>() { UsageError(error).into() } else { error }
-    })?;
+    let settings =
+        StyleSettings { strength: args.strength, keep_color: args.keep_color, work_size: args.work_size as usize };
+    let engine = StyleEngine::open(&spec, &options, settings)
+        .map_err(|error| if error.is::<UnknownStyle>() { UsageError(error).into() } else { error })?;
     let terminator = engine.terminator();
     control.on_abort(move || terminator.terminate());
-    Ok(OpenStyle {
-        label: args.style.clone(),
-        provider: engine.provider(),
-        notes: engine.contract().details(),
-        engine,
-    })
+    Ok(OpenStyle { label: args.style.clone(), provider: engine.provider(), notes: engine.contract().details(), engine })
+}
+
+/// How a network of others was understood; nothing to say of the bundled ones.
+fn notes(spec: &StyleSpec, engine: &StyleEngine) -> Vec<String> {
+    spec.terms()
+        .iter()
+        .find_map(|term| match &term.style {
+            StyleRef::Network { path, .. } => {
+                Some(format!("'{}': {}", path.display(), engine.contract().details().join(", ")))
+            }
+            StyleRef::Named(_) => None,
+        })
+        .into_iter()
+        .collect()
 }

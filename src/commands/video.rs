@@ -44,8 +44,7 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
         overwrite: args.overwrite,
         interrupt: Some(interrupt),
     };
-    let writer = 
-        VideoWriter::create(&args.output, reader.info(), Some(&reader), &writer_options).map_err(with_hint)?;
+    let writer = VideoWriter::create(&args.output, reader.info(), Some(&reader), &writer_options).map_err(with_hint)?;
 
     let info = reader.info().clone();
     for note in style_notes.iter().chain(&info.notes) {

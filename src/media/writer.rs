@@ -102,6 +102,7 @@ impl VideoWriter {
         source: Option<&VideoReader>,
         options: &WriterOptions,
     ) -> Result<Self> {
+        super::init()?;
         check_output(path, source.map(VideoReader::path), options.overwrite)?;
         let info = info.clone();
         let mut notes = Vec::new();

@@ -201,9 +201,9 @@ impl Pipeline {
     ///
     /// # Errors
     /// The first error of any stage, or [`RunError::Aborted`].
-    pub fn run<T>(
+    pub fn run<'env, T>(
         self,
-        wire: impl for<'scope> FnOnce(&Wiring<'scope, '_>) -> Result<Option<T>, RunError>,
+        wire: impl for<'scope> FnOnce(&Wiring<'scope, 'env>) -> Result<Option<T>, RunError>,
     ) -> Result<T, RunError> {
         let outcome =
             thread::scope(|scope| wire(&Wiring { scope, shared: Arc::clone(&self.shared), capacity: self.capacity }));

@@ -247,8 +247,8 @@ impl Hints {
         let mut hints = Self::default();
         if let Some(file) = path.map(|path| path.with_extension("toml")).filter(|file| file.is_file()) {
             let text = std::fs::read_to_string(&file).with_context(|| format!("read '{}'", file.display()))?;
-            let mut description: Description =
-                toml::from_str(&text).with_context(|| format!("read the network's description '{}'", file.display()))?;
+            let mut description: Description = toml::from_str(&text)
+                .with_context(|| format!("read the network's description '{}'", file.display()))?;
             if let (Some(encoder), Some(folder)) = (&mut description.encoder, file.parent()) {
                 *encoder = folder.join(&encoder);
             }

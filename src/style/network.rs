@@ -61,12 +61,7 @@ impl StyleNetwork {
         Self::open_located(spec, &location, &choices, options).with_context(|| format!("open {label}"))
     }
 
-    fn open_located(
-        spec: &StyleSpec,
-        location: &Location,
-        choices: &[Choice],
-        options: &StyleOptions,
-    ) -> Result<Self> {
+    fn open_located(spec: &StyleSpec, location: &Location, choices: &[Choice], options: &StyleOptions) -> Result<Self> {
         let bytes = location.read()?;
         let model = Model::from_bytes(&bytes)?;
         let hints = Hints::gather(&model, location.path())?;
@@ -166,6 +161,15 @@ impl StyleNetwork {
         Ok(())
     }
 
+    /// Runs the network once more on the tensors of the last frame (of its last tile): to measure it alone.
+    ///
+    /// # Errors
+    /// When no frame was painted yet, or the run fails.
+    pub fn run_again(&mut self) -> Result<()> {
+        let Some(Bound { bindings, .. }) = &mut self.bound else { bail!("no frame was painted yet") };
+        self.session.run_bound(bindings)
+    }
+
     /// Allocates the tensors of `size` unless they are at hand.
     fn bind(&mut self, size: FrameSize) -> Result<()> {
         if self.bound.as_ref().is_some_and(|bound| bound.size == size) {
@@ -187,7 +191,10 @@ impl StyleNetwork {
 
 impl std::fmt::Debug for StyleNetwork {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StyleNetwork").field("title", &self.title).field("contract", &self.contract).finish_non_exhaustive()
+        f.debug_struct("StyleNetwork")
+            .field("title", &self.title)
+            .field("contract", &self.contract)
+            .finish_non_exhaustive()
     }
 }
 
@@ -333,7 +340,10 @@ impl Opening<'_> {
         let mut encoder = self.open_encoder()?;
         let (mut session, sizes) = self.open_session(encoder.as_mut(), trial_format)?;
         let probe_size = sizes.fixed_size.as_ref().map_or_else(
-            || FrameSize::new(160.max(sizes.minimum.value), 96.max(sizes.minimum.value)).rounded_up(sizes.multiple.value),
+            || {
+                FrameSize::new(160.max(sizes.minimum.value), 96.max(sizes.minimum.value))
+                    .rounded_up(sizes.multiple.value)
+            },
             |fixed| fixed.value,
         );
         let mut trial = self.trial(&mut session, encoder.as_mut());
@@ -411,10 +421,8 @@ impl Opening<'_> {
         };
         let minimum = match (&multiple, &self.hints.minimum) {
             (_, Some(known)) => Some(known.clone()),
-            (Some(multiple), None) => probe::find_minimum(&mut trial, format, multiple.value).map(|value| Known {
-                value,
-                origin: Origin::Probed("the smallest that runs".to_owned()),
-            }),
+            (Some(multiple), None) => probe::find_minimum(&mut trial, format, multiple.value)
+                .map(|value| Known { value, origin: Origin::Probed("the smallest that runs".to_owned()) }),
             (None, None) => None,
         };
         drop(trial);

@@ -165,7 +165,8 @@ pub(super) fn probe_picture(size: FrameSize) -> Vec<u8> {
             if (u - 0.72).hypot((v - 0.25) * size.height as f32 / size.width as f32) < 0.08 {
                 color = [250.0, 225.0, 150.0];
             }
-            if ((u * 6.0).fract() - 0.5).abs() < 0.06 && v > 0.3 + 0.2 * value_noise((u * 6.0).floor(), 3.0) && u < 0.6 {
+            if ((u * 6.0).fract() - 0.5).abs() < 0.06 && v > 0.3 + 0.2 * value_noise((u * 6.0).floor(), 3.0) && u < 0.6
+            {
                 color = [55.0, 40.0, 30.0];
             }
             pixels.extend(color.map(|value| (value + 50.0 * (noise - 0.5)).clamp(0.0, 255.0) as u8));

@@ -113,7 +113,9 @@ impl std::fmt::Debug for GuidedUpscaler {
 fn add_detail(frame: &[u8], guide: &[u8], dst: &mut [u8]) {
     let frame = frame.as_chunks::<CHANNELS>().0;
     let guide = guide.as_chunks::<2>().0;
-    for ((pixel, frame), [smooth_luma, coefficient]) in dst.as_chunks_mut::<CHANNELS>().0.iter_mut().zip(frame).zip(guide) {
+    for ((pixel, frame), [smooth_luma, coefficient]) in
+        dst.as_chunks_mut::<CHANNELS>().0.iter_mut().zip(frame).zip(guide)
+    {
         let detail = luma(frame.map(f32::from)) - f32::from(*smooth_luma);
         let added = detail * f32::from(*coefficient) * (1.0 / 255.0);
         *pixel = pixel.map(|value| to_byte(f32::from(value) + added));

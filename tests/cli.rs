@@ -1,0 +1,431 @@
+//! The binary as a person uses it: what it prints, what it leaves on disk, and how it exits.
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // A test that panics fails: as it should.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command as Process, Stdio};
+use std::time::{Duration, Instant};
+
+use assert_cmd::Command;
+use common::{clip, frame_rgb, frame_times, mean_difference, packets, stream, streams};
+use predicates::prelude::*;
+use predicates::str::contains;
+
+fn impasto() -> Command {
+    Command::cargo_bin("impasto").expect("cargo builds the binary for its tests")
+}
+
+fn fixture(name: &str) -> String {
+    format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Moving test picture with a tone, 96×64, one second.
+fn small_clip(folder: &Path) -> PathBuf {
+    let arguments = [
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=size=96x64:rate=10,gblur=1",
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=frequency=440",
+        "-t",
+        "1",
+        "-c:v",
+        "libx264",
+        "-pix_fmt",
+        "yuv420p",
+        "-c:a",
+        "aac",
+    ];
+    clip(folder, "in.mp4", &arguments)
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// One error line that says `expected`, the exit code, and nothing new on disk.
+fn assert_refused(folder: &Path, arguments: &[&str], code: i32, expected: &str) {
+    let before = files(folder);
+    let output = impasto().current_dir(folder).args(arguments).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+    assert!(text.contains(expected), "{arguments:?}: {text}");
+    assert!(!text.contains("panicked"), "{text}");
+    assert_eq!(text.lines().filter(|line| line.starts_with("error:")).count(), 1, "{arguments:?}: {text}");
+    assert_eq!(files(folder), before, "{arguments:?}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn a_clip_becomes_a_painting_with_its_sound() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = small_clip(folder.path());
+    let output = folder.path().join("out.mp4");
+    impasto()
+        .current_dir(&folder)
+        .args(["video", "in.mp4", "-o", "out.mp4", "--style", "great-wave"])
+        .assert()
+        .success();
+    assert_eq!(frame_times(&output), frame_times(&input));
+    let sizes = |path: &Path| packets(path, "a:0").into_iter().map(|(_, size)| size).collect::<Vec<_>>();
+    assert_eq!(sizes(&output), sizes(&input));
+    let difference = mean_difference(&frame_rgb(&input, 4).2, &frame_rgb(&output, 4).2);
+    assert!(difference.iter().sum::<f64>() > 30.0, "the style shows: {difference:?}");
+    assert_eq!(files(folder.path()), ["in.mp4", "out.mp4"]);
+}
+
+#[test]
+fn an_identity_network_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = small_clip(folder.path());
+    for extension in ["mp4", "mkv", "webm", "mov"] {
+        let output = format!("out.{extension}");
+        let arguments =
+            ["video", "in.mp4", "-o", &output, "--style", &fixture("identity.onnx"), "--mute", "--crf", "8"];
+        impasto().current_dir(&folder).args(arguments).assert().success();
+        let output = folder.path().join(&output);
+        let difference = mean_difference(&frame_rgb(&input, 5).2, &frame_rgb(&output, 5).2);
+        assert!(difference.iter().all(|levels| *levels <= 2.0), "{extension}: {difference:?}");
+        assert_eq!(streams(&output).len(), 1);
+    }
+}
+
+#[test]
+fn strength_zero_gives_the_input_and_keep_color_keeps_its_chroma() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = small_clip(folder.path());
+    let paint = |output: &str, more: &[&str]| {
+        let mut arguments = vec!["video", "in.mp4", "-o", output, "--style", "scream", "--crf", "6"];
+        arguments.extend_from_slice(more);
+        impasto().current_dir(&folder).args(arguments).assert().success();
+        frame_rgb(&folder.path().join(output), 5).2
+    };
+    let content = frame_rgb(&input, 5).2;
+    let untouched = mean_difference(&content, &paint("zero.mp4", &["--strength", "0"]));
+    assert!(untouched.iter().all(|levels| *levels <= 2.0), "{untouched:?}");
+
+    let chroma_error = |painted: &[u8]| {
+        let chroma = |pixel: &[u8]| {
+            let [red, green, blue] = [pixel[0], pixel[1], pixel[2]].map(f64::from);
+            let luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+            (blue - luma, red - luma)
+        };
+        let sum: f64 = content
+            .chunks(3)
+            .zip(painted.chunks(3))
+            .map(|(a, b)| (chroma(a).0 - chroma(b).0).abs() + (chroma(a).1 - chroma(b).1).abs())
+            .sum();
+        sum / (content.len() / 3) as f64
+    };
+    let kept = chroma_error(&paint("kept.mp4", &["--keep-color"]));
+    let painted = chroma_error(&paint("painted.mp4", &[]));
+    assert!(kept < painted * 0.6, "{kept} against {painted}");
+}
+
+#[test]
+fn a_smaller_work_size_keeps_the_size_of_the_output() {
+    let folder = tempfile::tempdir().unwrap();
+    small_clip(folder.path());
+    let arguments = ["video", "in.mp4", "-o", "out.mp4", "--style", "wave:0.5,scream:0.5", "--work-size", "32"];
+    impasto().current_dir(&folder).args(arguments).assert().success();
+    let video = stream(&folder.path().join("out.mp4"), "video");
+    assert_eq!((video["width"].as_u64(), video["height"].as_u64()), (Some(96), Some(64)));
+}
+
+#[test]
+fn json_is_one_summary_on_stdout_and_quiet_is_quiet() {
+    let folder = tempfile::tempdir().unwrap();
+    small_clip(folder.path());
+    let output = impasto()
+        .current_dir(&folder)
+        .args(["video", "in.mp4", "-o", "out.mkv", "--style", "starry", "--json", "--quiet", "--frames", "4"])
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["frames"], 4);
+    assert_eq!(summary["style"], "starry");
+    assert_eq!(summary["provider"], "CPU");
+    assert_eq!(summary["output"], "out.mkv");
+    assert_eq!(summary["interrupted"], false);
+    assert!(summary["fps"].as_f64().unwrap() > 0.0);
+    let stages: Vec<_> = summary["stages"].as_array().unwrap().iter().map(|stage| stage["name"].clone()).collect();
+    assert_eq!(stages, ["decode", "stylize", "encode"]);
+}
+
+#[test]
+fn stats_show_every_stage() {
+    let folder = tempfile::tempdir().unwrap();
+    small_clip(folder.path());
+    impasto()
+        .current_dir(&folder)
+        .args(["video", "in.mp4", "-o", "out.mkv", "--stats", "--frames", "2", "--queue", "0", "--threads", "1"])
+        .assert()
+        .success()
+        .stderr(contains("decode").and(contains("stylize")).and(contains("encode")).and(contains("waiting")));
+}
+
+#[test]
+fn wrong_arguments_are_usage_errors_that_say_what_was_expected() {
+    let folder = tempfile::tempdir().unwrap();
+    small_clip(folder.path());
+    let cases: [(&[&str], &str); 12] = [
+        (&["video", "in.mp4"], "--output"),
+        (&["video", "in.mp4", "-o", "out.mp4", "--strength", "2"], "from 0 to 1"),
+        (&["video", "in.mp4", "-o", "out.mp4", "--work-size", "3"], "16..=8192"),
+        (&["video", "in.mp4", "-o", "out.mp4", "--start", "soon"], "1:30"),
+        (&["video", "in.mp4", "-o", "out.mp4", "--start", "2", "--end", "1"], "not after"),
+        (&["video", "in.mp4", "-o", "out.mp4", "--frames", "0"], "0"),
+        (&["video", "in.mp4", "-o", "out.mp4", "--encoder-option", "tune"], "KEY=VALUE"),
+        (&["video", "in.mp4", "-o", "out.mp4", "--style", "gret-wave"], "did you mean 'great-wave'"),
+        (&["video", "in.mp4", "-o", "out.mp4", "--style", "wave:x"], "weight 'x'"),
+        (&["video", "in.mp4", "-o", "out.mp4", "--style", "wave:0,scream:0"], "sum to 0"),
+        (&["video", "in.mp4", "-o", "out.mp4", "--style", "wave,,scream"], "empty part"),
+        (&["bench", "--size", "big"], "640x360"),
+    ];
+    for (arguments, expected) in cases {
+        assert_refused(folder.path(), arguments, 2, expected);
+    }
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = small_clip(folder.path());
+    let write = |name: &str, content: &[u8]| std::fs::write(folder.path().join(name), content).unwrap();
+    write("empty.mp4", b"");
+    write("text.mp4", &b"this is no video\n".repeat(50));
+    write("broken.onnx", b"this is no network");
+    write("empty.onnx", b"");
+    write("exists.mp4", b"precious");
+    std::fs::create_dir(folder.path().join("folder")).unwrap();
+    let sound = ["-i", input.to_str().unwrap(), "-vn", "-c:a", "copy"];
+    clip(folder.path(), "sound.m4a", &sound);
+    let no_index = std::fs::read(&input).unwrap();
+    write("cut.mp4", &no_index[..no_index.len() / 2]);
+
+    let out = ["-o", "out.mp4"];
+    let cases: [(&[&str], &str); 18] = [
+        (&["missing.mp4", "-o", "out.mp4"], "'missing.mp4': No such file"),
+        (&["folder", "-o", "out.mp4"], "'folder' is a directory"),
+        (&["empty.mp4", "-o", "out.mp4"], "'empty.mp4' is empty"),
+        (&["text.mp4", "-o", "out.mp4"], "'text.mp4' is not a video"),
+        (&["cut.mp4", "-o", "out.mp4"], "cut off"),
+        (&["sound.m4a", "-o", "out.mp4"], "'sound.m4a' holds no video stream"),
+        (&["in.mp4", "-o", "in.mp4"], "is the input"),
+        (&["in.mp4", "-o", "in.mp4", "-y"], "is the input"),
+        (&["in.mp4", "-o", "exists.mp4"], "-y to replace it"),
+        (&["in.mp4", "-o", "folder"], "is a directory"),
+        (&["in.mp4", "-o", "nowhere/out.mp4"], "'nowhere/out.mp4'"),
+        (&["in.mp4", "-o", "out.txt"], "expected .mp4"),
+        (&["in.mp4", "-o", "out.webm", "--codec", "h264"], "--codec"),
+        (&["in.mp4", "-o", "out.mp4", "--preset", "warp"], "preset=warp"),
+        (&["in.mp4", "-o", "out.mp4", "--style", "missing.onnx"], "missing.onnx"),
+        (&["in.mp4", "-o", "out.mp4", "--style", "broken.onnx"], "broken.onnx"),
+        (&["in.mp4", "-o", "out.mp4", "--style", "empty.onnx"], "empty.onnx"),
+        (&["in.mp4", "-o", "out.mp4", "--style-image", "in.mp4"], "style image"),
+    ];
+    for (arguments, expected) in cases {
+        let mut all = vec!["video"];
+        all.extend_from_slice(arguments);
+        assert_refused(folder.path(), &all, 1, expected);
+    }
+    let classifier = fixture("classifier.onnx");
+    assert_refused(folder.path(), &["video", "in.mp4", out[0], out[1], "--style", &classifier], 1, "classifier.onnx");
+    assert_eq!(std::fs::read(folder.path().join("exists.mp4")).unwrap(), b"precious");
+}
+
+#[cfg(unix)]
+#[test]
+fn files_without_permission_are_named() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let input = small_clip(folder.path());
+    if is_root() {
+        println!("skipped: root may read and write everything");
+        return;
+    }
+    std::fs::set_permissions(&input, std::fs::Permissions::from_mode(0)).unwrap();
+    assert_refused(folder.path(), &["video", "in.mp4", "-o", "out.mp4"], 1, "'in.mp4': Permission denied");
+}
+
+/// Whether this process is root, for whom permissions do not count.
+#[cfg(unix)]
+fn is_root() -> bool {
+    Process::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
+}
+
+#[test]
+fn an_output_that_outgrows_its_disk_is_an_error_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    small_clip(folder.path());
+    let before = files(folder.path());
+    // A limit on the size of files stands in for a full disk: the write fails in the same place.
+    let script = format!(
+        "trap '' XFSZ; ulimit -f 8; exec '{}' video in.mp4 -o out.mkv --crf 1 --style wave",
+        assert_cmd::cargo::cargo_bin("impasto").display()
+    );
+    let output = Process::new("bash").current_dir(&folder).args(["-c", &script]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("'out.mkv'") && text.contains("too large"), "{text}");
+    assert_eq!(files(folder.path()), before);
+}
+
+#[test]
+fn a_damaged_clip_is_stylized_as_far_as_it_goes_and_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = clip(
+        folder.path(),
+        "whole.mp4",
+        &[
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=size=96x64:rate=25",
+            "-t",
+            "1",
+            "-c:v",
+            "libx264",
+            "-bf",
+            "0",
+            "-movflags",
+            "+faststart",
+        ],
+    );
+    let bytes = std::fs::read(&whole).unwrap();
+    std::fs::write(folder.path().join("cut.mp4"), &bytes[..bytes.len() * 7 / 10]).unwrap();
+    let arguments = ["video", "cut.mp4", "-o", "out.mp4", "--style", "wave"];
+    impasto()
+        .current_dir(&folder)
+        .args(arguments)
+        .assert()
+        .code(1)
+        .stderr(contains("damaged").and(contains("missing at the end")));
+    let frames = frame_times(&folder.path().join("out.mp4")).len();
+    assert!((5..25).contains(&frames), "{frames}");
+    let mut arguments = arguments.to_vec();
+    arguments.extend(["-y", "--keep-going"]);
+    impasto()
+        .current_dir(&folder)
+        .args(arguments)
+        .assert()
+        .success()
+        .stderr(contains("warning").and(contains("missing")));
+}
+
+/// Starts a long run, waits until it writes, and sends signals.
+#[cfg(unix)]
+fn interrupted(folder: &Path, signals: usize) -> (std::process::Output, Vec<String>) {
+    let source = "testsrc2=size=320x180:rate=25";
+    clip(folder, "long.mp4", &["-f", "lavfi", "-i", source, "-t", "60", "-c:v", "libx264", "-preset", "ultrafast"]);
+    let child = Process::new(assert_cmd::cargo::cargo_bin("impasto"))
+        .current_dir(folder)
+        .args(["video", "long.mp4", "-o", "out.mp4", "--style", "wave"])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = child.id().to_string();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let is_writing = || {
+        files(folder).iter().any(|name| {
+            name.starts_with(".impasto-") && std::fs::metadata(folder.join(name)).is_ok_and(|file| file.len() > 1000)
+        })
+    };
+    while !is_writing() {
+        assert!(Instant::now() < deadline, "the run does not start");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for _ in 0..signals {
+        assert!(Process::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    let output = child.wait_with_output().unwrap();
+    (output, files(folder))
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_leaves_a_playable_file_and_exits_with_130() {
+    let folder = tempfile::tempdir().unwrap();
+    let (output, left) = interrupted(folder.path(), 1);
+    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(left, ["long.mp4", "out.mp4"]);
+    let frames = frame_times(&folder.path().join("out.mp4")).len();
+    assert!((1..1500).contains(&frames), "{frames}");
+}
+
+#[test]
+fn without_onnx_runtime_it_says_how_to_get_it() {
+    let folder = tempfile::tempdir().unwrap();
+    small_clip(folder.path());
+    std::fs::write(folder.path().join("fake.so"), "no library").unwrap();
+    for (path, expected) in [("/nowhere/libonnxruntime.so", "ORT_DYLIB_PATH"), ("fake.so", "fake.so")] {
+        impasto()
+            .current_dir(&folder)
+            .env("ORT_DYLIB_PATH", path)
+            .args(["video", "in.mp4", "-o", "out.mp4"])
+            .assert()
+            .code(1)
+            .stderr(contains(expected).and(contains("panicked").not()));
+    }
+    assert_eq!(files(folder.path()), ["fake.so", "in.mp4"]);
+}
+
+#[test]
+fn the_catalogue_is_listed_for_people_and_programs() {
+    impasto().arg("styles").assert().success().stdout(contains("great-wave").and(contains("Hokusai")));
+    let output = impasto().args(["styles", "--json"]).output().unwrap();
+    let styles: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(styles.as_array().unwrap().iter().any(|style| style["name"] == "great-wave" && style["year"] == 1831));
+}
+
+#[test]
+fn the_bench_measures_the_network_each_stage_and_the_chain() {
+    let output = impasto()
+        .args(["bench", "--size", "64x48", "--frames", "3", "--json", "--style", &fixture("identity.onnx")])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let figures: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let names: Vec<_> = figures["timings"].as_array().unwrap().iter().map(|timing| timing["name"].clone()).collect();
+    assert_eq!(names, ["decode", "pack", "network", "unpack", "stylize", "encode", "chain"]);
+    assert!(figures["timings"].as_array().unwrap().iter().all(|timing| timing["fps"].as_f64().unwrap() > 0.0));
+    assert!(figures["chain_over_network"].as_f64().unwrap() > 0.0);
+
+    let folder = tempfile::tempdir().unwrap();
+    small_clip(folder.path());
+    impasto()
+        .current_dir(&folder)
+        .args(["bench", "--clip", "in.mp4", "--frames", "3"])
+        .assert()
+        .success()
+        .stdout(contains("chain"));
+    assert_eq!(files(folder.path()), ["in.mp4"]);
+}
+
+#[test]
+fn completions_and_the_manual_come_from_the_same_definitions() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        impasto().args(["completions", shell]).assert().success().stdout(contains("keep-color"));
+    }
+    impasto().arg("man").assert().success().stdout(contains(".TH").and(contains("keep\\-color")));
+    impasto().args(["video", "--help"]).assert().success().stdout(contains("--work-size").and(contains("Examples")));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let script =
+        format!("set -o pipefail; '{}' man | head -c 10 >/dev/null", assert_cmd::cargo::cargo_bin("impasto").display());
+    let output = Process::new("bash").args(["-c", &script]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
