@@ -245,19 +245,36 @@ fn files_that_cannot_be_used_are_named_in_one_line() {
 
 #[cfg(unix)]
 #[test]
-fn files_without_permission_are_named() {
+fn files_and_folders_without_permission_are_named() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let input = small_clip(folder.path());
-    if is_root() {
-        println!("skipped: root may read and write everything");
-        return;
+    let secret = folder.path().join("secret.mp4");
+    std::fs::copy(&input, &secret).unwrap();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o555)).unwrap();
+    let before = files(folder.path());
+    for (input, output, expected) in [
+        ("secret.mp4", "/tmp/out.mp4", "'secret.mp4': Permission denied"),
+        ("in.mp4", "out.mp4", "'out.mp4': Permission denied"),
+    ] {
+        // Permissions do not count for root: then the binary runs as nobody.
+        let mut command = if is_root() {
+            let mut command = Process::new("setpriv");
+            command.args(["--reuid", "65534", "--clear-groups"]).arg(assert_cmd::cargo::cargo_bin("impasto"));
+            command
+        } else {
+            Process::new(assert_cmd::cargo::cargo_bin("impasto"))
+        };
+        let run = command.current_dir(&folder).args(["video", input, "-o", output]).output().unwrap();
+        let text = String::from_utf8_lossy(&run.stderr);
+        assert_eq!(run.status.code(), Some(1), "{text}");
+        assert!(text.contains(expected), "{text}");
     }
-    std::fs::set_permissions(&input, std::fs::Permissions::from_mode(0)).unwrap();
-    assert_refused(folder.path(), &["video", "in.mp4", "-o", "out.mp4"], 1, "'in.mp4': Permission denied");
+    assert_eq!(files(folder.path()), before);
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Whether this process is root, for whom permissions do not count.
 #[cfg(unix)]
 fn is_root() -> bool {
     Process::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")

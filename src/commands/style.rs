@@ -34,7 +34,7 @@ pub fn open(args: &StyleArgs, threads: usize, control: &Control) -> Result<OpenS
         .map_err(|error| if error.is::<UnknownStyle>() { UsageError(error).into() } else { error })?;
     let terminator = engine.terminator();
     control.on_abort(move || terminator.terminate());
-    Ok(OpenStyle { label: args.style.clone(), provider: engine.provider(), notes: engine.contract().details(), engine })
+    Ok(OpenStyle { label: args.style.clone(), provider: engine.provider(), notes: notes(&spec, &engine), engine })
 }
 
 /// How a network of others was understood; nothing to say of the bundled ones.

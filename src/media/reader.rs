@@ -260,7 +260,11 @@ impl VideoReader {
         let Some(packet) = self.packets.next()? else {
             self.note_missing_frames();
             self.state = State::Draining;
-            return self.decoder.send_eof().context("drain the decoder");
+            // A decoder with threads may only now report what was wrong with an earlier packet.
+            if self.decoder.send_eof().is_err() {
+                self.damage.add_undecodable();
+            }
+            return Ok(());
         };
         if packet.stream() != self.stream {
             return Ok(());
