@@ -186,9 +186,10 @@ impl Model {
 
     /// Opens the batch, height and width of the image input `name` and forgets every shape that was derived from them.
     ///
-    /// The batch becomes 1. `height_axis` and `width_axis` count the input's dimensions from 0. Whether the nodes bear
-    /// another size only a run can tell.
-    pub fn make_size_dynamic(&mut self, name: &str, height_axis: usize, width_axis: usize) {
+    /// The batch becomes 1. `height_axis` and `width_axis` count the input's dimensions from 0. Transposed convolutions
+    /// that name the size of their output are given the padding that most likely leads to it; the number of those is
+    /// returned. Whether the nodes bear another size, and still compute the same, only a run can tell.
+    pub fn make_size_dynamic(&mut self, name: &str, height_axis: usize, width_axis: usize) -> usize {
         self.graph.value_info.clear();
         let is_input = |value: &&mut ValueInfoProto| value.name() == name;
         if let Some(dimensions) = self.graph.input.iter_mut().find(is_input).and_then(dimensions_mut) {
@@ -207,7 +208,35 @@ impl Model {
                 dimension.value = None;
             }
         }
+        self.graph.node.iter_mut().filter(|node| node.op_type() == "ConvTranspose").filter_map(free_output_shape).count()
     }
+}
+
+/// Replaces the `output_shape` of a transposed convolution by the `output_padding` that leads to it without other
+/// padding: output = stride · (input − 1) + dilation · (kernel − 1) + 1 + output padding.
+fn free_output_shape(node: &mut NodeProto) -> Option<()> {
+    let output_shape = integer_attribute(node, "output_shape")?;
+    let kernel = integer_attribute(node, "kernel_shape")?;
+    let ones = || vec![1; kernel.len()];
+    let strides = integer_attribute(node, "strides").unwrap_or_else(ones);
+    let dilations = integer_attribute(node, "dilations").unwrap_or_else(ones);
+    let output_padding: Vec<i64> = output_shape
+        .iter()
+        .zip(&kernel)
+        .zip(strides.iter().zip(&dilations))
+        .map(|((output, kernel), (stride, dilation))| {
+            (output - dilation * (kernel - 1) - 1).checked_rem_euclid(*stride).unwrap_or(0)
+        })
+        .collect();
+    let replaced = ["output_shape", "output_padding", "auto_pad", "pads"];
+    node.attribute.retain(|attribute| !replaced.contains(&attribute.name()));
+    node.attribute.push(schema::AttributeProto {
+        name: Some("output_padding".to_owned()),
+        r#type: Some(schema::attribute_proto::AttributeType::Ints.into()),
+        ints: output_padding,
+        ..Default::default()
+    });
+    Some(())
 }
 
 /// An attribute of a node as floats, whether it is one or a list.
@@ -314,7 +343,7 @@ mod tests {
         for dimension in dimensions_mut(input).unwrap() {
             dimension.value = Some(DimensionValue::DimValue(720));
         }
-        model.make_size_dynamic("image", 2, 3);
+        assert_eq!(model.make_size_dynamic("image", 2, 3), 0);
         let shape = model.inputs()[0].shape.clone().unwrap();
         assert_eq!(shape[0], Dimension::Fixed(1));
         assert_eq!(shape[1], Dimension::Fixed(720));
@@ -322,5 +351,22 @@ mod tests {
         assert_eq!(shape[3], Dimension::Open("width".to_owned()));
         assert!(model.outputs()[0].shape.as_ref().unwrap().iter().all(|dimension| dimension.fixed().is_none()));
         assert!(model.graph().value_info.is_empty());
+    }
+
+    #[test]
+    fn a_named_output_size_becomes_an_output_padding() {
+        let ints = |name: &str, ints: &[i64]| schema::AttributeProto {
+            name: Some(name.to_owned()),
+            ints: ints.to_vec(),
+            ..Default::default()
+        };
+        let mut node = NodeProto {
+            attribute: vec![ints("kernel_shape", &[3, 3]), ints("strides", &[2, 2]), ints("output_shape", &[362, 361])],
+            ..Default::default()
+        };
+        assert_eq!(free_output_shape(&mut node), Some(()));
+        assert_eq!(integer_attribute(&node, "output_padding"), Some(vec![1, 0]));
+        assert_eq!(integer_attribute(&node, "output_shape"), None);
+        assert_eq!(free_output_shape(&mut node), None);
     }
 }

@@ -350,7 +350,7 @@ impl Opening<'_> {
         let ranges = probe::find_ranges(&mut trial, (layout, channels.value), probe_size, input_range, output_range)
             .with_context(|| format!("try it on a picture of {probe_size}"))?;
         let input_format = TensorFormat { range: ranges.input.value, ..trial_format };
-        let answer = trial(&probe::probe_picture(probe_size), probe_size, input_format)
+        let answer = trial(&probe::probe_picture(probe_size)?, probe_size, input_format)
             .with_context(|| format!("try it on a picture of {probe_size}"))?;
         drop(trial);
         let shape = layout.shape(probe_size);
@@ -403,7 +403,7 @@ impl Opening<'_> {
         }
         let mut session = match self.ports.declared_size {
             None => self.open_as_it_is()?,
-            Some(_) => match self.open_with_size_opened(format.layout) {
+            Some(declared) => match self.open_with_size_opened(format, declared, encoder.as_deref_mut()) {
                 Ok(session) => session,
                 Err(error) => {
                     tracing::debug!("opening the declared size failed: {error:#}");
@@ -435,7 +435,7 @@ impl Opening<'_> {
             }
             (_, _, None) => {
                 let size = FrameSize::new(256, 128);
-                let answer = self.trial(&mut session, encoder)(&probe::probe_picture(size), size, format)
+                let answer = self.trial(&mut session, encoder)(&probe::probe_picture(size)?, size, format)
                     .with_context(|| format!("try it on a picture of {size}"))?;
                 bail!(
                     "output '{}' has shape {:?} for an input of {:?} (expected the same shape)",
@@ -455,13 +455,31 @@ impl Opening<'_> {
         Session::open(self.runtime, source, &self.session_options).context("ONNX Runtime refuses it")
     }
 
-    fn open_with_size_opened(&self, layout: Layout) -> Result<Session> {
-        let (height_axis, width_axis) = layout.size_axes();
+    /// Opens the network with its declared size opened; fails if it then computes something else at that size.
+    fn open_with_size_opened(
+        &self,
+        format: TensorFormat,
+        declared: FrameSize,
+        mut encoder: Option<&mut Encoder>,
+    ) -> Result<Session> {
+        let (height_axis, width_axis) = format.layout.size_axes();
         let mut model = self.model.clone();
-        model.make_size_dynamic(&self.ports.image_input.value, height_axis, width_axis);
+        let rewritten = model.make_size_dynamic(&self.ports.image_input.value, height_axis, width_axis);
         let folder = self.location.path().and_then(Path::parent).filter(|_| !model.external_files().is_empty());
         let source = ModelSource::Bytes { bytes: &model.to_bytes(), folder };
-        Session::open(self.runtime, source, &self.session_options)
+        let mut session = Session::open(self.runtime, source, &self.session_options)?;
+        if rewritten > 0 {
+            let picture = probe::probe_picture(declared)?;
+            let opened = self.trial(&mut session, encoder.as_deref_mut())(&picture, declared, format)?;
+            let original = self.trial(&mut self.open_as_it_is()?, encoder)(&picture, declared, format)?;
+            let largest = original.data.iter().fold(0.0_f32, |max, value| max.max(value.abs()));
+            let same = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-3 * largest;
+            ensure!(
+                opened.shape == original.shape && opened.data.iter().zip(&original.data).all(same),
+                "with its size opened the network computes another picture"
+            );
+        }
+        Ok(session)
     }
 
     fn open_encoder(&self) -> Result<Option<Encoder>> {

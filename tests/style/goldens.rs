@@ -1,0 +1,45 @@
+//! The bundled styles on a small photo, against pictures that were looked at.
+//!
+//! After a change that is meant to change them: `IMPASTO_BLESS=1 cargo test --test style goldens`, and look again.
+
+use impasto::style::{Catalog, StyleOptions, StyleSettings};
+
+use crate::{difference, open, paint, photo, read, repository};
+
+/// Mean absolute difference, in levels of 255, that another processor's arithmetic may make.
+const TOLERANCE: f64 = 2.0;
+
+fn check(name: &str, spec: &str, settings: StyleSettings) {
+    let mut engine = open(spec, &StyleOptions::default(), settings).unwrap();
+    let painted = paint(&mut engine, &photo());
+    let save = |path: &std::path::Path| {
+        let (width, height) = (painted.size.width as u32, painted.size.height as u32);
+        image::save_buffer(path, painted.pixels(), width, height, image::ColorType::Rgb8).unwrap();
+    };
+    let golden = repository("tests/goldens").join(format!("{name}.png"));
+    if std::env::var_os("IMPASTO_BLESS").is_some() {
+        save(&golden);
+        return;
+    }
+    assert!(golden.is_file(), "{} is not there (bless it: IMPASTO_BLESS=1)", golden.display());
+    let difference = difference(&painted, &read(&golden));
+    if difference > TOLERANCE {
+        let dump = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.png"));
+        save(&dump);
+        panic!("{name} differs by {difference:.2} levels (at most {TOLERANCE}); compare {}", dump.display());
+    }
+}
+
+#[test]
+fn every_style_of_the_catalog_paints_its_golden() {
+    for style in Catalog::bundled().unwrap().styles() {
+        check(&style.name, &style.name, StyleSettings::default());
+    }
+}
+
+#[test]
+fn a_blend_kept_colors_and_a_small_work_size_paint_their_goldens() {
+    check("blend", "great-wave:0.6,the-scream:0.4", StyleSettings::default());
+    check("keep-color", "the-scream", StyleSettings { keep_color: true, ..Default::default() });
+    check("work-size", "great-wave", StyleSettings { work_size: 48, ..Default::default() });
+}
