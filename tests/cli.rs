@@ -26,7 +26,7 @@ fn small_clip(folder: &Path) -> PathBuf {
         "-f",
         "lavfi",
         "-i",
-        "testsrc2=size=96x64:rate=10,gblur=1",
+        "testsrc2=size=96x64:rate=10,gblur=2",
         "-f",
         "lavfi",
         "-i",
