@@ -208,7 +208,12 @@ impl Model {
                 dimension.value = None;
             }
         }
-        self.graph.node.iter_mut().filter(|node| node.op_type() == "ConvTranspose").filter_map(free_output_shape).count()
+        self.graph
+            .node
+            .iter_mut()
+            .filter(|node| node.op_type() == "ConvTranspose")
+            .filter_map(free_output_shape)
+            .count()
     }
 }
 
@@ -264,16 +269,16 @@ fn port(value: &ValueInfoProto) -> Port {
         _ => None,
     };
     let dimension = |dimension: &schema::tensor_shape_proto::Dimension| match &dimension.value {
-        Some(DimensionValue::DimValue(length)) if *length > 0 => Dimension::Fixed(usize::try_from(*length).unwrap_or(0)),
+        Some(DimensionValue::DimValue(length)) if *length > 0 => {
+            Dimension::Fixed(usize::try_from(*length).unwrap_or(0))
+        }
         Some(DimensionValue::DimParam(name)) => Dimension::Open(name.clone()),
         _ => Dimension::Open(String::new()),
     };
     Port {
         name: value.name().to_owned(),
         element_type: tensor.and_then(|tensor| DataType::try_from(tensor.elem_type()).ok()),
-        shape: tensor
-            .and_then(|tensor| tensor.shape.as_ref())
-            .map(|shape| shape.dim.iter().map(dimension).collect()),
+        shape: tensor.and_then(|tensor| tensor.shape.as_ref()).map(|shape| shape.dim.iter().map(dimension).collect()),
     }
 }
 

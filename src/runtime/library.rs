@@ -201,10 +201,8 @@ fn system_folders() -> Vec<PathBuf> {
 fn inspect(path: &Path) -> Result<Library, RuntimeError> {
     // SAFETY: loading a library runs its initializers. The file is where the user or the installation put ONNX
     // Runtime, whose initializers have no preconditions.
-    let library = unsafe { libloading::Library::new(path) }.map_err(|source| RuntimeError::NotALibrary {
-        path: path.to_owned(),
-        message: loader_message(&source),
-    })?;
+    let library = unsafe { libloading::Library::new(path) }
+        .map_err(|source| RuntimeError::NotALibrary { path: path.to_owned(), message: loader_message(&source) })?;
     let not_onnx_runtime = || RuntimeError::NotOnnxRuntime { path: path.to_owned() };
     // SAFETY: `OrtGetApiBase` has had this signature since the first release of ONNX Runtime's C interface, and the
     // table that it returns is static.

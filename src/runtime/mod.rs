@@ -13,7 +13,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 pub use library::{LibrarySearch, RuntimeError};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
-pub use session::{Bindings, ElementType, ModelSource, Provider, Session, SessionOptions, Tensor, TensorInfo, Terminator};
+pub use session::{
+    Bindings, ElementType, ModelSource, Provider, Session, SessionOptions, Tensor, TensorInfo, Terminator,
+};
 
 /// The ONNX Runtime library of this process.
 pub struct Runtime {

@@ -206,7 +206,9 @@ impl Session {
             }
             Ok(Bindings { binding, inputs: bound_inputs, outputs: bound_outputs })
         };
-        bind().map_err(|error| anyhow::anyhow!(first_line(&error.to_string()))).context("allocate the tensors of a network")
+        bind()
+            .map_err(|error| anyhow::anyhow!(first_line(&error.to_string())))
+            .context("allocate the tensors of a network")
     }
 
     /// Runs the network on bound tensors: reads the inputs, writes the outputs. Blocks; a [`Terminator`] ends it early.

@@ -195,7 +195,9 @@ mod tests {
         let count = catalog.styles().len();
         assert_eq!(
             catalog.find("gret-wave").unwrap_err().to_string(),
-            format!("style 'gret-wave' is not in the catalog (did you mean 'great-wave'? `impasto styles` lists all {count})")
+            format!(
+                "style 'gret-wave' is not in the catalog (did you mean 'great-wave'? `impasto styles` lists all {count})"
+            )
         );
         assert_eq!(
             catalog.find("xyzzy").unwrap_err().to_string(),

@@ -1,7 +1,7 @@
 //! What a network expects of its input and promises of its output.
 //!
-//! A network says it in a description beside its file, in its ONNX metadata, or not at all: then [`super::probe`] finds
-//! it out. The description has the file's name with `.toml` at the end (`candy.onnx`, `candy.toml`); every key may be
+//! A network says it in a description beside its file, in its ONNX metadata, or not at all: then trial runs find it
+//! out. The description has the file's name with `.toml` at the end (`candy.onnx`, `candy.toml`); every key may be
 //! left out, and a key that is not listed here is an error:
 //!
 //! ```toml
@@ -247,8 +247,8 @@ impl Hints {
         let mut hints = Self::default();
         if let Some(file) = path.map(|path| path.with_extension("toml")).filter(|file| file.is_file()) {
             let text = std::fs::read_to_string(&file).with_context(|| format!("read '{}'", file.display()))?;
-            let mut description: Description =
-                toml::from_str(&text).with_context(|| format!("read the network's description '{}'", file.display()))?;
+            let mut description: Description = toml::from_str(&text)
+                .with_context(|| format!("read the network's description '{}'", file.display()))?;
             if let (Some(encoder), Some(folder)) = (&mut description.encoder, file.parent()) {
                 *encoder = folder.join(&encoder);
             }

@@ -62,9 +62,10 @@ fn check_element_type(port: &Port) -> Result<()> {
 
 fn find_image_input<'a>(inputs: &'a [Port], hints: &Hints) -> Result<(&'a Port, Origin)> {
     if let Some(known) = &hints.input {
-        let port = inputs.iter().find(|port| port.name == known.value).with_context(|| {
-            format!("it has no input '{}' (expected one of {})", known.value, names(inputs))
-        })?;
+        let port = inputs
+            .iter()
+            .find(|port| port.name == known.value)
+            .with_context(|| format!("it has no input '{}' (expected one of {})", known.value, names(inputs)))?;
         return Ok((port, known.origin.clone()));
     }
     let pictures: Vec<&Port> = inputs.iter().filter(|port| may_be_picture(port)).collect();
@@ -128,9 +129,10 @@ fn find_layout(model: &Model, image: &Port, hints: &Hints) -> Result<(Layout, Or
 
 fn find_image_output<'a>(outputs: &'a [Port], layout: Layout, hints: &Hints) -> Result<(&'a Port, Origin)> {
     if let Some(known) = &hints.output {
-        let port = outputs.iter().find(|port| port.name == known.value).with_context(|| {
-            format!("it has no output '{}' (expected one of {})", known.value, names(outputs))
-        })?;
+        let port = outputs
+            .iter()
+            .find(|port| port.name == known.value)
+            .with_context(|| format!("it has no output '{}' (expected one of {})", known.value, names(outputs)))?;
         return Ok((port, known.origin.clone()));
     }
     let channel_axis = if layout == Layout::Nchw { 1 } else { 3 };
@@ -298,8 +300,12 @@ pub(super) fn input_evidence(model: &Model, input: &str) -> InputEvidence {
         let (range, reason) = match &step {
             Arithmetic::Keep => (None, String::new()),
             Arithmetic::Scale(factors) => match spread(factors) {
-                factor if factor >= 100.0 => (Some(ValueRange::Unit), format!("{} multiplies by {factor}", node.op_type())),
-                factor if factor <= 0.02 => (Some(ValueRange::Bytes), format!("{} divides by {:.1}", node.op_type(), 1.0 / factor)),
+                factor if factor >= 100.0 => {
+                    (Some(ValueRange::Unit), format!("{} multiplies by {factor}", node.op_type()))
+                }
+                factor if factor <= 0.02 => {
+                    (Some(ValueRange::Bytes), format!("{} divides by {:.1}", node.op_type(), 1.0 / factor))
+                }
                 _ => (None, String::new()),
             },
             Arithmetic::Offset(offsets) => {
@@ -334,7 +340,10 @@ fn channel_order_of_means(offsets: &[f32]) -> Option<Known<ChannelOrder>> {
         (true, true) => ChannelOrder::Rgb,
         (true, false) => ChannelOrder::Bgr,
     };
-    Some(Known { value, origin: Origin::Graph(format!("the mean of the first channel is {first}, of the last {last}")) })
+    Some(Known {
+        value,
+        origin: Origin::Graph(format!("the mean of the first channel is {first}, of the last {last}")),
+    })
 }
 
 /// Follows the picture back from the output to the node that bounds it: a clip, a sigmoid or a hyperbolic tangent.

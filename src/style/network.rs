@@ -61,12 +61,7 @@ impl StyleNetwork {
         Self::open_located(spec, &location, &choices, options).with_context(|| format!("open {label}"))
     }
 
-    fn open_located(
-        spec: &StyleSpec,
-        location: &Location,
-        choices: &[Choice],
-        options: &StyleOptions,
-    ) -> Result<Self> {
+    fn open_located(spec: &StyleSpec, location: &Location, choices: &[Choice], options: &StyleOptions) -> Result<Self> {
         let bytes = location.read()?;
         let model = Model::from_bytes(&bytes)?;
         let hints = Hints::gather(&model, location.path())?;
@@ -140,6 +135,7 @@ impl StyleNetwork {
     /// When the sizes differ, the run fails or was terminated.
     pub fn stylize(&mut self, src: &Frame, mix: Mix, dst: &mut Frame) -> Result<()> {
         ensure!(src.size == dst.size, "a frame of {} cannot be painted into one of {}", src.size, dst.size);
+        ensure!(src.size.pixels() > 0, "a frame of {} has no pixels", src.size);
         let tensor_size = self.contract.tensor_size(src.size);
         self.bind(tensor_size)?;
         let Self { session, contract, bound, tiles, .. } = self;
@@ -187,7 +183,10 @@ impl StyleNetwork {
 
 impl std::fmt::Debug for StyleNetwork {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StyleNetwork").field("title", &self.title).field("contract", &self.contract).finish_non_exhaustive()
+        f.debug_struct("StyleNetwork")
+            .field("title", &self.title)
+            .field("contract", &self.contract)
+            .finish_non_exhaustive()
     }
 }
 
@@ -333,7 +332,10 @@ impl Opening<'_> {
         let mut encoder = self.open_encoder()?;
         let (mut session, sizes) = self.open_session(encoder.as_mut(), trial_format)?;
         let probe_size = sizes.fixed_size.as_ref().map_or_else(
-            || FrameSize::new(160.max(sizes.minimum.value), 96.max(sizes.minimum.value)).rounded_up(sizes.multiple.value),
+            || {
+                FrameSize::new(160.max(sizes.minimum.value), 96.max(sizes.minimum.value))
+                    .rounded_up(sizes.multiple.value)
+            },
             |fixed| fixed.value,
         );
         let mut trial = self.trial(&mut session, encoder.as_mut());
@@ -355,7 +357,7 @@ impl Opening<'_> {
             "output '{}' has values that are no numbers (NaN or infinite)",
             self.ports.image_output.value
         );
-        let side_inputs = self.side_inputs(&input_format, encoder.as_mut())?;
+        let side_inputs = self.side_inputs(&input_format, encoder.as_mut(), PAINTING_SHORT_SIDE)?;
         let contract = NetworkContract {
             image_input: self.ports.image_input.value,
             image_output: self.ports.image_output.value,
@@ -411,10 +413,8 @@ impl Opening<'_> {
         };
         let minimum = match (&multiple, &self.hints.minimum) {
             (_, Some(known)) => Some(known.clone()),
-            (Some(multiple), None) => probe::find_minimum(&mut trial, format, multiple.value).map(|value| Known {
-                value,
-                origin: Origin::Probed("the smallest that runs".to_owned()),
-            }),
+            (Some(multiple), None) => probe::find_minimum(&mut trial, format, multiple.value)
+                .map(|value| Known { value, origin: Origin::Probed("the smallest that runs".to_owned()) }),
             (None, None) => None,
         };
         drop(trial);
@@ -489,7 +489,7 @@ impl Opening<'_> {
     ) -> impl FnMut(&[u8], FrameSize, TensorFormat) -> Result<Tensor> + 'a {
         move |picture, size, format| {
             let image = probe::tensor_of(picture, size, &format);
-            let side_inputs = self.side_inputs(&format, encoder.as_deref_mut())?;
+            let side_inputs = self.side_inputs(&format, encoder.as_deref_mut(), TRIAL_PAINTING_SHORT_SIDE)?;
             let mut inputs = vec![(self.ports.image_input.value.as_str(), &image)];
             inputs.extend(side_inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)));
             session.run(&inputs, &self.ports.image_output.value)
@@ -497,17 +497,22 @@ impl Opening<'_> {
     }
 
     /// The values of the inputs beside the picture, for a picture in `format`.
-    fn side_inputs(&self, format: &TensorFormat, encoder: Option<&mut Encoder>) -> Result<SideInputs> {
+    fn side_inputs(
+        &self,
+        format: &TensorFormat,
+        encoder: Option<&mut Encoder>,
+        painting_short_side: usize,
+    ) -> Result<SideInputs> {
         let mut inputs = Vec::new();
         match (&self.ports.style, &self.style, encoder) {
             (StyleInput::Weights { input, shape, .. }, StyleValue::Weights(weights), _) => {
                 inputs.push((input.clone(), Tensor { shape: shape.clone(), data: weights.clone() }));
             }
             (StyleInput::Picture { input, fixed_size }, StyleValue::Painting(painting), _) => {
-                inputs.push((input.clone(), painting_tensor(painting, *fixed_size, format)?));
+                inputs.push((input.clone(), painting_tensor(painting, *fixed_size, painting_short_side, format)?));
             }
             (StyleInput::Embedding { input, shape, .. }, StyleValue::Painting(painting), Some(encoder)) => {
-                inputs.push((input.clone(), encoder.encode(painting, shape, format)?));
+                inputs.push((input.clone(), encoder.encode(painting, shape, painting_short_side, format)?));
             }
             _ => {}
         }
@@ -566,13 +571,19 @@ impl Encoder {
     }
 
     /// The numbers of `painting` in `shape`; what the encoder does not say of its input is as in `format`.
-    fn encode(&mut self, painting: &Frame, shape: &[usize], format: &TensorFormat) -> Result<Tensor> {
+    fn encode(
+        &mut self,
+        painting: &Frame,
+        shape: &[usize],
+        painting_short_side: usize,
+        format: &TensorFormat,
+    ) -> Result<Tensor> {
         let format = TensorFormat {
             layout: self.layout,
             channels: self.channels.unwrap_or(format.channels),
             range: self.range.unwrap_or(format.range),
         };
-        let picture = painting_tensor(painting, self.size, &format)?;
+        let picture = painting_tensor(painting, self.size, painting_short_side, &format)?;
         let code = self.session.run(&[(&self.input, &picture)], &self.output).context("encode the style image")?;
         ensure!(
             code.data.len() == shape.iter().product::<usize>(),
@@ -586,12 +597,20 @@ impl Encoder {
 /// The shorter side of a painting as the networks see it: it sets the size of the strokes.
 const PAINTING_SHORT_SIDE: usize = 512;
 
+/// The same in trial runs, whose pictures are small too.
+const TRIAL_PAINTING_SHORT_SIDE: usize = 128;
+
 /// Both sides of a painting are cut down to a multiple of it.
 const PAINTING_MULTIPLE: usize = 16;
 
-fn painting_tensor(painting: &Frame, fixed_size: Option<FrameSize>, format: &TensorFormat) -> Result<Tensor> {
+fn painting_tensor(
+    painting: &Frame,
+    fixed_size: Option<FrameSize>,
+    short_side: usize,
+    format: &TensorFormat,
+) -> Result<Tensor> {
     let size = fixed_size.unwrap_or_else(|| {
-        let size = painting.size.with_short_side_at_most(PAINTING_SHORT_SIDE);
+        let size = painting.size.with_short_side_at_most(short_side);
         let multiple = |side: usize| (side / PAINTING_MULTIPLE).max(1) * PAINTING_MULTIPLE;
         FrameSize::new(multiple(size.width), multiple(size.height))
     });

@@ -60,7 +60,9 @@ pub enum ParseStyleError {
     #[error("style '{0}' has an empty part (expected NAME, NAME:WEIGHT,NAME:WEIGHT or NETWORK.onnx)")]
     Empty(String),
     /// A weight that is no number or not in range.
-    #[error("weight '{weight}' of style '{style}' is not usable (expected a number of at least 0, for example {style}:0.5)")]
+    #[error(
+        "weight '{weight}' of style '{style}' is not usable (expected a number of at least 0, for example {style}:0.5)"
+    )]
     Weight {
         /// The style.
         style: String,
