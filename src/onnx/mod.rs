@@ -208,7 +208,12 @@ impl Model {
                 dimension.value = None;
             }
         }
-        self.graph.node.iter_mut().filter(|node| node.op_type() == "ConvTranspose").filter_map(free_output_shape).count()
+        self.graph
+            .node
+            .iter_mut()
+            .filter(|node| node.op_type() == "ConvTranspose")
+            .filter_map(free_output_shape)
+            .count()
     }
 }
 

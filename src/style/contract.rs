@@ -1,7 +1,7 @@
 //! What a network expects of its input and promises of its output.
 //!
-//! A network says it in a description beside its file, in its ONNX metadata, or not at all: then [`super::probe`] finds
-//! it out. The description has the file's name with `.toml` at the end (`candy.onnx`, `candy.toml`); every key may be
+//! A network says it in a description beside its file, in its ONNX metadata, or not at all: then trial runs find it
+//! out. The description has the file's name with `.toml` at the end (`candy.onnx`, `candy.toml`); every key may be
 //! left out, and a key that is not listed here is an error:
 //!
 //! ```toml

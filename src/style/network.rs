@@ -135,6 +135,7 @@ impl StyleNetwork {
     /// When the sizes differ, the run fails or was terminated.
     pub fn stylize(&mut self, src: &Frame, mix: Mix, dst: &mut Frame) -> Result<()> {
         ensure!(src.size == dst.size, "a frame of {} cannot be painted into one of {}", src.size, dst.size);
+        ensure!(src.size.pixels() > 0, "a frame of {} has no pixels", src.size);
         let tensor_size = self.contract.tensor_size(src.size);
         self.bind(tensor_size)?;
         let Self { session, contract, bound, tiles, .. } = self;
@@ -365,7 +366,7 @@ impl Opening<'_> {
             "output '{}' has values that are no numbers (NaN or infinite)",
             self.ports.image_output.value
         );
-        let side_inputs = self.side_inputs(&input_format, encoder.as_mut())?;
+        let side_inputs = self.side_inputs(&input_format, encoder.as_mut(), PAINTING_SHORT_SIDE)?;
         let contract = NetworkContract {
             image_input: self.ports.image_input.value,
             image_output: self.ports.image_output.value,
@@ -497,7 +498,7 @@ impl Opening<'_> {
     ) -> impl FnMut(&[u8], FrameSize, TensorFormat) -> Result<Tensor> + 'a {
         move |picture, size, format| {
             let image = probe::tensor_of(picture, size, &format);
-            let side_inputs = self.side_inputs(&format, encoder.as_deref_mut())?;
+            let side_inputs = self.side_inputs(&format, encoder.as_deref_mut(), TRIAL_PAINTING_SHORT_SIDE)?;
             let mut inputs = vec![(self.ports.image_input.value.as_str(), &image)];
             inputs.extend(side_inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)));
             session.run(&inputs, &self.ports.image_output.value)
@@ -505,17 +506,22 @@ impl Opening<'_> {
     }
 
     /// The values of the inputs beside the picture, for a picture in `format`.
-    fn side_inputs(&self, format: &TensorFormat, encoder: Option<&mut Encoder>) -> Result<SideInputs> {
+    fn side_inputs(
+        &self,
+        format: &TensorFormat,
+        encoder: Option<&mut Encoder>,
+        painting_short_side: usize,
+    ) -> Result<SideInputs> {
         let mut inputs = Vec::new();
         match (&self.ports.style, &self.style, encoder) {
             (StyleInput::Weights { input, shape, .. }, StyleValue::Weights(weights), _) => {
                 inputs.push((input.clone(), Tensor { shape: shape.clone(), data: weights.clone() }));
             }
             (StyleInput::Picture { input, fixed_size }, StyleValue::Painting(painting), _) => {
-                inputs.push((input.clone(), painting_tensor(painting, *fixed_size, format)?));
+                inputs.push((input.clone(), painting_tensor(painting, *fixed_size, painting_short_side, format)?));
             }
             (StyleInput::Embedding { input, shape, .. }, StyleValue::Painting(painting), Some(encoder)) => {
-                inputs.push((input.clone(), encoder.encode(painting, shape, format)?));
+                inputs.push((input.clone(), encoder.encode(painting, shape, painting_short_side, format)?));
             }
             _ => {}
         }
@@ -574,13 +580,19 @@ impl Encoder {
     }
 
     /// The numbers of `painting` in `shape`; what the encoder does not say of its input is as in `format`.
-    fn encode(&mut self, painting: &Frame, shape: &[usize], format: &TensorFormat) -> Result<Tensor> {
+    fn encode(
+        &mut self,
+        painting: &Frame,
+        shape: &[usize],
+        painting_short_side: usize,
+        format: &TensorFormat,
+    ) -> Result<Tensor> {
         let format = TensorFormat {
             layout: self.layout,
             channels: self.channels.unwrap_or(format.channels),
             range: self.range.unwrap_or(format.range),
         };
-        let picture = painting_tensor(painting, self.size, &format)?;
+        let picture = painting_tensor(painting, self.size, painting_short_side, &format)?;
         let code = self.session.run(&[(&self.input, &picture)], &self.output).context("encode the style image")?;
         ensure!(
             code.data.len() == shape.iter().product::<usize>(),
@@ -594,12 +606,20 @@ impl Encoder {
 /// The shorter side of a painting as the networks see it: it sets the size of the strokes.
 const PAINTING_SHORT_SIDE: usize = 512;
 
+/// The same in trial runs, whose pictures are small too.
+const TRIAL_PAINTING_SHORT_SIDE: usize = 128;
+
 /// Both sides of a painting are cut down to a multiple of it.
 const PAINTING_MULTIPLE: usize = 16;
 
-fn painting_tensor(painting: &Frame, fixed_size: Option<FrameSize>, format: &TensorFormat) -> Result<Tensor> {
+fn painting_tensor(
+    painting: &Frame,
+    fixed_size: Option<FrameSize>,
+    short_side: usize,
+    format: &TensorFormat,
+) -> Result<Tensor> {
     let size = fixed_size.unwrap_or_else(|| {
-        let size = painting.size.with_short_side_at_most(PAINTING_SHORT_SIDE);
+        let size = painting.size.with_short_side_at_most(short_side);
         let multiple = |side: usize| (side / PAINTING_MULTIPLE).max(1) * PAINTING_MULTIPLE;
         FrameSize::new(multiple(size.width), multiple(size.height))
     });

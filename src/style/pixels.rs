@@ -210,6 +210,9 @@ pub fn unpack(
         inverse[channel] = (index, 1.0 / scale, -offset / scale);
     }
     let row_bytes = dst_size.width * CHANNELS;
+    if row_bytes == 0 {
+        return;
+    }
     for (row, dst_row) in dst.chunks_exact_mut(row_bytes).take(dst_size.height).enumerate() {
         let pixels = dst_row.as_chunks_mut::<CHANNELS>().0;
         match format.layout {
@@ -258,7 +261,8 @@ pub fn mix_in_place(content: &[u8], stylized: &mut [u8], mix: Mix) {
     }
 }
 
-/// Into 0–255; not a number becomes 0.
+/// Into 0–255; not a number becomes 0, where `clamp` would let it pass.
+#[allow(clippy::manual_clamp)]
 #[inline(always)]
 fn clamped(value: f32) -> f32 {
     value.max(0.0).min(255.0)

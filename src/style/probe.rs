@@ -153,9 +153,8 @@ fn structural_agreement(
             }
         }
     }
-    let of_channel = |channel: usize| -> f64 {
-        correlation(&blocks.iter().map(|block| block[channel]).collect::<Vec<_>>())
-    };
+    let of_channel =
+        |channel: usize| -> f64 { correlation(&blocks.iter().map(|block| block[channel]).collect::<Vec<_>>()) };
     (0..CHANNELS).map(of_channel).sum::<f64>() / CHANNELS as f64
 }
 
@@ -169,8 +168,10 @@ fn correlation(pairs: &[(f64, f64)]) -> f64 {
         aa += (a - mean_a).powi(2);
         bb += (b - mean_b).powi(2);
     }
+    // A flat answer agrees with nothing; what varies in it is rounding.
+    let is_flat = bb <= 1e-8 * count * mean_b * mean_b;
     let correlation = ab / (aa * bb).sqrt();
-    if correlation.is_finite() { correlation } else { -1.0 }
+    if correlation.is_finite() && !is_flat { correlation } else { -1.0 }
 }
 
 /// The picture as a tensor.

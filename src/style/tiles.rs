@@ -48,14 +48,14 @@ impl Tiles {
             self.tile_size.height.min(self.frame_size.height - origin.1),
         );
         let (ramp_x, ramp_y) = (ramp(self.tile_size.width), ramp(self.tile_size.height));
-        for y in 0..covered.height {
+        for (y, row_weight) in ramp_y.iter().enumerate().take(covered.height) {
             let start = (origin.1 + y) * self.frame_size.width + origin.0;
             let tile_row = &self.tile[y * self.tile_size.width * CHANNELS..];
             let sums = self.sums[start * CHANNELS..].as_chunks_mut::<CHANNELS>().0;
             let weights = &mut self.weights[start..start + covered.width];
             let pixels = tile_row.as_chunks::<CHANNELS>().0;
             for (((sum, total), pixel), ramp) in sums.iter_mut().zip(weights).zip(pixels).zip(&ramp_x) {
-                let weight = ramp * ramp_y[y];
+                let weight = ramp * row_weight;
                 *total += weight;
                 for (sum, value) in sum.iter_mut().zip(pixel) {
                     *sum += weight * f32::from(*value);

@@ -7,7 +7,7 @@
 //! and Sun 2015, Fast Guided Filter). The guided filter would replace the painting by its local linear fit to the frame;
 //! here the painting itself is kept and only the missing detail comes from the fit, so that brush strokes survive.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use fast_image_resize as fir;
 use fir::images::{Image, ImageRef};
 
@@ -27,9 +27,12 @@ pub struct GuidedUpscaler {
     guide: Vec<u8>,
     /// The same at the frame's size.
     large_guide: Vec<u8>,
+    /// Of each pixel, then of the window around it: means of I, S, I² and I·S, with I and S lumas less 128.
     moments: Vec<[f32; 4]>,
-    columns: Vec<[f32; 4]>,
-    coefficients: Vec<f32>,
+    /// The same, of windows of one row.
+    row_moments: Vec<[f32; 4]>,
+    /// Sums of a window's rows.
+    column_sums: Vec<[f32; 4]>,
 }
 
 impl GuidedUpscaler {
@@ -40,8 +43,8 @@ impl GuidedUpscaler {
             guide: Vec::new(),
             large_guide: Vec::new(),
             moments: Vec::new(),
-            columns: Vec::new(),
-            coefficients: Vec::new(),
+            row_moments: Vec::new(),
+            column_sums: Vec::new(),
         }
     }
 
@@ -57,9 +60,16 @@ impl GuidedUpscaler {
     /// small version. `frame` and `dst` have one size, `content` and `painted` another.
     ///
     /// # Errors
-    /// When a size is 0.
+    /// When sizes do not match or one is 0.
     pub fn upscale(&mut self, frame: &Frame, content: &Frame, painted: &Frame, dst: &mut Frame) -> Result<()> {
         const FILTER: fir::FilterType = fir::FilterType::CatmullRom;
+        ensure!(
+            frame.size == dst.size && content.size == painted.size,
+            "a painting of {} of a frame of {} cannot be enlarged into {}",
+            painted.size,
+            frame.size,
+            dst.size
+        );
         self.compute_guide(content, painted);
         resize_rgb(&mut self.resizer, painted, dst, FILTER)?;
         let (small, large) = (content.size, dst.size);
@@ -75,26 +85,64 @@ impl GuidedUpscaler {
 
     /// Fills `guide` with the luma of `content` and g.
     fn compute_guide(&mut self, content: &Frame, painted: &Frame) {
-        let size = content.size;
         self.moments.clear();
-        let pairs = content.pixels().as_chunks::<CHANNELS>().0.iter().zip(painted.pixels().as_chunks::<CHANNELS>().0);
-        self.moments.extend(pairs.map(|(content, painted)| {
-            let (i, s) = (luma(content.map(f32::from)), luma(painted.map(f32::from)));
-            [i, s, i * i, i * s]
-        }));
         self.guide.clear();
-        self.guide.extend(self.moments.iter().flat_map(|moments| [to_byte(moments[0]), 0]));
-        box_mean(&mut self.moments, &mut self.columns, size, RADIUS);
-        self.coefficients.clear();
-        self.coefficients.extend(self.moments.iter().map(|[i, s, ii, is]| {
+        let pairs = content.pixels().as_chunks::<CHANNELS>().0.iter().zip(painted.pixels().as_chunks::<CHANNELS>().0);
+        for (content, painted) in pairs {
+            let (i, s) = (luma(content.map(f32::from)), luma(painted.map(f32::from)));
+            self.guide.extend([to_byte(i), 0]);
+            // Variances are small differences of large numbers unless the numbers are centered.
+            let (i, s) = (i - 128.0, s - 128.0);
+            self.moments.push([i, s, i * i, i * s]);
+        }
+        self.window_means(content.size, RADIUS);
+        for (guide, [i, s, ii, is]) in self.guide.as_chunks_mut::<2>().0.iter_mut().zip(&self.moments) {
             let covariance = is - i * s;
             let variance = ii - i * i;
-            (covariance / (variance + EPSILON)).clamp(0.0, 1.0)
-        }));
-        for (guide, coefficient) in self.guide.as_chunks_mut::<2>().0.iter_mut().zip(&self.coefficients) {
-            guide[1] = to_byte(coefficient * 255.0);
+            guide[1] = to_byte(255.0 * covariance / (variance + EPSILON));
         }
     }
+
+    /// Replaces every moment by its mean over the window of `radius` around it, which is smaller at the borders.
+    fn window_means(&mut self, size: FrameSize, radius: usize) {
+        let Self { moments, row_moments, column_sums, .. } = self;
+        let (width, height) = (size.width.max(1), size.height.max(1));
+        row_moments.resize(moments.len(), [0.0; 4]);
+        for (src, dst) in moments.chunks_exact(width).zip(row_moments.chunks_exact_mut(width)) {
+            let mut sum = [0.0; 4];
+            src.iter().take(radius).for_each(|value| add(&mut sum, value, 1.0));
+            for (x, mean) in dst.iter_mut().enumerate() {
+                if let Some(entering) = src.get(x + radius) {
+                    add(&mut sum, entering, 1.0);
+                }
+                if let Some(leaving) = x.checked_sub(radius + 1).and_then(|x| src.get(x)) {
+                    add(&mut sum, leaving, -1.0);
+                }
+                let reciprocal = 1.0 / window_length(x, width, radius);
+                *mean = sum.map(|sum| sum * reciprocal);
+            }
+        }
+        column_sums.clear();
+        column_sums.resize(width, [0.0; 4]);
+        let row_of = |y: usize| row_moments.get(y * width..(y + 1) * width).unwrap_or(&[]);
+        let add_row = |sums: &mut [[f32; 4]], y: usize, sign: f32| {
+            sums.iter_mut().zip(row_of(y)).for_each(|(sum, value)| add(sum, value, sign));
+        };
+        (0..radius).for_each(|y| add_row(column_sums, y, 1.0));
+        for (y, dst) in moments.chunks_exact_mut(width).enumerate() {
+            add_row(column_sums, y + radius, 1.0);
+            if let Some(leaving) = y.checked_sub(radius + 1) {
+                add_row(column_sums, leaving, -1.0);
+            }
+            let reciprocal = 1.0 / window_length(y, height, radius);
+            dst.iter_mut().zip(&*column_sums).for_each(|(mean, sum)| *mean = sum.map(|sum| sum * reciprocal));
+        }
+    }
+}
+
+/// How many samples of a line of `length` lie within `radius` of sample `i`.
+fn window_length(i: usize, length: usize, radius: usize) -> f32 {
+    ((i + radius).min(length - 1) + 1 - i.saturating_sub(radius)) as f32
 }
 
 impl Default for GuidedUpscaler {
@@ -122,47 +170,6 @@ fn add_detail(frame: &[u8], guide: &[u8], dst: &mut [u8]) {
     }
 }
 
-/// Replaces every element by the mean of the window of `radius` around it, smaller at the borders.
-fn box_mean(values: &mut [[f32; 4]], scratch: &mut Vec<[f32; 4]>, size: FrameSize, radius: usize) {
-    let (width, height) = (size.width, size.height);
-    scratch.clear();
-    scratch.resize(values.len(), [0.0; 4]);
-    for (src, dst) in values.chunks_exact(width).zip(scratch.chunks_exact_mut(width)) {
-        let mut sum = [0.0; 4];
-        for value in &src[..radius.min(width)] {
-            add(&mut sum, value, 1.0);
-        }
-        for x in 0..width {
-            if x + radius < width {
-                add(&mut sum, &src[x + radius], 1.0);
-            }
-            if x > radius {
-                add(&mut sum, &src[x - radius - 1], -1.0);
-            }
-            let count = (x + radius).min(width - 1) - x.saturating_sub(radius) + 1;
-            dst[x] = sum.map(|sum| sum / count as f32);
-        }
-    }
-    let mut sums = vec![[0.0; 4]; width];
-    for row in scratch.chunks_exact(width).take(radius.min(height)) {
-        sums.iter_mut().zip(row).for_each(|(sum, value)| add(sum, value, 1.0));
-    }
-    for y in 0..height {
-        if y + radius < height {
-            let row = &scratch[(y + radius) * width..][..width];
-            sums.iter_mut().zip(row).for_each(|(sum, value)| add(sum, value, 1.0));
-        }
-        if y > radius {
-            let row = &scratch[(y - radius - 1) * width..][..width];
-            sums.iter_mut().zip(row).for_each(|(sum, value)| add(sum, value, -1.0));
-        }
-        let count = (y + radius).min(height - 1) - y.saturating_sub(radius) + 1;
-        for (value, sum) in values[y * width..][..width].iter_mut().zip(&sums) {
-            *value = sum.map(|sum| sum / count as f32);
-        }
-    }
-}
-
 fn add(sum: &mut [f32; 4], value: &[f32; 4], sign: f32) {
     for (sum, value) in sum.iter_mut().zip(value) {
         *sum += sign * value;
@@ -177,8 +184,95 @@ pub(super) fn resize_rgb(
     filter: fir::FilterType,
 ) -> Result<()> {
     let (from, to) = (src.size, dst.size);
+    ensure!(from.pixels() > 0 && to.pixels() > 0, "a picture of {from} cannot be scaled to {to}");
     let src = ImageRef::new(from.width as u32, from.height as u32, src.pixels(), fir::PixelType::U8x3)?;
     let mut dst = Image::from_slice_u8(to.width as u32, to.height as u32, dst.pixels_mut(), fir::PixelType::U8x3)?;
     let options = fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(filter));
     resizer.resize(&src, &mut dst, &options).with_context(|| format!("scale a picture from {from} to {to}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(size: FrameSize, of: impl Fn(usize, usize) -> [u8; CHANNELS]) -> Frame {
+        let mut frame = Frame::black(size);
+        for (index, pixel) in frame.pixels_mut().as_chunks_mut::<CHANNELS>().0.iter_mut().enumerate() {
+            *pixel = of(index % size.width, index / size.width);
+        }
+        frame
+    }
+
+    fn stripes(x: usize, y: usize) -> [u8; CHANNELS] {
+        if (x / 3 + y / 5).is_multiple_of(2) { [200, 180, 160] } else { [60, 80, 40] }
+    }
+
+    fn enlarge(frame: &Frame, paint: impl Fn(&[u8]) -> Vec<u8>) -> Frame {
+        let mut upscaler = GuidedUpscaler::new();
+        let mut content = Frame::black(FrameSize::new(frame.size.width / 3, frame.size.height / 3));
+        upscaler.downscale(frame, &mut content).unwrap();
+        let mut painted = Frame::black(content.size);
+        painted.pixels_mut().copy_from_slice(&paint(content.pixels()));
+        let mut dst = Frame::black(frame.size);
+        upscaler.upscale(frame, &content, &painted, &mut dst).unwrap();
+        dst
+    }
+
+    fn difference(a: &Frame, b: &Frame) -> f64 {
+        let sum: u64 = a.pixels().iter().zip(b.pixels()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+        sum as f64 / a.pixels().len() as f64
+    }
+
+    #[test]
+    fn a_painting_that_is_the_frame_gets_its_detail_back() {
+        let frame = filled(FrameSize::new(120, 90), stripes);
+        let enlarged = enlarge(&frame, <[u8]>::to_vec);
+        assert!(difference(&enlarged, &frame) < 8.0, "{}", difference(&enlarged, &frame));
+    }
+
+    #[test]
+    fn a_flat_painting_stays_flat() {
+        let frame = filled(FrameSize::new(120, 90), stripes);
+        let enlarged = enlarge(&frame, |content| vec![90; content.len()]);
+        assert!(enlarged.pixels().iter().all(|value| value.abs_diff(90) <= 1));
+    }
+
+    #[test]
+    fn a_painting_that_turns_light_to_dark_gets_no_detail_of_the_wrong_sign() {
+        let frame = filled(FrameSize::new(120, 90), stripes);
+        let negative = |content: &[u8]| content.iter().map(|value| 255 - value).collect::<Vec<u8>>();
+        let enlarged = enlarge(&frame, negative);
+        let mut smooth = Frame::black(frame.size);
+        let mut upscaler = GuidedUpscaler::new();
+        let mut content = Frame::black(FrameSize::new(40, 30));
+        upscaler.downscale(&frame, &mut content).unwrap();
+        let mut painted = Frame::black(content.size);
+        painted.pixels_mut().copy_from_slice(&negative(content.pixels()));
+        resize_rgb(&mut fir::Resizer::new(), &painted, &mut smooth, fir::FilterType::CatmullRom).unwrap();
+        assert!(difference(&enlarged, &smooth) < 0.01);
+    }
+
+    #[test]
+    fn window_means_are_those_of_a_plain_sum() {
+        let size = FrameSize::new(9, 7);
+        let value = |x: usize, y: usize| (x * 13 + y * 29) as f32 % 17.0;
+        let mut upscaler = GuidedUpscaler::new();
+        for y in 0..size.height {
+            upscaler.moments.extend((0..size.width).map(|x| [value(x, y); 4]));
+        }
+        upscaler.window_means(size, 3);
+        for y in 0..size.height {
+            for x in 0..size.width {
+                let (mut sum, mut count) = (0.0, 0.0);
+                for v in y.saturating_sub(3)..(y + 4).min(size.height) {
+                    for u in x.saturating_sub(3)..(x + 4).min(size.width) {
+                        sum += value(u, v);
+                        count += 1.0;
+                    }
+                }
+                let mean = upscaler.moments[y * size.width + x][0];
+                assert!((mean - sum / count).abs() < 1e-4, "({x}, {y}): {mean}");
+            }
+        }
+    }
 }

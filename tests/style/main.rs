@@ -1,6 +1,9 @@
 //! Style networks from the outside: fixtures whose answer is known, the bundled network against its goldens, and every
 //! third-party network that is at hand. They need ONNX Runtime (see `Runtime::load` for where it is looked for).
 
+// Helpers of tests may fail like tests.
+#![allow(clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
+
 mod fixtures;
 mod goldens;
 mod third_party;
