@@ -2,7 +2,8 @@
 # Puts the ONNX Runtime library (CPU) and its licence into .runtime/, where impasto looks for it.
 #
 # pip fetches the wheel and checks it against the hashes of scripts/onnxruntime.txt; nothing is installed
-# into any Python. The version file is written last: without it, or without the library, all is done anew.
+# into any Python. The library is moved into place last and in one step: where it is, it is whole. A library
+# without a version file beside it was put there by hand, and stays.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -11,25 +12,26 @@ stop() { printf 'error: %s\n' "$*" >&2; exit 1; }
 requirement=$(grep -o '^onnxruntime==[0-9.]*' scripts/onnxruntime.txt)
 version=${requirement#*==}
 
-library=libonnxruntime.so
-member=onnxruntime/capi/libonnxruntime.so.$version
+case "$(uname -s)" in
+    Darwin) library=libonnxruntime.dylib member=onnxruntime/capi/libonnxruntime.$version.dylib ;;
+    *) library=libonnxruntime.so member=onnxruntime/capi/libonnxruntime.so.$version ;;
+esac
+
+if [ -s ".runtime/$library" ]; then
+    installed=$(cat .runtime/version 2>/dev/null || true)
+    if [ -z "$installed" ] || [ "$installed" = "$requirement" ]; then
+        exit 0
+    fi
+fi
+
 case "$(uname -s) $(uname -m)" in
     "Linux x86_64") platform=manylinux_2_28_x86_64 ;;
     "Linux aarch64") platform=manylinux_2_28_aarch64 ;;
-    "Darwin arm64")
-        platform=macosx_14_0_arm64
-        library=libonnxruntime.dylib
-        member=onnxruntime/capi/libonnxruntime.$version.dylib
-        ;;
-    *) stop "no ONNX Runtime is pinned for $(uname -s) on $(uname -m): put its library into .runtime/ yourself" ;;
+    "Darwin arm64") platform=macosx_14_0_arm64 ;;
+    *) stop "no ONNX Runtime is pinned for $(uname -s) on $(uname -m): put one into .runtime/$library by hand" ;;
 esac
 
-if [ -s ".runtime/$library" ] && [ "$(cat .runtime/version 2>/dev/null)" = "$requirement" ]; then
-    exit 0
-fi
-
 mkdir -p .runtime
-rm -f .runtime/version
 partial=$(mktemp -d .runtime/partial.XXXXXX)
 trap 'rm -rf "$partial"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -50,7 +52,8 @@ with zipfile.ZipFile(wheel) as archive:
         with archive.open(source) as packed, open(f"{folder}/{name}", "wb") as unpacked:
             shutil.copyfileobj(packed, unpacked)
 EOF
-
-mv -f "$partial/LICENSE" "$partial/ThirdPartyNotices.txt" "$partial/$library" .runtime/
 printf '%s\n' "$requirement" >"$partial/version"
-mv -f "$partial/version" .runtime/version
+
+rm -f ".runtime/$library"
+mv -f "$partial/LICENSE" "$partial/ThirdPartyNotices.txt" "$partial/version" .runtime/
+mv "$partial/$library" .runtime/

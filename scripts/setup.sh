@@ -11,21 +11,19 @@ PATH="$HOME/.cargo/bin:$PATH"
 say() { printf 'setup: %s\n' "$*" >&2; }
 stop() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-as_root() {
-    if [ "$(id -u)" -eq 0 ]; then
-        "$@"
-    elif command -v sudo >/dev/null; then
-        sudo "$@"
-    else
-        stop "root rights are needed, and there is no sudo; run as root: $*"
-    fi
-}
-
 apt_install() {
+    if [ "$(id -u)" -eq 0 ]; then
+        as_root=
+    elif command -v sudo >/dev/null; then
+        as_root=sudo
+    else
+        stop "root rights are needed, and there is no sudo; run as root: apt-get install $*"
+    fi
     say "installing $*"
     # A stale list of some third party must not stop the packages that are there.
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q || say "apt-get update failed; trying with the lists at hand"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends --no-remove "$@"
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q \
+        || say "apt-get update failed; trying with the lists at hand"
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends --no-remove "$@"
 }
 
 # --- System packages -------------------------------------------------------------------------------------
