@@ -26,7 +26,7 @@ test: setup ## format, lints, documentation, benches and all tests
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	cargo doc --no-deps --locked
-	cargo bench --no-run --locked
+	cargo build --benches --locked
 	cargo test --locked
 
 clean: ## remove what was built and painted

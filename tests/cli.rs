@@ -251,7 +251,7 @@ fn files_and_folders_without_permission_are_named() {
     let input = small_clip(folder.path());
     let secret = folder.path().join("secret.mp4");
     std::fs::copy(&input, &secret).unwrap();
-    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o000)).unwrap();
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o555)).unwrap();
     let before = files(folder.path());
     for (input, output, expected) in [
