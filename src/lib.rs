@@ -8,6 +8,7 @@ pub mod commands;
 pub mod console;
 pub mod frame;
 pub mod media;
+pub mod motion;
 pub mod onnx;
 pub mod pipeline;
 pub mod runtime;
