@@ -49,6 +49,16 @@ impl FrameSize {
         Self::new(scale(self.width), scale(self.height))
     }
 
+    /// This size scaled down so that its longer side is at most `long_side`; never enlarged, never under 1 pixel.
+    pub fn with_long_side_at_most(self, long_side: usize) -> Self {
+        let current = self.width.max(self.height);
+        if current <= long_side || current == 0 {
+            return self;
+        }
+        let scale = |length: usize| ((length * long_side + current / 2) / current).max(1);
+        Self::new(scale(self.width), scale(self.height))
+    }
+
     /// Both sides rounded up to a multiple of `multiple` (≥ 1).
     pub fn rounded_up(self, multiple: usize) -> Self {
         let multiple = multiple.max(1);

@@ -13,3 +13,4 @@ pub mod onnx;
 pub mod pipeline;
 pub mod runtime;
 pub mod style;
+pub mod temporal;
