@@ -10,7 +10,7 @@ mod session;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
-pub use library::{LibrarySearch, RuntimeError};
+pub use library::{Library, LibrarySearch, RuntimeError};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 pub use session::{
