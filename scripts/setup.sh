@@ -70,8 +70,8 @@ install_packages() {
 
 # --- Rust ------------------------------------------------------------------------------------------------
 
-rust_tested=1.95.0 # installed where there is none or an older one; a newer one stays and is used
 rust_wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
+rust_tested=$(sed -n 's/^rust_tested := //p' Makefile) # installed where there is none, or none new enough
 
 rust_is_new_enough() {
     rust_found=$(cargo --version 2>/dev/null | cut -d ' ' -f 2)

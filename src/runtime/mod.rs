@@ -10,7 +10,7 @@ mod session;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
-pub use library::{LibrarySearch, RuntimeError};
+pub use library::{Library, LibrarySearch, RuntimeError};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 pub use session::{
@@ -81,5 +81,31 @@ fn log_to_tracing(level: LogLevel, category: &str, _id: &str, location: &str, me
             tracing::debug!(target: "onnxruntime", category, location, "{message}");
         }
         LogLevel::Info | LogLevel::Verbose => tracing::trace!(target: "onnxruntime", category, location, "{message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runtime_is_loaded_once_and_says_where_from() {
+        let runtime = Runtime::load().unwrap();
+        assert!(std::ptr::eq(runtime, Runtime::load().unwrap()));
+        assert!(runtime.version().starts_with("1."), "{}", runtime.version());
+        assert!(runtime.path().to_string_lossy().contains("onnxruntime"), "{}", runtime.path().display());
+    }
+
+    #[test]
+    fn bytes_that_onnx_runtime_refuses_are_an_error_of_one_line() {
+        let source = ModelSource::Bytes { bytes: b"no network", folder: None };
+        let error = Session::open(Runtime::load().unwrap(), source, &SessionOptions::default()).unwrap_err();
+        assert_eq!(error.to_string().lines().count(), 1, "{error}");
+    }
+
+    #[test]
+    fn threads_default_to_the_cores_of_the_machine() {
+        assert!(SessionOptions::default().thread_count() >= 1);
+        assert_eq!(SessionOptions { threads: 3 }.thread_count(), 3);
     }
 }

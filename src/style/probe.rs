@@ -66,6 +66,8 @@ pub(super) fn find_ranges(
     }
     /// So much more agreement makes an input range credible that differs from the output's.
     const MARGIN: f64 = 0.15;
+    /// Scores so close are equal; then the more common range, which is tried first, stays.
+    const TIE: f64 = 1e-3;
     let candidates = match &input {
         Some(known) => vec![known.value],
         None => vec![ValueRange::Bytes, ValueRange::Unit, ValueRange::Signed],
@@ -81,7 +83,7 @@ pub(super) fn find_ranges(
             score += MARGIN;
         }
         tracing::debug!(%input_range, %output_range, agreement, score, "trial run");
-        if best.is_none_or(|(best_score, ..)| score > best_score) {
+        if best.is_none_or(|(best_score, ..)| score > best_score + TIE) {
             best = Some((score, input_range, output_range, agreement));
         }
     }

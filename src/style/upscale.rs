@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use fast_image_resize as fir;
 use fir::images::{Image, ImageRef};
 
-use super::pixels::{luma, to_byte};
+use super::pixels::{BLOCK, add_to_channels, luma_256, to_byte};
 use crate::frame::{CHANNELS, Frame, FrameSize};
 
 /// Radius of the window in which the painting is compared with the frame, in pixels of the small picture.
@@ -89,10 +89,11 @@ impl GuidedUpscaler {
         self.guide.clear();
         let pairs = content.pixels().as_chunks::<CHANNELS>().0.iter().zip(painted.pixels().as_chunks::<CHANNELS>().0);
         for (content, painted) in pairs {
-            let (i, s) = (luma(content.map(f32::from)), luma(painted.map(f32::from)));
-            self.guide.extend([to_byte(i), 0]);
+            let (luma_of_content, luma_of_painted) = (luma_256(*content), luma_256(*painted));
+            self.guide.extend([((luma_of_content + 128) >> 8) as u8, 0]);
             // Variances are small differences of large numbers unless the numbers are centered.
-            let (i, s) = (i - 128.0, s - 128.0);
+            let centered = |luma_256: i32| (luma_256 - (128 << 8)) as f32 / 256.0;
+            let (i, s) = (centered(luma_of_content), centered(luma_of_painted));
             self.moments.push([i, s, i * i, i * s]);
         }
         self.window_means(content.size, RADIUS);
@@ -159,14 +160,15 @@ impl std::fmt::Debug for GuidedUpscaler {
 
 /// Adds g·(Y(I) − Y(up(down(I)))) to each channel of `dst`.
 fn add_detail(frame: &[u8], guide: &[u8], dst: &mut [u8]) {
-    let frame = frame.as_chunks::<CHANNELS>().0;
-    let guide = guide.as_chunks::<2>().0;
-    for ((pixel, frame), [smooth_luma, coefficient]) in
-        dst.as_chunks_mut::<CHANNELS>().0.iter_mut().zip(frame).zip(guide)
-    {
-        let detail = luma(frame.map(f32::from)) - f32::from(*smooth_luma);
-        let added = detail * f32::from(*coefficient) * (1.0 / 255.0);
-        *pixel = pixel.map(|value| to_byte(f32::from(value) + added));
+    let blocks = frame.chunks(BLOCK * CHANNELS).zip(guide.chunks(BLOCK * 2));
+    for (block, (frame, guide)) in dst.chunks_mut(BLOCK * CHANNELS).zip(blocks) {
+        let mut differences = [0; BLOCK];
+        let pixels = frame.as_chunks::<CHANNELS>().0.iter().zip(guide.as_chunks::<2>().0);
+        for (difference, (frame, [smooth_luma, coefficient])) in differences.iter_mut().zip(pixels) {
+            let detail_256 = luma_256(*frame) - 256 * i32::from(*smooth_luma);
+            *difference = ((detail_256 * i32::from(*coefficient) + (1 << 15)) >> 16) as i16;
+        }
+        add_to_channels(block, &differences);
     }
 }
 
