@@ -22,7 +22,7 @@ setup: ## install what is missing: packages, Rust, ONNX Runtime
 demo: setup ## build, and stylize the bundled clip
 	cargo build --release --locked
 	@mkdir -p $(dir $(painted))
-	$(impasto) video $(clip) -o $(painted) --style great-wave -y
+	$(impasto) video $(clip) -o $(painted) -y
 	@echo "The stylized clip lies at $(abspath $(painted))"
 
 test: export RUSTUP_TOOLCHAIN := $(rust_tested)

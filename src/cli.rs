@@ -47,11 +47,11 @@ pub enum Command {
 pub struct StyleArgs {
     /// A style's name, a blend like wave:0.6,scream:0.4, or the path of a network (.onnx)
     ///
-    /// `impasto styles` lists the names. A network of others is described by a .toml file beside it or by its own
+    /// `impasto styles` lists the names; the first of them is the default. A network of others is described by a .toml file beside it or by its own
     /// metadata; what neither says is found out by trying and reported. NETWORK.onnx#NAME or NETWORK.onnx#2 picks one
     /// of several styles in a network.
-    #[arg(short, long, value_name = "STYLE", default_value = crate::commands::DEFAULT_STYLE)]
-    pub style: String,
+    #[arg(short, long, value_name = "STYLE")]
+    pub style: Option<String>,
 
     /// The painting for a network that takes its style from a picture
     #[arg(long, value_name = "IMAGE", value_hint = ValueHint::FilePath)]

@@ -128,6 +128,8 @@ fn unsafe_code_stands_only_where_it_is_named() {
 fn every_file_says_why_it_exists() {
     for (_, path, text) in sources() {
         let first = text.lines().find(|line| !line.starts_with("#!")).unwrap_or_default();
-        assert!(first.starts_with("//!"), "{} does not open with why it exists", path.display());
+        // Generated code is included into a module and cannot open with module documentation.
+        let opening = if path.ends_with("onnx/schema.rs") { "// " } else { "//!" };
+        assert!(first.starts_with(opening), "{} does not open with why it exists", path.display());
     }
 }

@@ -363,7 +363,7 @@ fn interrupted(folder: &Path, signals: usize) -> (std::process::Output, Vec<Stri
         std::thread::sleep(Duration::from_millis(20));
     }
     for _ in 0..signals {
-        assert!(Process::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        assert!(Process::new("sh").args(["-c", &format!("kill -INT {pid}")]).status().unwrap().success());
         std::thread::sleep(Duration::from_millis(30));
     }
     let output = child.wait_with_output().unwrap();

@@ -13,8 +13,6 @@ use clap::CommandFactory;
 use crate::cli::{Cli, Command};
 use crate::console;
 
-/// The style where none is asked for.
-pub const DEFAULT_STYLE: &str = "great-wave";
 /// Shorter side of the network's picture where none is asked for.
 pub const DEFAULT_WORK_SIZE: u32 = 1080;
 /// Frames that wait between two stages.

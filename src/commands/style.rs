@@ -1,13 +1,13 @@
 //! From `--style` and its companions to an engine that paints.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::UsageError;
 use crate::cli::StyleArgs;
 use crate::pipeline::Control;
 use crate::style::catalog::UnknownStyle;
 use crate::style::spec::StyleRef;
-use crate::style::{StyleEngine, StyleOptions, StyleSettings, StyleSpec, Stylizer};
+use crate::style::{Catalog, StyleEngine, StyleOptions, StyleSettings, StyleSpec, Stylizer};
 
 /// An engine, and what there is to say of it.
 pub struct OpenStyle {
@@ -26,7 +26,11 @@ pub struct OpenStyle {
 /// # Errors
 /// [`UsageError`] for a name or a blend that is not understood; else what is wrong with the network.
 pub fn open(args: &StyleArgs, threads: usize, control: &Control) -> Result<OpenStyle> {
-    let spec: StyleSpec = args.style.parse().map_err(|error| UsageError(anyhow::Error::new(error)))?;
+    let label = match &args.style {
+        Some(style) => style.clone(),
+        None => Catalog::bundled()?.styles().first().context("the catalog is empty")?.name.clone(),
+    };
+    let spec: StyleSpec = label.parse().map_err(|error| UsageError(anyhow::Error::new(error)))?;
     let options = StyleOptions { style_image: args.style_image.clone(), threads };
     let settings =
         StyleSettings { strength: args.strength, keep_color: args.keep_color, work_size: args.work_size as usize };
@@ -34,7 +38,7 @@ pub fn open(args: &StyleArgs, threads: usize, control: &Control) -> Result<OpenS
         .map_err(|error| if error.is::<UnknownStyle>() { UsageError(error).into() } else { error })?;
     let terminator = engine.terminator();
     control.on_abort(move || terminator.terminate());
-    Ok(OpenStyle { label: args.style.clone(), provider: engine.provider(), notes: notes(&spec, &engine), engine })
+    Ok(OpenStyle { label, provider: engine.provider(), notes: notes(&spec, &engine), engine })
 }
 
 /// How a network of others was understood; nothing to say of the bundled ones.

@@ -9,7 +9,8 @@
 
 use anyhow::{Context as _, Result, ensure};
 use fast_image_resize as fir;
-use fir::images::{Image, ImageRef};
+use fir::images::{TypedImage, TypedImageRef};
+use fir::pixels::{U8x2, U8x3};
 
 use super::pixels::{BLOCK, add_to_channels, luma_256, to_byte};
 use crate::frame::{CHANNELS, Frame, FrameSize};
@@ -74,11 +75,11 @@ impl GuidedUpscaler {
         resize_rgb(&mut self.resizer, painted, dst, FILTER)?;
         let (small, large) = (content.size, dst.size);
         self.large_guide.resize(large.pixels() * 2, 0);
-        let src = ImageRef::new(small.width as u32, small.height as u32, &self.guide, fir::PixelType::U8x2)?;
-        let mut enlarged =
-            Image::from_slice_u8(large.width as u32, large.height as u32, &mut self.large_guide, fir::PixelType::U8x2)?;
-        let options = fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(FILTER)).use_alpha(false);
-        self.resizer.resize(&src, &mut enlarged, &options).context("enlarge the detail guide")?;
+        let src = TypedImageRef::<U8x2>::from_buffer(small.width as u32, small.height as u32, &self.guide)?;
+        let (width, height) = (large.width as u32, large.height as u32);
+        let mut enlarged = TypedImage::<U8x2>::from_buffer(width, height, &mut self.large_guide)?;
+        let options = fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(FILTER));
+        self.resizer.resize_typed(&src, &mut enlarged, &options).context("enlarge the detail guide")?;
         add_detail(frame.pixels(), &self.large_guide, dst.pixels_mut());
         Ok(())
     }
@@ -178,7 +179,8 @@ fn add(sum: &mut [f32; 4], value: &[f32; 4], sign: f32) {
     }
 }
 
-/// Scales an RGB picture into another of any size.
+/// Scales an RGB picture into another of any size. The pixel type is named: the resizer's own choice at run time would
+/// compile its code for every type there is.
 pub(super) fn resize_rgb(
     resizer: &mut fir::Resizer,
     src: &Frame,
@@ -187,10 +189,10 @@ pub(super) fn resize_rgb(
 ) -> Result<()> {
     let (from, to) = (src.size, dst.size);
     ensure!(from.pixels() > 0 && to.pixels() > 0, "a picture of {from} cannot be scaled to {to}");
-    let src = ImageRef::new(from.width as u32, from.height as u32, src.pixels(), fir::PixelType::U8x3)?;
-    let mut dst = Image::from_slice_u8(to.width as u32, to.height as u32, dst.pixels_mut(), fir::PixelType::U8x3)?;
+    let src = TypedImageRef::<U8x3>::from_buffer(from.width as u32, from.height as u32, src.pixels())?;
+    let mut dst = TypedImage::<U8x3>::from_buffer(to.width as u32, to.height as u32, dst.pixels_mut())?;
     let options = fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(filter));
-    resizer.resize(&src, &mut dst, &options).with_context(|| format!("scale a picture from {from} to {to}"))
+    resizer.resize_typed(&src, &mut dst, &options).with_context(|| format!("scale a picture from {from} to {to}"))
 }
 
 #[cfg(test)]
