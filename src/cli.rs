@@ -125,6 +125,10 @@ pub struct VideoArgs {
     #[command(flatten)]
     pub style: StyleArgs,
 
+    /// Hold painted frames still where the scene holds still: time constant in seconds, 0 turns it off
+    #[arg(long, value_name = "SECONDS", default_value_t = crate::commands::DEFAULT_SMOOTHING, value_parser = parse_seconds)]
+    pub smooth: f32,
+
     /// How it is encoded.
     #[command(flatten)]
     pub encoding: EncodingArgs,
@@ -206,6 +210,10 @@ pub struct BenchArgs {
     #[command(flatten)]
     pub style: StyleArgs,
 
+    /// Hold painted frames still where the scene holds still: time constant in seconds, 0 turns it off
+    #[arg(long, value_name = "SECONDS", default_value_t = crate::commands::DEFAULT_SMOOTHING, value_parser = parse_seconds)]
+    pub smooth: f32,
+
     /// How it is encoded.
     #[command(flatten)]
     pub encoding: EncodingArgs,
@@ -223,6 +231,13 @@ fn parse_fraction(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
         _ => Err("expected a number from 0 to 1".to_owned()),
+    }
+}
+
+fn parse_seconds(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(value) if (0.0..=60.0).contains(&value) => Ok(value),
+        _ => Err("expected a number of seconds from 0 to 60".to_owned()),
     }
 }
 

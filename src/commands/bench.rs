@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Outcome;
 use super::style;
-use super::video::{FileSink, FileSource, StageFigures, StylizeStage};
+use super::video::{FileSink, FileSource, MotionStage, SmoothStage, StageFigures, StylizeStage, temporal_stages};
 use crate::cli::BenchArgs;
 use crate::console::{self, Console};
 use crate::frame::{Frame, FramePool, FrameSize, Timestamp};
@@ -50,7 +50,7 @@ pub fn run(args: &BenchArgs) -> Result<Outcome> {
     let encode = measure_encode(&folder.path().join("encode.mp4"), &pictures, count, &info, &encoder)?;
     let output = folder.path().join("chain.mp4");
     let (chain, stages, engine) =
-        measure_chain(clip, &reader_options, engine, &output, &encoder, args.run.queue as usize)?;
+        measure_chain(clip, &reader_options, engine, &output, &encoder, args.run.queue as usize, args.smooth)?;
     // The machine may have changed its pace meanwhile: the network is measured on both sides of the chain.
     let mut engine = engine;
     let network_after = measure_network(&mut engine, &pictures, count)?;
@@ -233,6 +233,7 @@ fn measure_chain(
     output: &Path,
     encoder: &EncoderSettings,
     queue: usize,
+    smooth: f32,
 ) -> Result<(Timing, Vec<StageFigures>, StyleEngine)> {
     let pool = FramePool::new();
     let mut stage = StylizeStage { stylizer: engine, pool: pool.clone() };
@@ -241,14 +242,17 @@ fn measure_chain(
     let info = reader.info().clone();
     let writer_options = WriterOptions { encoder: encoder.clone(), ..WriterOptions::default() };
     let writer = VideoWriter::create(output, &info, Some(&reader), &writer_options)?;
+    let (estimator, smoother) = temporal_stages(smooth, info.time_base)?;
     let pipeline = Pipeline::new(Control::new(), queue);
     let stats = pipeline.stats();
     let progress = Console::new(true).progress(None);
     let mut sink = FileSink::new(writer, options.cut.frames.is_some(), info.time_base, progress, stats.clone());
     let written = pipeline.run(|wiring| {
         let decoded = wiring.source("decode", FileSource(reader))?;
-        let stylized = wiring.stage("stylize", decoded, &mut stage)?;
-        wiring.sink("encode", stylized, &mut sink)
+        let analyzed = wiring.stage("motion", decoded, MotionStage(estimator))?;
+        let painted = wiring.stage("stylize", analyzed, &mut stage)?;
+        let smoothed = wiring.stage("smooth", painted, SmoothStage(smoother))?;
+        wiring.sink("encode", smoothed, &mut sink)
     })?;
     let frames = written.map_or(0, |written| written.frames);
     let stages = stats.snapshot().iter().map(StageFigures::from).collect();

@@ -15,6 +15,8 @@ use crate::console;
 
 /// Shorter side of the network's picture where none is asked for.
 pub const DEFAULT_WORK_SIZE: u32 = 1080;
+/// Time constant of temporal smoothing where none is asked for, in seconds.
+pub const DEFAULT_SMOOTHING: f32 = 0.2;
 /// Frames that wait between two stages.
 pub const DEFAULT_QUEUE: u32 = crate::pipeline::Pipeline::DEFAULT_CAPACITY as u32;
 

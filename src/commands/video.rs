@@ -17,8 +17,10 @@ use crate::frame::{Frame, FramePool};
 use crate::media::{
     Cut, EncoderSettings, OutputError, Rational, ReaderOptions, VideoReader, VideoWriter, WriterOptions, Written,
 };
+use crate::motion::{Motion, MotionEstimator, MotionSettings};
 use crate::pipeline::{Control, Ending, Pipeline, PipelineStats, Sink, Source, Stage, StageSnapshot};
 use crate::style::Stylizer;
+use crate::temporal::{Smoother, SmootherSettings};
 
 /// Runs the command.
 pub fn run(args: &VideoArgs) -> Result<Outcome> {
@@ -59,14 +61,17 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     let damage = reader.damage();
 
     let pipeline = Pipeline::new(control.clone(), args.run.queue as usize);
+    let (estimator, smoother) = temporal_stages(args.smooth, info.time_base)?;
     let is_cut = cut.end.is_some() || cut.frames.is_some();
     let progress = console.progress(info.expected_frames);
     let mut sink = FileSink::new(writer, is_cut, info.time_base, progress, pipeline.stats());
     let stats = pipeline.stats();
     let outcome = pipeline.run(|wiring| {
         let decoded = wiring.source("decode", FileSource(reader))?;
-        let stylized = wiring.stage("stylize", decoded, StylizeStage { stylizer: engine, pool: pool.clone() })?;
-        wiring.sink("encode", stylized, &mut sink)
+        let analyzed = wiring.stage("motion", decoded, MotionStage(estimator))?;
+        let painted = wiring.stage("stylize", analyzed, StylizeStage { stylizer: engine, pool: pool.clone() })?;
+        let smoothed = wiring.stage("smooth", painted, SmoothStage(smoother))?;
+        wiring.sink("encode", smoothed, &mut sink)
     });
     sink.progress.end();
     let written = match outcome {
@@ -144,6 +149,16 @@ fn report(
     Ok(Outcome::Done)
 }
 
+/// What smooths over `seconds`; nothing for 0.
+pub fn temporal_stages(seconds: f32, time_base: Rational) -> Result<(Option<MotionEstimator>, Option<Smoother>)> {
+    if seconds <= 0.0 {
+        return Ok((None, None));
+    }
+    let motion = MotionSettings { content_time_constant_seconds: seconds, ..MotionSettings::default() };
+    let smoother = SmootherSettings { time_constant_seconds: seconds, ..SmootherSettings::default() };
+    Ok((Some(MotionEstimator::new(motion, f64::from(time_base))?), Some(Smoother::new(smoother))))
+}
+
 fn check_cut(args: &VideoArgs) -> Result<Cut> {
     if let (Some(start), Some(end)) = (args.start, args.end)
         && end <= start
@@ -219,6 +234,49 @@ impl Source for FileSource {
     }
 }
 
+/// A frame, and what became of the one before.
+pub struct AnalyzedFrame {
+    content: Frame,
+    motion: Motion,
+}
+
+/// A painted frame, and the motion of its content.
+pub struct PaintedFrame {
+    painted: Frame,
+    motion: Motion,
+}
+
+/// Motion as the pipeline's stage. Where nothing is smoothed nobody asks for motion.
+pub struct MotionStage(pub Option<MotionEstimator>);
+
+impl Stage for MotionStage {
+    type Input = Frame;
+    type Output = AnalyzedFrame;
+
+    fn process(&mut self, content: Frame) -> Result<AnalyzedFrame> {
+        let motion = match &mut self.0 {
+            Some(estimator) => estimator.analyze(&content)?,
+            None => Motion::Reset,
+        };
+        Ok(AnalyzedFrame { content, motion })
+    }
+}
+
+/// Smoothing as the pipeline's stage.
+pub struct SmoothStage(pub Option<Smoother>);
+
+impl Stage for SmoothStage {
+    type Input = PaintedFrame;
+    type Output = Frame;
+
+    fn process(&mut self, PaintedFrame { mut painted, motion }: PaintedFrame) -> Result<Frame> {
+        if let Some(smoother) = &mut self.0 {
+            smoother.smooth(&mut painted, &motion)?;
+        }
+        Ok(painted)
+    }
+}
+
 /// A style as the pipeline's stage.
 pub struct StylizeStage<S> {
     /// The style.
@@ -228,15 +286,15 @@ pub struct StylizeStage<S> {
 }
 
 impl<S: Stylizer> Stage for StylizeStage<S> {
-    type Input = Frame;
-    type Output = Frame;
+    type Input = AnalyzedFrame;
+    type Output = PaintedFrame;
 
-    fn process(&mut self, content: Frame) -> Result<Frame> {
-        let mut stylized = self.pool.take(content.size);
-        stylized.timestamp = content.timestamp;
-        stylized.frame_index = content.frame_index;
-        self.stylizer.stylize(&content, &mut stylized)?;
-        Ok(stylized)
+    fn process(&mut self, AnalyzedFrame { content, motion }: AnalyzedFrame) -> Result<PaintedFrame> {
+        let mut painted = self.pool.take(content.size);
+        painted.timestamp = content.timestamp;
+        painted.frame_index = content.frame_index;
+        self.stylizer.stylize(&content, &mut painted)?;
+        Ok(PaintedFrame { painted, motion })
     }
 }
 

@@ -29,6 +29,9 @@ pub struct CarriedMotion {
     pub flow: FlowField,
     /// How far the frame before is to be believed there, 0–1, `[height, width]` of the grid.
     pub confidence: Vec<f32>,
+    /// How many frames the past of each cell reaches back without a break, `[height, width]` of the grid: a past of few
+    /// frames deserves little weight.
+    pub age: Vec<f32>,
     /// Time since the frame before, in seconds.
     pub elapsed_seconds: f32,
 }
@@ -42,7 +45,10 @@ pub struct MotionSettings {
     pub quality: FlowQuality,
     /// Deviation of the content, in levels, at which confidence falls to 0.61 (ours).
     pub content_sigma: f32,
-    /// Squared disagreement of the two flows, in cells², that is always allowed (ours: 0.3 at a width of 320).
+    /// Deviation of the content, in levels, that counts as noise at most (ours).
+    pub most_noise: f32,
+    /// Squared disagreement of the two flows, in cells², that is always allowed (ours: 0.6 at a width of
+    /// 320).
     pub flow_tolerance: f32,
     /// Where standing still explains the content as well as moving does, within so many levels, nothing moves (ours).
     pub still_tolerance: f32,
@@ -50,21 +56,23 @@ pub struct MotionSettings {
     pub cut_confidence: f32,
     /// A gap longer than this, in seconds, is a jump in time (ours).
     pub longest_gap_seconds: f32,
-    /// Weight of the past in the content that new frames are compared with, a second at a time constant (ours).
-    pub content_time_constant: f32,
+    /// Time constant, in seconds, of the running average of the content that new frames are compared with: as long as
+    /// that of the smoother, so that what has slowly changed is noticed (ours).
+    pub content_time_constant_seconds: f32,
 }
 
 impl Default for MotionSettings {
     fn default() -> Self {
         Self {
             grid_side: 320,
-            quality: FlowQuality::UltraFast,
-            content_sigma: 10.0,
-            flow_tolerance: 0.3,
+            quality: FlowQuality::Fast,
+            content_sigma: 16.0,
+            most_noise: 6.0,
+            flow_tolerance: 0.6,
             still_tolerance: 1.5,
             cut_confidence: 0.3,
             longest_gap_seconds: 0.5,
-            content_time_constant: 0.2,
+            content_time_constant_seconds: 0.2,
         }
     }
 }
@@ -89,6 +97,8 @@ struct Before {
     rgb: Vec<u8>,
     /// The content as the smoother has it: a running average along the motion, `[height, width, 3]`, 0–255.
     history: Vec<f32>,
+    /// Frames that the past of each cell reaches back.
+    age: Vec<f32>,
 }
 
 impl MotionEstimator {
@@ -122,15 +132,21 @@ impl MotionEstimator {
         let pts = frame.timestamp.pts;
         let before = self.before.take().filter(|before| before.frame_size == frame.size);
         let elapsed = before.as_ref().map(|before| (pts - before.pts) as f64 * self.seconds_per_tick);
-        let in_time = elapsed.filter(|elapsed| {
-            *elapsed > 0.0 && *elapsed <= f64::from(self.settings.longest_gap_seconds)
-        });
+        let in_time =
+            elapsed.filter(|elapsed| *elapsed > 0.0 && *elapsed <= f64::from(self.settings.longest_gap_seconds));
         let (motion, history) = match (before, in_time) {
-            (Some(before), Some(_)) if before.rgb == rgb => (Motion::Duplicate, before.history),
+            (Some(before), Some(_)) if before.rgb == rgb => {
+                self.before = Some(Before { pts, ..before });
+                return Ok(Motion::Duplicate);
+            }
             (Some(before), Some(elapsed)) => self.carried(&before, &rgb, &gray, elapsed as f32)?,
             _ => (Motion::Reset, floats(&rgb)),
         };
-        self.before = Some(Before { frame_size: frame.size, pts, gray, rgb, history });
+        let age = match &motion {
+            Motion::Carried(carried) => carried.age.clone(),
+            _ => vec![0.0; grid.pixels()],
+        };
+        self.before = Some(Before { frame_size: frame.size, pts, gray, rgb, history, age });
         Ok(motion)
     }
 
@@ -168,28 +184,36 @@ impl MotionEstimator {
         warp::<CHANNELS>(&before.history, &flow, &mut self.moved);
         let moving = deviation(rgb, &self.moved, gray.size);
         let still = deviation(rgb, &before.history, gray.size);
-        let sigma_squared = self.settings.content_sigma.powi(2);
         let tolerance = self.settings.still_tolerance.powi(2);
-        let mut confidence = vec![0.0; gray.size.pixels()];
-        for (index, confidence) in confidence.iter_mut().enumerate() {
-            let stands_still = still[index] <= moving[index] + tolerance;
-            let squared = if stands_still {
+        let mut squared = vec![0.0; gray.size.pixels()];
+        for (index, squared) in squared.iter_mut().enumerate() {
+            *squared = moving[index];
+            if still[index] <= moving[index] + tolerance {
+                *squared = still[index];
                 flow.vectors[index] = [0.0; 2];
+                self.reliable[index] = 1.0;
                 let pixel = index * CHANNELS;
                 self.moved[pixel..pixel + CHANNELS].copy_from_slice(&before.history[pixel..pixel + CHANNELS]);
-                still[index]
-            } else {
-                moving[index]
-            };
-            let holds = if stands_still { 1.0 } else { self.reliable[index] };
-            *confidence = holds * (-squared / (2.0 * sigma_squared)).exp();
+            }
         }
+        // What half of the picture deviates by is noise; only what is beyond it speaks against the past.
+        let noise = median(&squared).min(self.settings.most_noise.powi(2));
+        let sigma_squared = self.settings.content_sigma.powi(2);
+        let holds = eroded(&self.reliable, gray.size);
+        let mut confidence: Vec<f32> = squared
+            .iter()
+            .zip(&holds)
+            .map(|(squared, holds)| holds * (-(squared - noise).max(0.0) / (2.0 * sigma_squared)).exp())
+            .collect();
         let mean = confidence.iter().sum::<f32>() / confidence.len().max(1) as f32;
         if mean < self.settings.cut_confidence {
             return Ok((Motion::Reset, floats(rgb)));
         }
-        let confidence = softened(&eroded(&confidence, gray.size), gray.size);
-        let past = (-elapsed_seconds / self.settings.content_time_constant).exp();
+        confidence = softened(&confidence, gray.size);
+        let mut age = vec![0.0; confidence.len()];
+        warp::<1>(&before.age, &flow, &mut age);
+        age.iter_mut().zip(&confidence).for_each(|(age, confidence)| *age = confidence * (*age + 1.0));
+        let past = (-elapsed_seconds / self.settings.content_time_constant_seconds).exp();
         let history = rgb
             .as_chunks::<CHANNELS>()
             .0
@@ -204,7 +228,7 @@ impl MotionEstimator {
                 })
             })
             .collect();
-        Ok((Motion::Carried(CarriedMotion { flow, confidence, elapsed_seconds }), history))
+        Ok((Motion::Carried(CarriedMotion { flow, confidence, age, elapsed_seconds }), history))
     }
 }
 
@@ -241,6 +265,13 @@ fn deviation(rgb: &[u8], other: &[f32], size: FrameSize) -> Vec<f32> {
     squared
 }
 
+/// The middle value; 0 of nothing.
+fn median(values: &[f32]) -> f32 {
+    let mut sorted = values.to_vec();
+    let middle = sorted.len() / 2;
+    if sorted.is_empty() { 0.0 } else { *sorted.select_nth_unstable_by(middle, f32::total_cmp).1 }
+}
+
 /// The least of each 3×3 neighborhood.
 fn eroded(map: &[f32], size: FrameSize) -> Vec<f32> {
     neighborhood(map, size, f32::min)
@@ -270,4 +301,104 @@ fn neighborhood(map: &[f32], size: FrameSize, join: impl Fn(f32, f32) -> f32) ->
         }
     }
     joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Timestamp;
+
+    const SIZE: FrameSize = FrameSize::new(96, 64);
+
+    /// Waves moved by `shift` pixels, with grain of up to `grain` levels that differs from `seed` to `seed`.
+    fn waves(shift: f32, grain: u32, seed: u32, pts: i64) -> Frame {
+        let mut frame = Frame::black(SIZE);
+        let mut state = seed.wrapping_mul(747_796_405).wrapping_add(1);
+        for (index, pixel) in frame.pixels_mut().as_chunks_mut::<CHANNELS>().0.iter_mut().enumerate() {
+            let (x, y) = ((index % SIZE.width) as f32 - shift, (index / SIZE.width) as f32);
+            let value = (x * 0.21 + y * 0.08).sin() + (x * 0.05 - y * 0.17).sin() + (x * 0.4 + y * 0.33).cos() * 0.5;
+            for channel in pixel {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                *channel = (120.0 + value * 40.0) as u8 + ((state >> 16) % (grain + 1)) as u8;
+            }
+        }
+        frame.timestamp = Timestamp { pts, duration: 1 };
+        frame
+    }
+
+    fn estimator() -> MotionEstimator {
+        MotionEstimator::new(MotionSettings::default(), 0.04).unwrap()
+    }
+
+    fn carried(motion: Motion) -> CarriedMotion {
+        match motion {
+            Motion::Carried(carried) => carried,
+            other => panic!("expected carried motion, got {other:?}"),
+        }
+    }
+
+    fn mean(values: &[f32]) -> f32 {
+        values.iter().sum::<f32>() / values.len() as f32
+    }
+
+    #[test]
+    fn the_first_frame_has_no_past() {
+        assert_eq!(estimator().analyze(&waves(0.0, 0, 0, 0)).unwrap(), Motion::Reset);
+    }
+
+    #[test]
+    fn a_frame_shown_twice_is_a_duplicate() {
+        let mut estimator = estimator();
+        estimator.analyze(&waves(0.0, 9, 1, 0)).unwrap();
+        assert_eq!(estimator.analyze(&waves(0.0, 9, 1, 1)).unwrap(), Motion::Duplicate);
+    }
+
+    #[test]
+    fn grain_is_no_motion_and_the_past_is_believed() {
+        let mut estimator = estimator();
+        let mut last = Motion::Reset;
+        for index in 0..12 {
+            last = estimator.analyze(&waves(0.0, 12, index, i64::from(index))).unwrap();
+        }
+        let carried = carried(last);
+        let still = carried.flow.vectors.iter().filter(|vector| **vector == [0.0; 2]).count();
+        assert!(still * 10 > SIZE.pixels() * 9, "{still} of {} stand still", SIZE.pixels());
+        assert!(mean(&carried.confidence) > 0.9, "{}", mean(&carried.confidence));
+        assert!(mean(&carried.age) > 5.0, "{}", mean(&carried.age));
+    }
+
+    #[test]
+    fn flow_leads_from_a_frame_to_the_one_before() {
+        let mut estimator = estimator();
+        estimator.analyze(&waves(0.0, 0, 0, 0)).unwrap();
+        let carried = carried(estimator.analyze(&waves(3.0, 0, 0, 1)).unwrap());
+        let [u, v] = carried.flow.vectors[32 * SIZE.width + 48];
+        assert!((u + 3.0).abs() < 0.6 && v.abs() < 0.6, "{u} {v}");
+        assert!(carried.confidence[32 * SIZE.width + 48] > 0.8);
+    }
+
+    #[test]
+    fn a_new_scene_a_gap_in_time_and_a_new_size_have_no_past() {
+        let mut estimator = estimator();
+        estimator.analyze(&waves(0.0, 0, 0, 0)).unwrap();
+        let mut other = waves(0.0, 0, 0, 1);
+        other.pixels_mut().iter_mut().enumerate().for_each(|(index, value)| *value = (index * 7 % 251) as u8);
+        assert_eq!(estimator.analyze(&other).unwrap(), Motion::Reset, "scene");
+        estimator.analyze(&waves(0.0, 0, 0, 2)).unwrap();
+        assert_eq!(estimator.analyze(&waves(0.0, 3, 1, 200)).unwrap(), Motion::Reset, "gap");
+        let mut small = Frame::black(FrameSize::new(48, 32));
+        small.timestamp.pts = 201;
+        assert_eq!(estimator.analyze(&small).unwrap(), Motion::Reset, "size");
+    }
+
+    #[test]
+    fn tiny_frames_are_no_trouble() {
+        let mut estimator = estimator();
+        for pts in 0..4 {
+            let mut frame = Frame::black(FrameSize::new(3, 1));
+            frame.pixels_mut()[0] = pts as u8;
+            frame.timestamp.pts = pts;
+            estimator.analyze(&frame).unwrap();
+        }
+    }
 }
