@@ -11,10 +11,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("runtime", &[]),
     ("onnx", &[]),
     ("style", &["frame", "onnx", "runtime"]),
+    ("motion", &["frame"]),
+    ("measure", &["frame", "media", "motion"]),
     ("pipeline", &[]),
     ("console", &["pipeline"]),
     ("cli", &["commands", "frame", "media"]),
-    ("commands", &["cli", "console", "frame", "media", "pipeline", "style"]),
+    ("commands", &["cli", "console", "frame", "measure", "media", "pipeline", "style"]),
     ("main", &["cli", "commands", "console"]),
     ("lib", &[]),
 ];
