@@ -116,8 +116,8 @@ impl Meter {
         // Where flow is known there is no cut.
         if matches!(self.flows, Flows::Estimated { .. }) {
             self.warp(next_pixels);
-            let signs = CutSigns::of(now_pixels, next_pixels, &self.warped_levels, &self.flow, &self.mask);
-            tracing::debug!(?signs, frame = self.frames.len() - 1);
+            let signs = CutSigns::of(now_pixels, &self.warped_levels, &self.flow, &self.mask);
+            tracing::debug!(frame = self.frames.len() - 1, ?signs);
             if signs.is_cut() {
                 return Ok(PairFigures {
                     cut: true,
@@ -291,4 +291,120 @@ fn check_counts(sources: &mut PerClip<FrameSource>) -> Result<()> {
         counts.input
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: FrameSize = FrameSize::new(128, 96);
+
+    /// Smooth coloured waves that have moved by so many pixels, with a level added to every pixel.
+    fn waves(moved: f32, level: f32) -> Frame {
+        let mut frame = Frame::black(SIZE);
+        for (index, pixel) in frame.pixels_mut().as_chunks_mut::<CHANNELS>().0.iter_mut().enumerate() {
+            let (x, y) = ((index % SIZE.width) as f32 - moved, (index / SIZE.width) as f32);
+            let value = (x * 0.21 + y * 0.08).sin() + (x * 0.05 - y * 0.17).sin() + (x * 0.4 + y * 0.33).cos() * 0.5;
+            *pixel = [110.0, 120.0, 130.0].map(|middle| (middle + level + value * 35.0) as u8);
+        }
+        frame
+    }
+
+    fn measured(frames: impl Iterator<Item = PerClip<Frame>>) -> Figures {
+        let mut meter = Meter::new(None).unwrap();
+        frames.for_each(|frames| meter.add(frames).unwrap());
+        meter.finish()
+    }
+
+    fn close(value: f64, expected: f64, tolerance: f64) {
+        assert!((value - expected).abs() <= tolerance, "{value} (expected {expected} ± {tolerance})");
+    }
+
+    #[test]
+    fn an_output_that_is_the_input_measures_the_same() {
+        let figures = measured((0..4).map(|index| PerClip {
+            input: waves(index as f32 * 2.0, 0.0),
+            output: waves(index as f32 * 2.0, 0.0),
+            reference: None,
+        }));
+        let errors = figures.warping_error.unwrap();
+        assert_eq!(errors.input, errors.output);
+        assert_eq!((figures.frame_count, figures.pair_count, figures.pairs_across_cuts), (4, 3, 0));
+        assert!(errors.input < 1e-4, "motion is made up for: {errors:?}");
+        assert!(figures.reliable_share > 0.8, "{}", figures.reliable_share);
+        assert_eq!(figures.sharpness_ratio, Some(1.0));
+        assert_eq!(figures.warping_error_over_reference, None);
+        assert!(figures.frames[3].to_next.is_none());
+    }
+
+    #[test]
+    fn flicker_of_known_size_measures_its_size() {
+        // The output alternates by ±5 levels, the reference by ±10, over a still input.
+        let alternating = |index: usize, level: f32| waves(0.0, if index.is_multiple_of(2) { level } else { -level });
+        let figures = measured((0..5).map(|index| PerClip {
+            input: waves(0.0, 0.0),
+            output: alternating(index, 5.0),
+            reference: Some(alternating(index, 10.0)),
+        }));
+        let flicker = figures.flicker_levels.unwrap();
+        assert_eq!(flicker.input, 0.0);
+        // Two samples 10 apart have a standard deviation of 10 / √2.
+        close(flicker.output, 10.0 / 2.0_f64.sqrt(), 0.05);
+        close(figures.flicker_over_reference.unwrap(), 0.5, 0.01);
+        let errors = figures.warping_error.unwrap();
+        assert_eq!(errors.input, 0.0);
+        close(errors.output, (10.0_f64 / 255.0).powi(2), 1e-4);
+        close(figures.warping_error_over_reference.unwrap(), 0.25, 0.01);
+        close(figures.e_stab.unwrap().output, 10.0 / 255.0, 1e-3);
+        close(figures.e_stab_over_reference.unwrap(), 0.5, 0.01);
+        assert!(figures.static_share > 0.9, "{}", figures.static_share);
+    }
+
+    #[test]
+    fn a_moving_output_is_moved_back_in_the_right_direction() {
+        // The output stands still while the input moves: wrong. Moving along: right.
+        let pair = |index: usize, output: f32| PerClip {
+            input: waves(index as f32 * 3.0, 0.0),
+            output: waves(output, 20.0),
+            reference: None,
+        };
+        let along = measured((0..3).map(|index| pair(index, index as f32 * 3.0))).warping_error.unwrap();
+        let against = measured((0..3).map(|index| pair(index, index as f32 * -3.0))).warping_error.unwrap();
+        let still = measured((0..3).map(|index| pair(index, 0.0))).warping_error.unwrap();
+        assert!(along.output * 20.0 < still.output && still.output < against.output, "{along:?} {still:?} {against:?}");
+    }
+
+    #[test]
+    fn nothing_is_measured_across_a_cut() {
+        let scene = |index: usize| {
+            let mut frame = waves(0.0, 0.0);
+            if index >= 3 {
+                // Other waves, turned by a quarter and light instead of dark.
+                let other = waves(7.0, 0.0);
+                for (position, pixel) in frame.pixels_mut().as_chunks_mut::<CHANNELS>().0.iter_mut().enumerate() {
+                    let (x, y) = (position % SIZE.width, position / SIZE.width);
+                    let turned = (x * SIZE.height / SIZE.width) * SIZE.width + y;
+                    *pixel = other.pixels().as_chunks::<CHANNELS>().0[turned].map(|level| 255 - level / 4);
+                }
+            }
+            frame
+        };
+        let figures = measured((0..6).map(|index| PerClip {
+            input: scene(index),
+            output: waves(0.0, if index < 3 { 0.0 } else { 60.0 }),
+            reference: None,
+        }));
+        assert_eq!((figures.pair_count, figures.pairs_across_cuts), (4, 1));
+        assert_eq!(figures.warping_error.unwrap().output, 0.0);
+        assert_eq!(figures.flicker_levels.unwrap().output, 0.0);
+        assert!(figures.frames[2].to_next.as_ref().unwrap().cut);
+    }
+
+    #[test]
+    fn frames_of_another_size_are_refused() {
+        let mut meter = Meter::new(None).unwrap();
+        let frames = |output| PerClip { input: Frame::black(SIZE), output: Frame::black(output), reference: None };
+        let error = meter.add(frames(FrameSize::new(64, 64))).unwrap_err().to_string();
+        assert!(error.contains("128×96") && error.contains("64×64"), "{error}");
+    }
 }
