@@ -104,8 +104,12 @@ impl Meter {
         let size = now.frames.input.size;
         match &mut self.flows {
             Flows::Estimated { forward, backward, reverse } => {
-                forward.estimate(&now.lightness, &next.lightness, &mut self.flow)?;
-                backward.estimate(&next.lightness, &now.lightness, reverse)?;
+                let flow = &mut self.flow;
+                std::thread::scope(|scope| {
+                    let there = scope.spawn(|| forward.estimate(&now.lightness, &next.lightness, flow));
+                    backward.estimate(&next.lightness, &now.lightness, reverse)?;
+                    there.join().unwrap_or_else(|_| bail!("the search for optical flow panicked"))
+                })?;
                 reliability(&self.flow, reverse, TOLERANCE, &mut self.mask);
             }
             Flows::True(truth) => truth.load(self.frames.len() - 1, size, &mut self.flow, &mut self.mask)?,
@@ -113,9 +117,9 @@ impl Meter {
         let share = |count: usize| count as f64 / size.pixels().max(1) as f64;
         let reliable_share = share(self.mask.iter().filter(|mask| **mask > 0.0).count());
         let (now_pixels, next_pixels) = (now.frames.input.pixels(), next.frames.input.pixels());
+        let input_error = self.warping_error(now_pixels, next_pixels);
         // Where flow is known there is no cut.
         if matches!(self.flows, Flows::Estimated { .. }) {
-            self.warp(next_pixels);
             let signs = CutSigns::of(now_pixels, &self.warped_levels, &self.flow, &self.mask);
             tracing::debug!(frame = self.frames.len() - 1, ?signs);
             if signs.is_cut() {
@@ -128,10 +132,12 @@ impl Meter {
                 });
             }
         }
-        let errors = now.frames.as_ref().zip(next.frames.as_ref()).map(|(now, next)| {
-            self.warp(next.pixels());
-            warping_error(now.pixels(), &self.warped_levels, &self.mask)
-        });
+        let errors = now.frames.as_ref().zip(next.frames.as_ref());
+        let errors = PerClip {
+            input: input_error,
+            output: self.warping_error(errors.output.0.pixels(), errors.output.1.pixels()),
+            reference: errors.reference.map(|(now, next)| self.warping_error(now.pixels(), next.pixels())),
+        };
         at_rest(now_pixels, next_pixels, &self.flow, &self.mask, &mut self.rest);
         let rest_pixels = self.rest.iter().filter(|rest| **rest).count();
         let changes = now
@@ -155,11 +161,13 @@ impl Meter {
         })
     }
 
-    fn warp(&mut self, pixels: &[u8]) {
+    /// Moves `next` onto `now`, which stays in `warped_levels`, and compares the two.
+    fn warping_error(&mut self, now: &[u8], next: &[u8]) -> Option<f64> {
         self.next_levels.clear();
-        self.next_levels.extend(pixels.iter().map(|level| f32::from(*level)));
-        self.warped_levels.resize(pixels.len(), 0.0);
+        self.next_levels.extend(next.iter().map(|level| f32::from(*level)));
+        self.warped_levels.resize(next.len(), 0.0);
         warp::<CHANNELS>(&self.next_levels, &self.flow, &mut self.warped_levels);
+        warping_error(now, &self.warped_levels, &self.mask)
     }
 
     /// What all frames measure together.

@@ -70,15 +70,16 @@ pub fn plot(figures: &Figures) -> RgbImage {
         write(&mut picture, legend + 36, 16, name, color);
     }
     // The output last: it lies on top.
-    let values: [(fn(PerClip<f64>) -> Option<f64>, Option<Rgb<u8>>); 3] = [
-        (|errors| errors.reference, LINES.reference),
-        (|errors| Some(errors.input), Some(LINES.input)),
-        (|errors| Some(errors.output), Some(LINES.output)),
+    let curve = |value: fn(PerClip<f64>) -> Option<f64>| -> Vec<Option<(f32, f32)>> {
+        errors.iter().enumerate().map(|(pair, errors)| Some(place(pair, value((*errors)?)?))).collect()
+    };
+    let curves = [
+        (curve(|errors| errors.reference), LINES.reference),
+        (curve(|errors| Some(errors.input)), Some(LINES.input)),
+        (curve(|errors| Some(errors.output)), Some(LINES.output)),
     ];
-    for (value, color) in values {
+    for (points, color) in curves {
         let Some(color) = color else { continue };
-        let points: Vec<Option<(f32, f32)>> =
-            errors.iter().enumerate().map(|(pair, errors)| Some(place(pair, value((*errors)?)?))).collect();
         for (index, point) in points.iter().enumerate() {
             let Some(point) = *point else { continue };
             // A pair between two gaps is a dot.
