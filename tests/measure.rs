@@ -98,7 +98,7 @@ fn pairs_across_a_cut_are_left_out() {
         "[0]format=gbrp[a];[1]format=gbrp[b];[a][b]concat",
         "-c:v",
         "ffv1",
-    ]; // prettier as it is
+    ];
     clip(folder.path(), "in.mkv", &arguments);
     let figures = json(folder.path(), &["in.mkv", "in.mkv"]);
     assert_eq!(figures["pairs_across_cuts"], 1);
