@@ -50,6 +50,7 @@ probe_packages() {
     need libavformat-dev pkg-config --exists 'libavformat >= 59.27'
     need libavfilter-dev pkg-config --exists 'libavfilter >= 8.44'
     need libswscale-dev  pkg-config --exists 'libswscale >= 6.7'
+    need libopencv-dev   pkg-config --exists 'opencv4 >= 4.6'
     need libswresample-dev pkg-config --exists 'libswresample >= 4.7'
     need ffmpeg          command -v ffmpeg # the tests make their clips with it
     need python3         command -v python3

@@ -28,6 +28,8 @@ pub struct Cli {
 pub enum Command {
     /// Stylize a video file
     Video(VideoArgs),
+    /// Measure how steady and how sharp a painted clip is
+    Measure(MeasureArgs),
     /// List the styles that come with impasto
     Styles(StylesArgs),
     /// Measure the network, each stage and the whole chain on this machine
@@ -168,6 +170,64 @@ pub struct VideoArgs {
     /// Print one summary in JSON on stdout
     #[arg(long)]
     pub json: bool,
+}
+
+/// `impasto measure`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Measured are: the warping error (Lai et al. 2018), the mean squared difference (RGB in 0-1) of each frame and the next \
+one moved onto it by the input's motion, where that motion is certain; e_stab, its square root; flicker, the standard \
+deviation over time (levels of 0-255) where the input is at rest; sharpness, the variance of the Laplacian. Pairs of \
+frames across a scene cut of the input are left out. A blurred clip is steady: look at the sharpness too.
+
+Examples:
+  impasto measure in.mp4 painted.mp4
+  impasto measure in.mp4 painted.mp4 --reference frame-by-frame.mp4 --plot error.png
+  impasto measure clean/alley_1 painted/alley_1 --flow flow/alley_1 --json")]
+pub struct MeasureArgs {
+    /// What was painted: a video file, or a folder of PNG or JPEG pictures, taken by name (frame_9 before frame_10)
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub input: PathBuf,
+
+    /// What was made of it, frame by frame in the same size: a file or folder as well
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub output: PathBuf,
+
+    /// What the output is compared with: the same clip painted another way, usually each frame for itself
+    #[arg(long, value_name = "CLIP", value_hint = ValueHint::AnyPath)]
+    pub reference: Option<PathBuf>,
+
+    /// Take the input's motion from .flo files (Middlebury, MPI Sintel) instead of estimating it
+    ///
+    /// One file, by name, from each frame to the next. Masks named "occlusions" and "invalid" are used where they lie:
+    /// as folders of pictures named like the flows, in DIR or as in MPI Sintel (occlusions/SCENE for flow/SCENE), or as
+    /// occlusions.png and invalid.png beside a single flow. White does not count.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub flow: Option<PathBuf>,
+
+    /// List each frame in the table, too
+    #[arg(long)]
+    pub per_frame: bool,
+
+    /// Print everything, in all and frame by frame, in JSON on stdout
+    #[arg(long, conflicts_with_all = ["csv", "per_frame"])]
+    pub json: bool,
+
+    /// Print a line a frame in CSV on stdout
+    #[arg(long, conflicts_with = "per_frame")]
+    pub csv: bool,
+
+    /// Draw the warping error over time into this picture
+    #[arg(long, value_name = "FILE.png", value_hint = ValueHint::FilePath)]
+    pub plot: Option<PathBuf>,
+
+    /// Replace the picture if it exists
+    #[arg(short = 'y', long = "yes", requires = "plot")]
+    pub overwrite: bool,
+
+    /// Say nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
 }
 
 /// How the work is spread.

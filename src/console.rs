@@ -122,7 +122,7 @@ impl Progress {
         Self { display, total, started }
     }
 
-    /// Shows that `frames` are done, that they last `media_time`, and which stage sets the pace.
+    /// Shows that `frames` are done, that they last `media_time` (zero: not known), and which stage sets the pace.
     pub fn update(&mut self, frames: u64, media_time: Duration, slowest: Option<&str>) {
         let elapsed = self.started.elapsed();
         let is_due = match &self.display {
@@ -164,7 +164,10 @@ impl Progress {
 fn rates(frames: u64, total: Option<u64>, elapsed: Duration, media_time: Duration, slowest: Option<&str>) -> String {
     let seconds = elapsed.as_secs_f64().max(1e-9);
     let fps = frames as f64 / seconds;
-    let mut parts = vec![format!("{fps:.1} fps"), format!("{:.2}×", media_time.as_secs_f64() / seconds)];
+    let mut parts = vec![format!("{fps:.1} fps")];
+    if !media_time.is_zero() {
+        parts.push(format!("{:.2}×", media_time.as_secs_f64() / seconds));
+    }
     if let Some(total) = total.filter(|total| *total > frames && fps > 0.0) {
         let left = ((total - frames) as f64 / fps).round() as u64;
         parts.push(format!("ETA {}", clock(left)));

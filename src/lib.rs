@@ -1,12 +1,13 @@
 //! impasto turns video into moving paintings: neural style transfer for files.
 //!
 //! The modules in reading order follow a frame on its way: [`frame`], [`media`], [`runtime`], [`onnx`], [`style`],
-//! [`pipeline`], then [`cli`], [`commands`] and [`console`] of the binary.
+//! [`pipeline`], then [`cli`], [`commands`] and [`console`] of the binary. [`measure`] judges what comes out.
 
 pub mod cli;
 pub mod commands;
 pub mod console;
 pub mod frame;
+pub mod measure;
 pub mod media;
 pub mod motion;
 pub mod onnx;

@@ -8,15 +8,16 @@ use std::path::{Path, PathBuf};
 const ROOMS: &[(&str, &[&str])] = &[
     ("frame", &[]),
     ("media", &["frame"]),
-    ("motion", &["frame"]),
     ("temporal", &["frame", "motion"]),
     ("runtime", &[]),
     ("onnx", &[]),
     ("style", &["frame", "onnx", "runtime"]),
+    ("motion", &["frame"]),
+    ("measure", &["frame", "media", "motion"]),
     ("pipeline", &[]),
     ("console", &["pipeline"]),
     ("cli", &["commands", "frame", "media"]),
-    ("commands", &["cli", "console", "frame", "media", "motion", "pipeline", "style", "temporal"]),
+    ("commands", &["cli", "console", "frame", "measure", "media", "motion", "pipeline", "style", "temporal"]),
     ("main", &["cli", "commands", "console"]),
     ("lib", &[]),
 ];

@@ -3,6 +3,7 @@
 //! Only this layer knows flags: where a library error can be cured by one, the hint is added here.
 
 mod bench;
+mod measure;
 mod style;
 mod styles;
 mod video;
@@ -43,6 +44,7 @@ pub struct UsageError(pub anyhow::Error);
 pub fn run(cli: Cli) -> Result<Outcome> {
     match cli.command {
         Command::Video(args) => video::run(&args),
+        Command::Measure(args) => measure::run(&args),
         Command::Styles(args) => styles::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Completions { shell } => {

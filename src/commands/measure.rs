@@ -1,0 +1,261 @@
+//! `impasto measure`: how steady and how sharp a painted clip is.
+
+use std::fmt::Write as _;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Serialize;
+
+use super::{Outcome, UsageError};
+use crate::cli::MeasureArgs;
+use crate::console::{self, Console};
+use crate::measure::{self, Figures, FrameFigures, FrameSource, PerClip, SharpnessBase, TrueFlows};
+
+/// Runs the command.
+pub fn run(args: &MeasureArgs) -> Result<Outcome> {
+    let console = Console::new(args.quiet);
+    let paths = PerClip { input: &args.input, output: &args.output, reference: args.reference.as_ref() };
+    if let Some(plot) = &args.plot {
+        check_plot(plot, paths, args.overwrite)?;
+    }
+    let truth = args.flow.as_deref().map(TrueFlows::open).transpose()?;
+    let sources = paths.try_map(|path| FrameSource::open(path))?;
+    let mut notes = Vec::new();
+    for source in sources.as_ref().into_values() {
+        notes.extend(source.notes().iter().map(|note| format!("'{}': {note}", source.path().display())));
+    }
+    if let Some(truth) = &truth {
+        let masks: Vec<_> = truth.mask_paths().map(|path| format!("'{}'", path.display())).collect();
+        notes.push(match masks.as_slice() {
+            [] => "there are no masks: hidden pixels count as well".to_owned(),
+            masks => format!("masked by {}", masks.join(" and ")),
+        });
+    }
+    for note in &notes {
+        console.note(note);
+    }
+
+    let mut progress = console.progress(sources.input.expected_frames());
+    let measured = measure::measure(sources, truth, |frames, time| progress.update(frames, time, None));
+    progress.end();
+    let (figures, damage) = measured?;
+    for damage in &damage {
+        console.warning(damage);
+    }
+    notes.extend(damage);
+
+    if let Some(plot) = &args.plot {
+        draw(&figures, plot, args.overwrite)?;
+    }
+    let text = if args.json {
+        let summary = Summary {
+            input: &args.input,
+            output: &args.output,
+            reference: args.reference.as_deref(),
+            flow: args.flow.as_deref(),
+            figures: &figures,
+            notes,
+        };
+        serde_json::to_string_pretty(&summary).context("write the figures")? + "\n"
+    } else if args.csv {
+        csv(&figures)
+    } else {
+        table(&figures, args)
+    };
+    console::data(&text).context("write the figures to stdout")?;
+    Ok(Outcome::Done)
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Summary<'a> {
+    input: &'a Path,
+    output: &'a Path,
+    reference: Option<&'a Path>,
+    /// The folder of known flow; `null`: estimated.
+    flow: Option<&'a Path>,
+    #[serde(flatten)]
+    figures: &'a Figures,
+    notes: Vec<String>,
+}
+
+/// Refuses, before anything is measured, a picture that could not be written or would fall among the frames.
+fn check_plot(plot: &Path, clips: PerClip<&PathBuf>, overwrite: bool) -> Result<()> {
+    if !plot.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")) {
+        let error = anyhow::anyhow!("the plot '{}' is no PNG (expected a name that ends in .png)", plot.display());
+        return Err(UsageError(error).into());
+    }
+    if !overwrite && plot.symlink_metadata().is_ok() {
+        bail!("'{}' exists (choose another name, or -y to replace it)", plot.display());
+    }
+    let folder = folder_of(plot);
+    let folder = folder.canonicalize().with_context(|| format!("cannot find the folder '{}'", folder.display()))?;
+    for clip in clips.into_values() {
+        let is_taken =
+            clip.canonicalize().is_ok_and(|clip| clip == folder || plot.canonicalize().is_ok_and(|plot| plot == clip));
+        ensure!(!is_taken, "the plot '{}' would lie in '{}' (choose another name)", plot.display(), clip.display());
+    }
+    Ok(())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The picture appears under its name only when it is complete.
+fn draw(figures: &Figures, path: &Path, overwrite: bool) -> Result<()> {
+    let mut bytes = Cursor::new(Vec::new());
+    measure::plot(figures).write_to(&mut bytes, image::ImageFormat::Png).context("draw the plot")?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".impasto-").suffix(".png");
+    #[cfg(unix)]
+    {
+        // The user's umask decides, as for any other file.
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let write = || -> Result<()> {
+        let mut file = builder.tempfile_in(folder_of(path))?;
+        std::io::Write::write_all(&mut file, bytes.get_ref())?;
+        let temporary = file.into_temp_path();
+        if overwrite {
+            temporary.persist(path)?
+        } else {
+            temporary.persist_noclobber(path)?
+        }
+        Ok(())
+    };
+    write().with_context(|| format!("cannot write the plot '{}'", path.display()))
+}
+
+fn table(figures: &Figures, args: &MeasureArgs) -> String {
+    let mut text = String::new();
+    if args.per_frame {
+        text.push_str(&frame_table(figures));
+        text.push('\n');
+    }
+    let origin = match &args.flow {
+        Some(folder) => format!("flow of '{}'", folder.display()),
+        None => "estimated flow".to_owned(),
+    };
+    let _ = writeln!(
+        text,
+        "{} frames of {}×{}, {} pairs measured, {} across cuts and {} without flow left out",
+        figures.frame_count,
+        figures.width,
+        figures.height,
+        figures.pair_count,
+        figures.pairs_across_cuts,
+        figures.pairs_without_flow
+    );
+    let _ = writeln!(
+        text,
+        "{origin}, certain on {:.1} % of the pixels; {:.1} % at rest\n",
+        figures.reliable_share * 100.0,
+        figures.static_share * 100.0
+    );
+    let has_reference = figures.sharpness.reference.is_some();
+    let _ = write!(text, "{:<16}{:>12}{:>12}", "", "input", "output");
+    text.push_str(if has_reference { "   reference   output/reference\n" } else { "\n" });
+    let rows = [
+        ("warping error", figures.warping_error, figures.warping_error_over_reference),
+        ("e_stab", figures.e_stab, figures.e_stab_over_reference),
+        ("flicker, levels", figures.flicker_levels, figures.flicker_over_reference),
+        ("sharpness", Some(figures.sharpness), figures.sharpness.over_reference()),
+    ];
+    for (name, values, over_reference) in rows {
+        let _ = write!(text, "{name:<16}");
+        match values {
+            Some(values) => values.into_values().for_each(|value| text.push_str(&format!("{:>12}", short(value)))),
+            None => text.push_str(&format!("{:>12}", "-").repeat(if has_reference { 3 } else { 2 })),
+        }
+        if has_reference {
+            let ratio = over_reference.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}"));
+            let _ = write!(text, "{ratio:>19}");
+        }
+        text.push('\n');
+    }
+    if figures.sharpness_base == SharpnessBase::Input
+        && let Some(ratio) = figures.sharpness_ratio
+    {
+        let _ = writeln!(text, "\nthe output is {ratio:.3} times as sharp as the input (there is no reference)");
+    }
+    text
+}
+
+/// Four significant digits.
+fn short(value: f64) -> String {
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    let digits = 3 - value.abs().log10().floor() as i32;
+    match usize::try_from(digits) {
+        Ok(digits) if digits > 8 => format!("{value:.3e}"),
+        Ok(digits) => format!("{value:.digits$}"),
+        Err(_) => format!("{value:.0}"),
+    }
+}
+
+/// The columns of a frame and what it measures; `None` where there is nothing.
+fn columns(frame: &FrameFigures) -> Vec<(String, Option<f64>)> {
+    let pair = frame.to_next.as_ref();
+    let mut columns = vec![
+        ("reliable_share".to_owned(), pair.map(|pair| pair.reliable_share)),
+        ("static_share".to_owned(), pair.map(|pair| pair.static_share)),
+    ];
+    let has_reference = frame.sharpness.reference.is_some();
+    let measures = [
+        ("warping_error", pair.and_then(|pair| pair.warping_error)),
+        ("flicker_levels", pair.and_then(|pair| pair.flicker_levels)),
+        ("sharpness", Some(frame.sharpness)),
+    ];
+    for (measure, values) in measures {
+        columns.push((format!("input_{measure}"), values.map(|values| values.input)));
+        columns.push((format!("output_{measure}"), values.map(|values| values.output)));
+        if has_reference {
+            columns.push((format!("reference_{measure}"), values.and_then(|values| values.reference)));
+        }
+    }
+    columns.push(("sharpness_ratio".to_owned(), frame.sharpness_ratio));
+    columns
+}
+
+fn is_cut(frame: &FrameFigures) -> Option<bool> {
+    frame.to_next.as_ref().map(|pair| pair.cut)
+}
+
+fn csv(figures: &Figures) -> String {
+    let mut text = String::from("frame,cut_follows");
+    if let Some(frame) = figures.frames.first() {
+        columns(frame).iter().for_each(|(name, _)| text.push_str(&format!(",{name}")));
+    }
+    text.push('\n');
+    for frame in &figures.frames {
+        let _ = write!(text, "{},{}", frame.frame, is_cut(frame).map_or_else(String::new, |cut| cut.to_string()));
+        for (_, value) in columns(frame) {
+            text.push_str(&value.map_or_else(|| ",".to_owned(), |value| format!(",{value}")));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn frame_table(figures: &Figures) -> String {
+    let mut text = String::new();
+    for (index, frame) in figures.frames.iter().enumerate() {
+        let columns = columns(frame);
+        if index == 0 {
+            text.push_str("frame");
+            columns.iter().for_each(|(name, _)| text.push_str(&format!("  {name}")));
+            text.push('\n');
+        }
+        let _ = write!(text, "{:>5}", frame.frame);
+        for (name, value) in &columns {
+            let value = value.map_or_else(|| "-".to_owned(), short);
+            let _ = write!(text, "  {value:>width$}", width = name.len());
+        }
+        text.push_str(if is_cut(frame) == Some(true) { "  cut\n" } else { "\n" });
+    }
+    text
+}

@@ -1,0 +1,20 @@
+//! How steady and how sharp a painted clip is, measured against the clip that it was painted from.
+//!
+//! Motion is taken from the content frames only: what a style does to a picture must not decide how it is judged. This
+//! room reads clips and gives figures; it changes no picture and knows nothing of styles or the terminal.
+
+mod cut;
+mod figures;
+mod measures;
+mod meter;
+mod plot;
+mod source;
+mod stills;
+mod truth;
+
+pub use figures::{Figures, FrameFigures, PairFigures, PerClip, SharpnessBase};
+pub use measures::{STATIC_DIFFERENCE, STATIC_MOTION};
+pub use meter::{Meter, measure};
+pub use plot::plot;
+pub use source::FrameSource;
+pub use truth::{Flo, TrueFlows, read_flo};
