@@ -87,8 +87,19 @@ fn an_identity_network_changes_nothing() {
     let input = small_clip(folder.path());
     for extension in ["mp4", "mkv", "webm", "mov"] {
         let output = format!("out.{extension}");
-        let arguments =
-            ["video", "in.mp4", "-o", &output, "--style", &fixture("identity.onnx"), "--mute", "--crf", "8"];
+        let arguments = [
+            "video",
+            "in.mp4",
+            "-o",
+            &output,
+            "--style",
+            &fixture("identity.onnx"),
+            "--mute",
+            "--crf",
+            "8",
+            "--smooth",
+            "0",
+        ];
         impasto().current_dir(&folder).args(arguments).assert().success();
         let output = folder.path().join(&output);
         let difference = mean_difference(&frame_rgb(&input, 5).2, &frame_rgb(&output, 5).2);
@@ -130,6 +141,33 @@ fn strength_zero_gives_the_input_and_keep_color_keeps_its_chroma() {
 }
 
 #[test]
+fn smoothing_steadies_a_still_scene_with_grain_and_starts_anew_at_a_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    // One second of a still picture with grain, then one of another: the cut is at frame 25.
+    let noisy = |source: &str| {
+        format!("{source}=size=160x96:rate=25,trim=end_frame=1,loop=24:1,setpts=N/25/TB,noise=alls=12:allf=t")
+    };
+    let graph = format!("{}[a];{}[b];[a][b]concat=n=2,format=yuv420p", noisy("testsrc2"), noisy("smptehdbars"));
+    let arguments = ["-f", "lavfi", "-i", &graph, "-r", "25", "-c:v", "libx264", "-crf", "4"];
+    clip(folder.path(), "in.mkv", &arguments);
+    let paint = |output: &str, smooth: &str| {
+        let arguments = ["video", "in.mkv", "-o", output, "--style", "starry", "--codec", "ffv1", "--smooth", smooth];
+        impasto().current_dir(&folder).args(arguments).assert().success();
+        folder.path().join(output)
+    };
+    let (each, smoothed) = (paint("each.mkv", "0"), paint("smoothed.mkv", "0.2"));
+    assert_eq!(frame_times(&smoothed), frame_times(&folder.path().join("in.mkv")));
+
+    let step = |path: &Path| {
+        let steps = [18, 19, 20].map(|index| mean_difference(&frame_rgb(path, index).2, &frame_rgb(path, index + 1).2));
+        steps.iter().flatten().sum::<f64>() / 9.0
+    };
+    assert!(step(&smoothed) < 0.35 * step(&each), "{} against {}", step(&smoothed), step(&each));
+    let ghost = mean_difference(&frame_rgb(&each, 25).2, &frame_rgb(&smoothed, 25).2);
+    assert!(ghost.iter().all(|levels| *levels < 0.5), "the first frame after the cut: {ghost:?}");
+}
+
+#[test]
 fn a_smaller_work_size_keeps_the_size_of_the_output() {
     let folder = tempfile::tempdir().unwrap();
     small_clip(folder.path());
@@ -158,7 +196,7 @@ fn json_is_one_summary_on_stdout_and_quiet_is_quiet() {
     assert_eq!(summary["interrupted"], false);
     assert!(summary["fps"].as_f64().unwrap() > 0.0);
     let stages: Vec<_> = summary["stages"].as_array().unwrap().iter().map(|stage| stage["name"].clone()).collect();
-    assert_eq!(stages, ["decode", "stylize", "encode"]);
+    assert_eq!(stages, ["decode", "motion", "stylize", "smooth", "encode"]);
 }
 
 #[test]
@@ -415,7 +453,7 @@ fn the_bench_measures_the_network_each_stage_and_the_chain() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let figures: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let names: Vec<_> = figures["timings"].as_array().unwrap().iter().map(|timing| timing["name"].clone()).collect();
-    assert_eq!(names, ["decode", "pack", "network", "unpack", "stylize", "encode", "chain"]);
+    assert_eq!(names, ["decode", "motion", "pack", "network", "unpack", "stylize", "smooth", "encode", "chain"]);
     assert!(figures["timings"].as_array().unwrap().iter().all(|timing| timing["fps"].as_f64().unwrap() > 0.0));
     assert!(figures["chain_over_network"].as_f64().unwrap() > 0.0);
 

@@ -12,8 +12,8 @@ use super::video::{FileSink, FileSource, MotionStage, SmoothStage, StageFigures,
 use crate::cli::BenchArgs;
 use crate::console::{self, Console};
 use crate::frame::{Frame, FramePool, FrameSize, Timestamp};
-use crate::media::{Cut, EncoderSettings, ReaderOptions, VideoInfo, VideoReader, VideoWriter, WriterOptions};
-use crate::pipeline::{Control, Pipeline};
+use crate::media::{Cut, EncoderSettings, Rational, ReaderOptions, VideoInfo, VideoReader, VideoWriter, WriterOptions};
+use crate::pipeline::{Control, Pipeline, Stage};
 use crate::style::{Mix, StyleEngine, Stylizer, pixels};
 
 /// Synthetic frames where no number is asked for.
@@ -46,6 +46,7 @@ pub fn run(args: &BenchArgs) -> Result<Outcome> {
 
     let network_before = measure_network(&mut engine, &pictures, count)?;
     let stylize = measure_stylize(&mut engine, &pictures, count)?;
+    let (motion, smooth) = measure_smoothing(&pictures, count, args.smooth, info.time_base)?;
     let encoder = args.encoding.settings(threads);
     let encode = measure_encode(&folder.path().join("encode.mp4"), &pictures, count, &info, &encoder)?;
     let output = folder.path().join("chain.mp4");
@@ -68,7 +69,7 @@ pub fn run(args: &BenchArgs) -> Result<Outcome> {
         frames: count,
         chain_over_network: chain.fps / network.fps,
         packing_over_network: (pack.milliseconds + unpack.milliseconds) / network.milliseconds,
-        timings: vec![decode, pack, network, unpack, stylize, encode, chain],
+        timings: vec![decode, motion, pack, network, unpack, stylize, smooth, encode, chain],
         stages,
     };
     if args.json {
@@ -202,6 +203,32 @@ fn measure_stylize(engine: &mut StyleEngine, pictures: &[Frame], count: u64) -> 
         Some(picture) => engine.stylize(picture, &mut painted),
         None => Ok(()),
     })
+}
+
+/// What finds the motion, and what uses it; on the content itself, which costs the same as on painted frames.
+fn measure_smoothing(pictures: &[Frame], count: u64, seconds: f32, time_base: Rational) -> Result<(Timing, Timing)> {
+    let (mut motion_stage, mut smooth_stage) = {
+        let (estimator, smoother) = temporal_stages(seconds, time_base)?;
+        (MotionStage(estimator), SmoothStage(smoother))
+    };
+    let (mut finding, mut using) = (Duration::ZERO, Duration::ZERO);
+    for index in 0..WARM_UP + count as usize {
+        let Some(picture) = pictures.get(index % pictures.len().max(1)) else {
+            bail!("there are no frames to measure")
+        };
+        let mut content = Frame::black(picture.size);
+        content.pixels_mut().copy_from_slice(picture.pixels());
+        content.timestamp.pts = index as i64 * picture.timestamp.duration.max(1);
+        let start = Instant::now();
+        let analyzed = motion_stage.process(content)?;
+        let found = start.elapsed();
+        smooth_stage.process(analyzed.into_painted())?;
+        if index >= WARM_UP {
+            finding += found;
+            using += start.elapsed() - found;
+        }
+    }
+    Ok((Timing::new("motion", count, finding), Timing::new("smooth", count, using)))
 }
 
 fn measure_encode(

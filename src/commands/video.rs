@@ -61,7 +61,7 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     let damage = reader.damage();
 
     let pipeline = Pipeline::new(control.clone(), args.run.queue as usize);
-    let (estimator, smoother) = temporal_stages(args.smooth, info.time_base)?;
+    let (estimator, smoother) = temporal_stages(smoothing(args), info.time_base)?;
     let is_cut = cut.end.is_some() || cut.frames.is_some();
     let progress = console.progress(info.expected_frames);
     let mut sink = FileSink::new(writer, is_cut, info.time_base, progress, pipeline.stats());
@@ -147,6 +147,11 @@ fn report(
         }
     }
     Ok(Outcome::Done)
+}
+
+/// Without style there is nothing to hold still: the input comes out as it is.
+fn smoothing(args: &VideoArgs) -> f32 {
+    if args.style.strength > 0.0 { args.smooth } else { 0.0 }
 }
 
 /// What smooths over `seconds`; nothing for 0.
@@ -238,6 +243,13 @@ impl Source for FileSource {
 pub struct AnalyzedFrame {
     content: Frame,
     motion: Motion,
+}
+
+impl AnalyzedFrame {
+    /// The content taken for its painting: to measure smoothing without a network.
+    pub fn into_painted(self) -> PaintedFrame {
+        PaintedFrame { painted: self.content, motion: self.motion }
+    }
 }
 
 /// A painted frame, and the motion of its content.
