@@ -52,6 +52,9 @@ pub struct MotionSettings {
     pub flow_tolerance: f32,
     /// Where standing still explains the content as well as moving does, within so many levels, nothing moves (ours).
     pub still_tolerance: f32,
+    /// What moves by more than this, in cells, does not stand still whatever explains it: in a pan, flat places would
+    /// otherwise stay behind (ours).
+    pub fastest_still: f32,
     /// A frame that is believed less than this on average is a new scene (ours).
     pub cut_confidence: f32,
     /// A gap longer than this, in seconds, is a jump in time (ours).
@@ -70,6 +73,7 @@ impl Default for MotionSettings {
             most_noise: 6.0,
             flow_tolerance: 0.6,
             still_tolerance: 1.5,
+            fastest_still: 0.75,
             cut_confidence: 0.3,
             longest_gap_seconds: 0.5,
             content_time_constant_seconds: 0.2,
@@ -188,7 +192,9 @@ impl MotionEstimator {
         let mut squared = vec![0.0; gray.size.pixels()];
         for (index, squared) in squared.iter_mut().enumerate() {
             *squared = moving[index];
-            if still[index] <= moving[index] + tolerance {
+            let [u, v] = flow.vectors[index];
+            let is_slow = u * u + v * v < self.settings.fastest_still.powi(2);
+            if is_slow && still[index] <= moving[index] + tolerance {
                 *squared = still[index];
                 flow.vectors[index] = [0.0; 2];
                 self.reliable[index] = 1.0;

@@ -25,7 +25,7 @@ pub struct SmootherSettings {
 
 impl Default for SmootherSettings {
     fn default() -> Self {
-        Self { time_constant_seconds: 0.2, still_factor: 6.0, detail: 1.0, most_amplification: 2.0 }
+        Self { time_constant_seconds: 0.2, still_factor: 6.0, detail: 1.15, most_amplification: 2.0 }
     }
 }
 
