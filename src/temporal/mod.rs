@@ -19,7 +19,7 @@ pub struct SmootherSettings {
     /// Share of the painted frames' fine detail, as energy, that the output shall have (ours); averaging takes some away,
     /// and what is left of it is amplified.
     pub detail: f32,
-    /// The most that fine detail is amplified (ours).
+    /// The most that fine detail is amplified (ours), where the past has weight.
     pub most_amplification: f32,
 }
 
@@ -33,15 +33,20 @@ impl Default for SmootherSettings {
 pub struct Smoother {
     settings: SmootherSettings,
     size: FrameSize,
-    /// The average along the motion, `[height, width, 4]`, 0–255, not rounded, since rounding would stick; the fourth
-    /// value pads a pixel to what a processor takes at once.
+    /// The average along the motion, `[height, width, 4]`, 0–255, not rounded, since rounding would stick.
     average: Vec<Pixel>,
     next: Vec<Pixel>,
     amplification: f32,
 }
 
-/// Red, green, blue, nothing.
+/// Red, green, blue, and the weight that the past had in them, 0–1.
 type Pixel = [f32; 4];
+
+/// From this weight of the past on, detail is amplified in full (ours).
+const FULL_WEIGHT: f32 = 0.4;
+
+/// Place of the weight in a pixel.
+const WEIGHT: usize = 3;
 
 impl Smoother {
     /// A smoother that has seen nothing yet.
@@ -120,6 +125,7 @@ impl Smoother {
                 // At first every frame counts alike; later the time constant decides.
                 let weight = confidence * (age / (age + 1.0)).min(longest);
                 self.next[index] = std::array::from_fn(|i| now[i] + weight * (moved[i] - now[i]));
+                self.next[index][WEIGHT] = weight;
             }
         }
         std::mem::swap(&mut self.average, &mut self.next);
@@ -167,6 +173,8 @@ impl Smoother {
             let below = &self.average[(y + 1).min(height - 1) * width..][..width];
             for (x, pixel) in row.as_chunks_mut::<CHANNELS>().0.iter_mut().enumerate() {
                 let (left, right) = (here[x.saturating_sub(1)], here[(x + 1).min(width - 1)]);
+                // What was not averaged has lost no detail.
+                let gain = gain * (here[x][WEIGHT] / FULL_WEIGHT).min(1.0);
                 *pixel = std::array::from_fn(|i| {
                     let detail = here[x][i] - 0.25 * (above[x][i] + below[x][i] + left[i] + right[i]);
                     (here[x][i] + gain * detail + 0.5) as u8
