@@ -49,9 +49,9 @@ pub enum Command {
 pub struct StyleArgs {
     /// A style's name, a blend like wave:0.6,scream:0.4, or the path of a network (.onnx)
     ///
-    /// `impasto styles` lists the names; the first of them is the default. A network of others is described by a .toml file beside it or by its own
-    /// metadata; what neither says is found out by trying and reported. NETWORK.onnx#NAME or NETWORK.onnx#2 picks one
-    /// of several styles in a network.
+    /// `impasto styles` lists the names; the first of them is the default. A network of others is described by a .toml
+    /// file beside it or by its own metadata; what neither says is found out by trying and reported. NETWORK.onnx#NAME
+    /// or NETWORK.onnx#2 picks one of several styles in a network.
     #[arg(short, long, value_name = "STYLE")]
     pub style: Option<String>,
 
@@ -73,6 +73,10 @@ pub struct StyleArgs {
     /// the detail of the input; the output keeps the input's size.
     #[arg(long, value_name = "PIXELS", default_value_t = crate::commands::DEFAULT_WORK_SIZE, value_parser = clap::value_parser!(u32).range(16..=8192))]
     pub work_size: u32,
+
+    /// Hold painted frames still where the scene holds still: time constant in seconds, 0 turns it off
+    #[arg(long, value_name = "SECONDS", default_value_t = crate::commands::DEFAULT_SMOOTHING, value_parser = parse_seconds)]
+    pub smooth: f32,
 }
 
 /// How the pictures are encoded.
@@ -126,10 +130,6 @@ pub struct VideoArgs {
     /// Which style.
     #[command(flatten)]
     pub style: StyleArgs,
-
-    /// Hold painted frames still where the scene holds still: time constant in seconds, 0 turns it off
-    #[arg(long, value_name = "SECONDS", default_value_t = crate::commands::DEFAULT_SMOOTHING, value_parser = parse_seconds)]
-    pub smooth: f32,
 
     /// How it is encoded.
     #[command(flatten)]
@@ -269,10 +269,6 @@ pub struct BenchArgs {
     /// Which style.
     #[command(flatten)]
     pub style: StyleArgs,
-
-    /// Hold painted frames still where the scene holds still: time constant in seconds, 0 turns it off
-    #[arg(long, value_name = "SECONDS", default_value_t = crate::commands::DEFAULT_SMOOTHING, value_parser = parse_seconds)]
-    pub smooth: f32,
 
     /// How it is encoded.
     #[command(flatten)]

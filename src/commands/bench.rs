@@ -46,12 +46,12 @@ pub fn run(args: &BenchArgs) -> Result<Outcome> {
 
     let network_before = measure_network(&mut engine, &pictures, count)?;
     let stylize = measure_stylize(&mut engine, &pictures, count)?;
-    let (motion, smooth) = measure_smoothing(&pictures, count, args.smooth, info.time_base)?;
+    let (motion, smooth) = measure_smoothing(&pictures, count, args.style.smooth, info.time_base)?;
     let encoder = args.encoding.settings(threads);
     let encode = measure_encode(&folder.path().join("encode.mp4"), &pictures, count, &info, &encoder)?;
     let output = folder.path().join("chain.mp4");
     let (chain, stages, engine) =
-        measure_chain(clip, &reader_options, engine, &output, &encoder, args.run.queue as usize, args.smooth)?;
+        measure_chain(clip, &reader_options, engine, &output, &encoder, args.run.queue as usize, args.style.smooth)?;
     // The machine may have changed its pace meanwhile: the network is measured on both sides of the chain.
     let mut engine = engine;
     let network_after = measure_network(&mut engine, &pictures, count)?;

@@ -151,7 +151,7 @@ fn report(
 
 /// Without style there is nothing to hold still: the input comes out as it is.
 fn smoothing(args: &VideoArgs) -> f32 {
-    if args.style.strength > 0.0 { args.smooth } else { 0.0 }
+    if args.style.strength > 0.0 { args.style.smooth } else { 0.0 }
 }
 
 /// What smooths over `seconds`; nothing for 0.
