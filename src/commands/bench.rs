@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::Outcome;
+use super::stages::{Chain, FileSink, StageFigures, TemporalStages};
 use super::style;
-use super::video::{FileSink, FileSource, MotionStage, SmoothStage, StageFigures, StylizeStage, temporal_stages};
 use crate::cli::BenchArgs;
 use crate::console::{self, Console};
 use crate::frame::{Frame, FramePool, FrameSize, Timestamp};
@@ -50,10 +50,16 @@ pub fn run(args: &BenchArgs) -> Result<Outcome> {
     let encoder = args.encoding.settings(threads);
     let encode = measure_encode(&folder.path().join("encode.mp4"), &pictures, count, &info, &encoder)?;
     let output = folder.path().join("chain.mp4");
-    let (chain, stages, engine) =
-        measure_chain(clip, &reader_options, engine, &output, &encoder, args.run.queue as usize, args.style.smooth)?;
+    let (chain, stages) = measure_chain(
+        clip,
+        &reader_options,
+        &mut engine,
+        &output,
+        &encoder,
+        args.run.queue as usize,
+        args.style.smooth,
+    )?;
     // The machine may have changed its pace meanwhile: the network is measured on both sides of the chain.
-    let mut engine = engine;
     let network_after = measure_network(&mut engine, &pictures, count)?;
 
     let network = Timing::mean("network", &network_before.network, &network_after.network);
@@ -207,28 +213,30 @@ fn measure_stylize(engine: &mut StyleEngine, pictures: &[Frame], count: u64) -> 
 
 /// What finds the motion, and what uses it; on the content itself, which costs the same as on painted frames.
 fn measure_smoothing(pictures: &[Frame], count: u64, seconds: f32, time_base: Rational) -> Result<(Timing, Timing)> {
-    let (mut motion_stage, mut smooth_stage) = {
-        let (estimator, smoother) = temporal_stages(seconds, time_base)?;
-        (MotionStage(estimator), SmoothStage(smoother))
-    };
+    let mut temporal = TemporalStages::new(seconds, time_base)?;
     let (mut finding, mut using) = (Duration::ZERO, Duration::ZERO);
     for index in 0..WARM_UP + count as usize {
-        let Some(picture) = pictures.get(index % pictures.len().max(1)) else {
-            bail!("there are no frames to measure")
-        };
+        let Some(picture) = there_and_back(pictures, index) else { bail!("there are no frames to measure") };
         let mut content = Frame::black(picture.size);
         content.pixels_mut().copy_from_slice(picture.pixels());
         content.timestamp.pts = index as i64 * picture.timestamp.duration.max(1);
         let start = Instant::now();
-        let analyzed = motion_stage.process(content)?;
+        let analyzed = temporal.motion.process(content)?;
         let found = start.elapsed();
-        smooth_stage.process(analyzed.into_painted())?;
+        temporal.smooth.process(analyzed.into_painted())?;
         if index >= WARM_UP {
             finding += found;
             using += start.elapsed() - found;
         }
     }
     Ok((Timing::new("motion", count, finding), Timing::new("smooth", count, using)))
+}
+
+/// The pictures forward, then backward, and so on: going round instead would be a scene cut, which costs next to nothing.
+fn there_and_back(pictures: &[Frame], index: usize) -> Option<&Frame> {
+    let last = pictures.len().checked_sub(1)?;
+    let place = index % (2 * last).max(1);
+    pictures.get(place.min(2 * last - place))
 }
 
 fn measure_encode(
@@ -256,34 +264,27 @@ fn measure_encode(
 fn measure_chain(
     clip: &Path,
     options: &ReaderOptions,
-    engine: StyleEngine,
+    engine: &mut StyleEngine,
     output: &Path,
     encoder: &EncoderSettings,
     queue: usize,
     smooth: f32,
-) -> Result<(Timing, Vec<StageFigures>, StyleEngine)> {
+) -> Result<(Timing, Vec<StageFigures>)> {
     let pool = FramePool::new();
-    let mut stage = StylizeStage { stylizer: engine, pool: pool.clone() };
     let start = Instant::now();
-    let reader = VideoReader::open(clip, ReaderOptions { pool, ..options.clone() })?;
+    let reader = VideoReader::open(clip, ReaderOptions { pool: pool.clone(), ..options.clone() })?;
     let info = reader.info().clone();
     let writer_options = WriterOptions { encoder: encoder.clone(), ..WriterOptions::default() };
     let writer = VideoWriter::create(output, &info, Some(&reader), &writer_options)?;
-    let (estimator, smoother) = temporal_stages(smooth, info.time_base)?;
+    let temporal = TemporalStages::new(smooth, info.time_base)?;
     let pipeline = Pipeline::new(Control::new(), queue);
     let stats = pipeline.stats();
     let progress = Console::new(true).progress(None);
     let mut sink = FileSink::new(writer, options.cut.frames.is_some(), info.time_base, progress, stats.clone());
-    let written = pipeline.run(|wiring| {
-        let decoded = wiring.source("decode", FileSource(reader))?;
-        let analyzed = wiring.stage("motion", decoded, MotionStage(estimator))?;
-        let painted = wiring.stage("stylize", analyzed, &mut stage)?;
-        let smoothed = wiring.stage("smooth", painted, SmoothStage(smoother))?;
-        wiring.sink("encode", smoothed, &mut sink)
-    })?;
+    let written = Chain { reader, stylizer: engine, pool, temporal }.run(pipeline, &mut sink)?;
     let frames = written.map_or(0, |written| written.frames);
     let stages = stats.snapshot().iter().map(StageFigures::from).collect();
-    Ok((Timing::new("chain", frames, start.elapsed()), stages, stage.stylizer))
+    Ok((Timing::new("chain", frames, start.elapsed()), stages))
 }
 
 /// A picture that moves and has detail everywhere: waves of several scales that drift, with a little grain.

@@ -4,6 +4,7 @@
 
 mod bench;
 mod measure;
+mod stages;
 mod style;
 mod styles;
 mod video;

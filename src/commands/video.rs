@@ -4,23 +4,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::stages::{Chain, FileSink, StageFigures, TemporalStages};
 use super::style::{self, OpenStyle};
 use super::{Outcome, UsageError};
 use crate::cli::{EncodingArgs, RunArgs, VideoArgs};
-use crate::console::{self, Console, Progress};
-use crate::frame::{Frame, FramePool};
-use crate::media::{
-    Cut, EncoderSettings, OutputError, Rational, ReaderOptions, VideoReader, VideoWriter, WriterOptions, Written,
-};
-use crate::motion::{Motion, MotionEstimator, MotionSettings};
-use crate::pipeline::{Control, Ending, Pipeline, PipelineStats, Sink, Source, Stage, StageSnapshot};
-use crate::style::Stylizer;
-use crate::temporal::{Smoother, SmootherSettings};
+use crate::console::{self, Console};
+use crate::frame::FramePool;
+use crate::media::{Cut, EncoderSettings, OutputError, ReaderOptions, VideoReader, VideoWriter, WriterOptions};
+use crate::pipeline::{Control, Pipeline, PipelineStats};
 
 /// Runs the command.
 pub fn run(args: &VideoArgs) -> Result<Outcome> {
@@ -61,19 +57,13 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     let damage = reader.damage();
 
     let pipeline = Pipeline::new(control.clone(), args.run.queue as usize);
-    let (estimator, smoother) = temporal_stages(smoothing(args), info.time_base)?;
+    let temporal = TemporalStages::new(smoothing(args), info.time_base)?;
     let is_cut = cut.end.is_some() || cut.frames.is_some();
     let progress = console.progress(info.expected_frames);
     let mut sink = FileSink::new(writer, is_cut, info.time_base, progress, pipeline.stats());
     let stats = pipeline.stats();
-    let outcome = pipeline.run(|wiring| {
-        let decoded = wiring.source("decode", FileSource(reader))?;
-        let analyzed = wiring.stage("motion", decoded, MotionStage(estimator))?;
-        let painted = wiring.stage("stylize", analyzed, StylizeStage { stylizer: engine, pool: pool.clone() })?;
-        let smoothed = wiring.stage("smooth", painted, SmoothStage(smoother))?;
-        wiring.sink("encode", smoothed, &mut sink)
-    });
-    sink.progress.end();
+    let outcome = Chain { reader, stylizer: engine, pool, temporal }.run(pipeline, &mut sink);
+    sink.end_progress();
     let written = match outcome {
         Ok(Some(written)) => written,
         Ok(None) | Err(crate::pipeline::RunError::Aborted) => {
@@ -103,7 +93,7 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
         notes,
         stages: stats.snapshot().iter().map(StageFigures::from).collect(),
     };
-    report(&console, args, &summary, sink.media_time, &stats)
+    report(&console, args, &summary, sink.media_time(), &stats)
 }
 
 /// Says how it went, on stderr for people and on stdout for programs.
@@ -152,16 +142,6 @@ fn report(
 /// Without style there is nothing to hold still: the input comes out as it is.
 fn smoothing(args: &VideoArgs) -> f32 {
     if args.style.strength > 0.0 { args.style.smooth } else { 0.0 }
-}
-
-/// What smooths over `seconds`; nothing for 0.
-pub fn temporal_stages(seconds: f32, time_base: Rational) -> Result<(Option<MotionEstimator>, Option<Smoother>)> {
-    if seconds <= 0.0 {
-        return Ok((None, None));
-    }
-    let motion = MotionSettings { content_time_constant_seconds: seconds, ..MotionSettings::default() };
-    let smoother = SmootherSettings { time_constant_seconds: seconds, ..SmootherSettings::default() };
-    Ok((Some(MotionEstimator::new(motion, f64::from(time_base))?), Some(Smoother::new(smoother))))
 }
 
 fn check_cut(args: &VideoArgs) -> Result<Cut> {
@@ -228,137 +208,6 @@ impl RunArgs {
     }
 }
 
-/// The reader as the pipeline's source.
-pub struct FileSource(pub VideoReader);
-
-impl Source for FileSource {
-    type Item = Frame;
-
-    fn next(&mut self) -> Result<Option<Frame>> {
-        self.0.next_frame()
-    }
-}
-
-/// A frame, and what became of the one before.
-pub struct AnalyzedFrame {
-    content: Frame,
-    motion: Motion,
-}
-
-impl AnalyzedFrame {
-    /// The content taken for its painting: to measure smoothing without a network.
-    pub fn into_painted(self) -> PaintedFrame {
-        PaintedFrame { painted: self.content, motion: self.motion }
-    }
-}
-
-/// A painted frame, and the motion of its content.
-pub struct PaintedFrame {
-    painted: Frame,
-    motion: Motion,
-}
-
-/// Motion as the pipeline's stage. Where nothing is smoothed nobody asks for motion.
-pub struct MotionStage(pub Option<MotionEstimator>);
-
-impl Stage for MotionStage {
-    type Input = Frame;
-    type Output = AnalyzedFrame;
-
-    fn process(&mut self, content: Frame) -> Result<AnalyzedFrame> {
-        let motion = match &mut self.0 {
-            Some(estimator) => estimator.analyze(&content)?,
-            None => Motion::Reset,
-        };
-        Ok(AnalyzedFrame { content, motion })
-    }
-}
-
-/// Smoothing as the pipeline's stage.
-pub struct SmoothStage(pub Option<Smoother>);
-
-impl Stage for SmoothStage {
-    type Input = PaintedFrame;
-    type Output = Frame;
-
-    fn process(&mut self, PaintedFrame { mut painted, motion }: PaintedFrame) -> Result<Frame> {
-        if let Some(smoother) = &mut self.0 {
-            smoother.smooth(&mut painted, &motion)?;
-        }
-        Ok(painted)
-    }
-}
-
-/// A style as the pipeline's stage.
-pub struct StylizeStage<S> {
-    /// The style.
-    pub stylizer: S,
-    /// Where stylized frames come from.
-    pub pool: FramePool,
-}
-
-impl<S: Stylizer> Stage for StylizeStage<S> {
-    type Input = AnalyzedFrame;
-    type Output = PaintedFrame;
-
-    fn process(&mut self, AnalyzedFrame { content, motion }: AnalyzedFrame) -> Result<PaintedFrame> {
-        let mut painted = self.pool.take(content.size);
-        painted.timestamp = content.timestamp;
-        painted.frame_index = content.frame_index;
-        self.stylizer.stylize(&content, &mut painted)?;
-        Ok(PaintedFrame { painted, motion })
-    }
-}
-
-/// The writer as the pipeline's sink, with the progress shown.
-pub struct FileSink {
-    writer: Option<VideoWriter>,
-    progress: Progress,
-    stats: PipelineStats,
-    is_cut: bool,
-    time_base: Rational,
-    media_time: Duration,
-    frames: u64,
-}
-
-impl FileSink {
-    /// A sink that ends the copied streams with the last frame if `is_cut`.
-    pub fn new(
-        writer: VideoWriter,
-        is_cut: bool,
-        time_base: Rational,
-        progress: Progress,
-        stats: PipelineStats,
-    ) -> Self {
-        Self { writer: Some(writer), progress, stats, is_cut, time_base, media_time: Duration::ZERO, frames: 0 }
-    }
-}
-
-impl Sink for FileSink {
-    type Input = Frame;
-    /// `None`: there was nothing to write.
-    type Output = Option<Written>;
-
-    fn write(&mut self, frame: Frame) -> Result<()> {
-        let Some(writer) = &mut self.writer else { bail!("the output is finished already") };
-        writer.write(&frame)?;
-        self.frames += 1;
-        let ticks = frame.timestamp.pts + frame.timestamp.duration;
-        self.media_time = Duration::try_from_secs_f64(ticks as f64 * f64::from(self.time_base)).unwrap_or_default();
-        let slowest = self.stats.slowest();
-        self.progress.update(self.frames, self.media_time, slowest.map(|stage| stage.name));
-        Ok(())
-    }
-
-    fn finish(&mut self, ending: Ending) -> Result<Option<Written>> {
-        // Dropped, a writer takes its unfinished file with it.
-        let Some(writer) = self.writer.take().filter(|_| ending != Ending::Failed && self.frames > 0) else {
-            return Ok(None);
-        };
-        writer.finish(self.is_cut || ending == Ending::Stopped).map(Some)
-    }
-}
-
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
 struct Summary<'a> {
@@ -377,26 +226,4 @@ struct Summary<'a> {
     damage: Option<String>,
     notes: Vec<String>,
     stages: Vec<StageFigures>,
-}
-
-/// A stage in JSON.
-#[derive(Debug, Serialize)]
-pub struct StageFigures {
-    name: &'static str,
-    frames: u64,
-    busy_seconds: f64,
-    waiting_for_input_seconds: f64,
-    waiting_for_output_seconds: f64,
-}
-
-impl From<&StageSnapshot> for StageFigures {
-    fn from(stage: &StageSnapshot) -> Self {
-        Self {
-            name: stage.name,
-            frames: stage.items,
-            busy_seconds: stage.busy.as_secs_f64(),
-            waiting_for_input_seconds: stage.waiting_for_input.as_secs_f64(),
-            waiting_for_output_seconds: stage.waiting_for_output.as_secs_f64(),
-        }
-    }
 }

@@ -41,3 +41,17 @@ pub trait Stylizer: Send {
     /// The execution provider that the work runs on, for example `CPU`.
     fn provider(&self) -> String;
 }
+
+impl<S: Stylizer + ?Sized> Stylizer for &mut S {
+    fn stylize(&mut self, src: &Frame, dst: &mut Frame) -> Result<()> {
+        (**self).stylize(src, dst)
+    }
+
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
+
+    fn provider(&self) -> String {
+        (**self).provider()
+    }
+}
