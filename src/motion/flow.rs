@@ -53,44 +53,29 @@ impl FlowField {
         Self { size, vectors: vec![[0.0; 2]; size.pixels()] }
     }
 
-    /// The vector at a place between pixels, by bilinear interpolation; the border continues outside.
-    pub fn at(&self, x: f32, y: f32) -> [f32; 2] {
-        let Some(tap) = Tap::new(self.size, x, y) else { return [0.0; 2] };
-        let mut sum = [0.0; 2];
-        for (index, weight) in tap.corners {
-            let vector = self.vectors[index];
-            sum = [sum[0] + weight * vector[0], sum[1] + weight * vector[1]];
-        }
-        sum
+    /// The vector at a place between pixels, by bilinear interpolation; the border continues outside. The field is not
+    /// empty.
+    fn at(&self, x: f32, y: f32) -> [f32; 2] {
+        bilinear(&self.vectors, self.size, x, y)
     }
 }
 
-/// Four pixels and their weights: a place between pixels.
-pub struct Tap {
-    /// Index of a pixel and its share; the shares sum to 1.
-    pub corners: [(usize, f32); 4],
-}
-
-impl Tap {
-    /// The four pixels around `(x, y)`; the border is continued outside. `None` for an empty picture or no number.
-    pub fn new(size: FrameSize, x: f32, y: f32) -> Option<Self> {
-        if size.pixels() == 0 || !x.is_finite() || !y.is_finite() {
-            return None;
-        }
-        let (right, bottom) = (size.width - 1, size.height - 1);
-        let (x, y) = (x.clamp(0.0, right as f32), y.clamp(0.0, bottom as f32));
-        let (left, top) = (x as usize, y as usize);
-        let (fx, fy) = (x - left as f32, y - top as f32);
-        let (next_x, next_y) = ((left + 1).min(right), (top + 1).min(bottom));
-        Some(Self {
-            corners: [
-                (top * size.width + left, (1.0 - fx) * (1.0 - fy)),
-                (top * size.width + next_x, fx * (1.0 - fy)),
-                (next_y * size.width + left, (1.0 - fx) * fy),
-                (next_y * size.width + next_x, fx * fy),
-            ],
-        })
-    }
+/// The value at a place between pixels; the border continues outside, and is where no number leads. `size` is not empty.
+#[inline]
+fn bilinear<const CHANNELS: usize>(src: &[[f32; CHANNELS]], size: FrameSize, x: f32, y: f32) -> [f32; CHANNELS] {
+    let (right_border, bottom_border) = (size.width - 1, size.height - 1);
+    // `max` answers with the number where the other is none.
+    let (x, y) = (x.max(0.0).min(right_border as f32), y.max(0.0).min(bottom_border as f32));
+    let (left, top) = (x as usize, y as usize);
+    let (share_x, share_y) = (x - left as f32, y - top as f32);
+    let right = (left + 1).min(right_border);
+    let (above, below) = (top * size.width, (top + 1).min(bottom_border) * size.width);
+    let corners = [src[above + left], src[above + right], src[below + left], src[below + right]];
+    std::array::from_fn(|c| {
+        let upper = corners[0][c] + share_x * (corners[1][c] - corners[0][c]);
+        let lower = corners[2][c] + share_x * (corners[3][c] - corners[2][c]);
+        upper + share_y * (lower - upper)
+    })
 }
 
 /// How carefully flow is sought: OpenCV's presets of DIS.
@@ -167,28 +152,26 @@ pub fn reliability(flow: &FlowField, reverse: &FlowField, tolerance: f32, mask: 
     let FrameSize { width, height } = flow.size;
     mask.clear();
     mask.resize(flow.size.pixels(), 0.0);
-    let inside = |x: f32, y: f32| x >= 0.0 && y >= 0.0 && x <= (width - 1) as f32 && y <= (height - 1) as f32;
-    for y in 0..height {
-        for x in 0..width {
-            let index = y * width + x;
-            let [u, v] = flow.vectors[index];
+    let squared = |[u, v]: [f32; 2]| u * u + v * v;
+    let (right_border, bottom_border) = (width.saturating_sub(1) as f32, height.saturating_sub(1) as f32);
+    for (y, mask) in mask.chunks_exact_mut(width.max(1)).enumerate() {
+        let line = |y: usize| &flow.vectors[y * width..][..width];
+        let (above, here, below) = (line(y.saturating_sub(1)), line(y), line((y + 1).min(height - 1)));
+        for (x, mask) in mask.iter_mut().enumerate() {
+            let [u, v] = here[x];
+            let (left, right) = (here[x.saturating_sub(1)], here[(x + 1).min(width - 1)]);
+            let across = [right[0] - left[0], right[1] - left[1]];
+            let along = [below[x][0] - above[x][0], below[x][1] - above[x][1]];
+            let is_border = 0.25 * (squared(across) + squared(along)) > 0.01 * squared([u, v]) + 0.002;
             let (there_x, there_y) = (x as f32 + u, y as f32 + v);
-            if !inside(there_x, there_y) {
+            let is_inside = there_x >= 0.0 && there_y >= 0.0 && there_x <= right_border && there_y <= bottom_border;
+            if is_border || !is_inside {
                 continue;
             }
-            let [back_u, back_v] = reverse.at(there_x, there_y);
-            let squared = |u: f32, v: f32| u * u + v * v;
-            let error = squared(u + back_u, v + back_v);
-            if error >= 0.01 * (squared(u, v) + squared(back_u, back_v)) + tolerance {
-                continue;
-            }
-            let vector = |x: usize, y: usize| flow.vectors[y * width + x];
-            let (left, right) = (vector(x.saturating_sub(1), y), vector((x + 1).min(width - 1), y));
-            let (above, below) = (vector(x, y.saturating_sub(1)), vector(x, (y + 1).min(height - 1)));
-            let gradient = 0.25
-                * (squared(right[0] - left[0], right[1] - left[1]) + squared(below[0] - above[0], below[1] - above[1]));
-            if gradient <= 0.01 * squared(u, v) + 0.002 {
-                mask[index] = 1.0;
+            let back = reverse.at(there_x, there_y);
+            let error = squared([u + back[0], v + back[1]]);
+            if error < 0.01 * (squared([u, v]) + squared(back)) + tolerance {
+                *mask = 1.0;
             }
         }
     }
@@ -199,16 +182,11 @@ pub fn reliability(flow: &FlowField, reverse: &FlowField, tolerance: f32, mask: 
 pub fn warp<const CHANNELS: usize>(src: &[f32], flow: &FlowField, dst: &mut [f32]) {
     let width = flow.size.width.max(1);
     let src = src.as_chunks::<CHANNELS>().0;
-    for (index, (pixel, vector)) in dst.as_chunks_mut::<CHANNELS>().0.iter_mut().zip(&flow.vectors).enumerate() {
-        let (x, y) = ((index % width) as f32 + vector[0], (index / width) as f32 + vector[1]);
-        let Some(tap) = Tap::new(flow.size, x, y) else { continue };
-        let mut sum = [0.0; CHANNELS];
-        for (corner, weight) in tap.corners {
-            for (sum, value) in sum.iter_mut().zip(src[corner]) {
-                *sum += weight * value;
-            }
+    let rows = dst.as_chunks_mut::<CHANNELS>().0.chunks_exact_mut(width);
+    for (y, (dst, vectors)) in rows.zip(flow.vectors.chunks_exact(width)).enumerate() {
+        for (x, (dst, [u, v])) in dst.iter_mut().zip(vectors).enumerate() {
+            *dst = bilinear(src, flow.size, x as f32 + u, y as f32 + v);
         }
-        *pixel = sum;
     }
 }
 

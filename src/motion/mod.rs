@@ -29,9 +29,6 @@ pub struct CarriedMotion {
     pub flow: FlowField,
     /// How far the frame before is to be believed there, 0–1, `[height, width]` of the grid.
     pub confidence: Vec<f32>,
-    /// How many frames the past of each cell reaches back without a break, `[height, width]` of the grid: a past of few
-    /// frames deserves little weight.
-    pub age: Vec<f32>,
     /// Time since the frame before, in seconds.
     pub elapsed_seconds: f32,
 }
@@ -81,7 +78,7 @@ impl Default for MotionSettings {
     }
 }
 
-/// Compares each frame with the one before.
+/// Compares each frame with the one before; keeps its buffers.
 pub struct MotionEstimator {
     settings: MotionSettings,
     seconds_per_tick: f64,
@@ -90,7 +87,12 @@ pub struct MotionEstimator {
     before: Option<Before>,
     reverse: FlowField,
     reliable: Vec<f32>,
+    /// The content before, moved along the flow, `[height, width, 3]`.
     moved: Vec<f32>,
+    /// Squared deviation from the content before, moved and standing still, `[height, width]`.
+    moving: Vec<f32>,
+    still: Vec<f32>,
+    boxes: Boxes,
 }
 
 /// What is kept of the frame before.
@@ -101,8 +103,6 @@ struct Before {
     rgb: Vec<u8>,
     /// The content as the smoother has it: a running average along the motion, `[height, width, 3]`, 0–255.
     history: Vec<f32>,
-    /// Frames that the past of each cell reaches back.
-    age: Vec<f32>,
 }
 
 impl MotionEstimator {
@@ -122,6 +122,9 @@ impl MotionEstimator {
             reverse: FlowField::zero(FrameSize::new(0, 0)),
             reliable: Vec::new(),
             moved: Vec::new(),
+            moving: Vec::new(),
+            still: Vec::new(),
+            boxes: Boxes::default(),
         })
     }
 
@@ -132,25 +135,32 @@ impl MotionEstimator {
     pub fn analyze(&mut self, frame: &Frame) -> Result<Motion> {
         let grid = frame.size.with_long_side_at_most(self.settings.grid_side);
         let rgb = self.downscaled(frame, grid)?;
-        let gray = GrayPicture::from_rgb(&rgb, grid);
         let pts = frame.timestamp.pts;
-        let before = self.before.take().filter(|before| before.frame_size == frame.size);
+        let mut before = self.before.take().filter(|before| before.frame_size == frame.size);
         let elapsed = before.as_ref().map(|before| (pts - before.pts) as f64 * self.seconds_per_tick);
         let in_time =
             elapsed.filter(|elapsed| *elapsed > 0.0 && *elapsed <= f64::from(self.settings.longest_gap_seconds));
-        let (motion, history) = match (before, in_time) {
-            (Some(before), Some(_)) if before.rgb == rgb => {
-                self.before = Some(Before { pts, ..before });
-                return Ok(Motion::Duplicate);
+        if in_time.is_some()
+            && let Some(before) = before.take_if(|before| before.rgb == rgb)
+        {
+            self.before = Some(Before { pts, ..before });
+            return Ok(Motion::Duplicate);
+        }
+        let gray = GrayPicture::from_rgb(&rgb, grid);
+        let mut motion = Motion::Reset;
+        let mut history = match (before, in_time) {
+            (Some(mut before), Some(elapsed)) => {
+                motion = self.carried(&mut before, &rgb, &gray, elapsed as f32)?;
+                before.history
             }
-            (Some(before), Some(elapsed)) => self.carried(&before, &rgb, &gray, elapsed as f32)?,
-            _ => (Motion::Reset, floats(&rgb)),
+            (Some(before), None) => before.history,
+            (None, _) => Vec::new(),
         };
-        let age = match &motion {
-            Motion::Carried(carried) => carried.age.clone(),
-            _ => vec![0.0; grid.pixels()],
-        };
-        self.before = Some(Before { frame_size: frame.size, pts, gray, rgb, history, age });
+        if motion == Motion::Reset {
+            history.clear();
+            history.extend(rgb.iter().map(|value| f32::from(*value)));
+        }
+        self.before = Some(Before { frame_size: frame.size, pts, gray, rgb, history });
         Ok(motion)
     }
 
@@ -171,31 +181,24 @@ impl MotionEstimator {
         Ok(dst.into_vec())
     }
 
-    /// Flow, confidence, and the content's own running average.
-    fn carried(
-        &mut self,
-        before: &Before,
-        rgb: &[u8],
-        gray: &GrayPicture,
-        elapsed_seconds: f32,
-    ) -> Result<(Motion, Vec<f32>)> {
-        let mut flow = FlowField::zero(gray.size);
+    /// Flow and confidence; the content's own running average follows.
+    fn carried(&mut self, before: &mut Before, rgb: &[u8], gray: &GrayPicture, elapsed_seconds: f32) -> Result<Motion> {
+        let grid = gray.size;
+        let mut flow = FlowField::zero(grid);
         self.estimator.estimate(gray, &before.gray, &mut flow)?;
         self.estimator.estimate(&before.gray, gray, &mut self.reverse)?;
         reliability(&flow, &self.reverse, self.settings.flow_tolerance, &mut self.reliable);
 
         self.moved.resize(rgb.len(), 0.0);
         warp::<CHANNELS>(&before.history, &flow, &mut self.moved);
-        let moving = deviation(rgb, &self.moved, gray.size);
-        let still = deviation(rgb, &before.history, gray.size);
+        self.boxes.deviation(rgb, &self.moved, grid, &mut self.moving);
+        self.boxes.deviation(rgb, &before.history, grid, &mut self.still);
         let tolerance = self.settings.still_tolerance.powi(2);
-        let mut squared = vec![0.0; gray.size.pixels()];
-        for (index, squared) in squared.iter_mut().enumerate() {
-            *squared = moving[index];
+        let fastest_still = self.settings.fastest_still.powi(2);
+        for (index, squared) in self.moving.iter_mut().enumerate() {
             let [u, v] = flow.vectors[index];
-            let is_slow = u * u + v * v < self.settings.fastest_still.powi(2);
-            if is_slow && still[index] <= moving[index] + tolerance {
-                *squared = still[index];
+            if u * u + v * v < fastest_still && self.still[index] <= *squared + tolerance {
+                *squared = self.still[index];
                 flow.vectors[index] = [0.0; 2];
                 self.reliable[index] = 1.0;
                 let pixel = index * CHANNELS;
@@ -203,110 +206,100 @@ impl MotionEstimator {
             }
         }
         // What half of the picture deviates by is noise; only what is beyond it speaks against the past.
-        let noise = median(&squared).min(self.settings.most_noise.powi(2));
-        let sigma_squared = self.settings.content_sigma.powi(2);
-        let holds = eroded(&self.reliable, gray.size);
-        let mut confidence: Vec<f32> = squared
-            .iter()
-            .zip(&holds)
-            .map(|(squared, holds)| holds * (-(squared - noise).max(0.0) / (2.0 * sigma_squared)).exp())
-            .collect();
+        let noise = median(&self.moving).min(self.settings.most_noise.powi(2));
+        let precision = -0.5 / self.settings.content_sigma.powi(2);
+        let mut confidence = Vec::new();
+        self.boxes.join(&self.reliable, grid, 1, f32::min, &mut confidence);
+        for (confidence, squared) in confidence.iter_mut().zip(&self.moving) {
+            *confidence *= ((squared - noise).max(0.0) * precision).exp();
+        }
         let mean = confidence.iter().sum::<f32>() / confidence.len().max(1) as f32;
         if mean < self.settings.cut_confidence {
-            return Ok((Motion::Reset, floats(rgb)));
+            return Ok(Motion::Reset);
         }
-        confidence = softened(&confidence, gray.size);
-        let mut age = vec![0.0; confidence.len()];
-        warp::<1>(&before.age, &flow, &mut age);
-        age.iter_mut().zip(&confidence).for_each(|(age, confidence)| *age = confidence * (*age + 1.0));
+        // The mean of each neighborhood, never above the value itself: what is not believed stays so.
+        self.boxes.join(&confidence, grid, 1, |a, b| a + b, &mut self.still);
+        for (confidence, sum) in confidence.iter_mut().zip(&self.still) {
+            *confidence = confidence.min(sum / 9.0);
+        }
         let past = (-elapsed_seconds / self.settings.content_time_constant_seconds).exp();
-        let history = rgb
-            .as_chunks::<CHANNELS>()
-            .0
-            .iter()
-            .zip(self.moved.as_chunks::<CHANNELS>().0)
-            .zip(&confidence)
-            .flat_map(|((pixel, moved), confidence)| {
-                let weight = past * confidence;
-                std::array::from_fn::<f32, CHANNELS, _>(|c| {
-                    let now = f32::from(pixel[c]);
-                    now + weight * (moved[c] - now)
-                })
-            })
-            .collect();
-        Ok((Motion::Carried(CarriedMotion { flow, confidence, age, elapsed_seconds }), history))
-    }
-}
-
-fn floats(rgb: &[u8]) -> Vec<f32> {
-    rgb.iter().map(|value| f32::from(*value)).collect()
-}
-
-/// Mean squared difference over the channels and a 3×3 box, in levels², `[height, width]`. Noise averages out in the
-/// box: the difference is taken after it.
-fn deviation(rgb: &[u8], other: &[f32], size: FrameSize) -> Vec<f32> {
-    let difference: Vec<f32> = rgb.iter().zip(other).map(|(a, b)| f32::from(*a) - b).collect();
-    let row = size.width * CHANNELS;
-    let mut horizontal = vec![0.0; difference.len()];
-    for (src, dst) in difference.chunks_exact(row).zip(horizontal.chunks_exact_mut(row)) {
-        for index in 0..row {
-            let left = if index >= CHANNELS { src[index - CHANNELS] } else { src[index] };
-            let right = if index + CHANNELS < row { src[index + CHANNELS] } else { src[index] };
-            dst[index] = left + src[index] + right;
+        let history = before.history.as_chunks_mut::<CHANNELS>().0.iter_mut();
+        let now = rgb.as_chunks::<CHANNELS>().0.iter().zip(self.moved.as_chunks::<CHANNELS>().0);
+        for ((history, (now, moved)), confidence) in history.zip(now).zip(&confidence) {
+            let weight = past * confidence;
+            *history = std::array::from_fn(|c| f32::from(now[c]) + weight * (moved[c] - f32::from(now[c])));
         }
+        Ok(Motion::Carried(CarriedMotion { flow, confidence, elapsed_seconds }))
     }
-    let mut squared = vec![0.0; size.pixels()];
-    for y in 0..size.height {
-        let line = |y: usize| &horizontal[y * row..(y + 1) * row];
-        let (above, here, below) = (line(y.saturating_sub(1)), line(y), line((y + 1).min(size.height - 1)));
-        for (x, squared) in squared[y * size.width..(y + 1) * size.width].iter_mut().enumerate() {
-            let mut sum = 0.0;
-            for index in x * CHANNELS..(x + 1) * CHANNELS {
-                let mean = (above[index] + here[index] + below[index]) / 9.0;
-                sum += mean * mean;
+}
+
+/// What is joined over 3×3 neighborhoods, with the buffers that it takes.
+#[derive(Default)]
+struct Boxes {
+    difference: Vec<f32>,
+    horizontal: Vec<f32>,
+    sums: Vec<f32>,
+}
+
+impl Boxes {
+    /// Mean squared difference over the channels and a 3×3 box, in levels², `[height, width]`. Noise averages out in the
+    /// box: the difference is taken after it.
+    fn deviation(&mut self, rgb: &[u8], other: &[f32], size: FrameSize, squared: &mut Vec<f32>) {
+        let mut difference = std::mem::take(&mut self.difference);
+        difference.clear();
+        difference.extend(rgb.iter().zip(other).map(|(a, b)| f32::from(*a) - b));
+        let mut sums = std::mem::take(&mut self.sums);
+        self.join(&difference, size, CHANNELS, |a, b| a + b, &mut sums);
+        squared.clear();
+        squared.extend(sums.as_chunks::<CHANNELS>().0.iter().map(|sums| {
+            let energy: f32 = sums.iter().map(|sum| sum * sum).sum();
+            energy / (81.0 * CHANNELS as f32)
+        }));
+        (self.difference, self.sums) = (difference, sums);
+    }
+
+    /// Joins the values of each 3×3 neighborhood, `step` values a pixel; the border is continued outside.
+    fn join(
+        &mut self,
+        map: &[f32],
+        size: FrameSize,
+        step: usize,
+        join: impl Fn(f32, f32) -> f32,
+        joined: &mut Vec<f32>,
+    ) {
+        let length = size.width * step;
+        joined.resize(map.len(), 0.0);
+        self.horizontal.resize(map.len(), 0.0);
+        if length == 0 {
+            return;
+        }
+        for (src, dst) in map.chunks_exact(length).zip(self.horizontal.chunks_exact_mut(length)) {
+            let inner = length.saturating_sub(2 * step);
+            let (left, middle, right) = (src, &src[step.min(length)..], &src[(2 * step).min(length)..]);
+            for (index, dst) in dst[step..].iter_mut().take(inner).enumerate() {
+                *dst = join(join(left[index], middle[index]), right[index]);
             }
-            *squared = sum / CHANNELS as f32;
+            for channel in 0..step {
+                let last = length - step + channel;
+                dst[channel] = join(join(src[channel], src[channel]), src[(channel + step).min(last)]);
+                dst[last] = join(join(src[last.saturating_sub(step).max(channel)], src[last]), src[last]);
+            }
+        }
+        for (y, dst) in joined.chunks_exact_mut(length).enumerate() {
+            let line = |y: usize| &self.horizontal[y * length..][..length];
+            let (above, here, below) = (line(y.saturating_sub(1)), line(y), line((y + 1).min(size.height - 1)));
+            for (((dst, above), here), below) in dst.iter_mut().zip(above).zip(here).zip(below) {
+                *dst = join(join(*above, *here), *below);
+            }
         }
     }
-    squared
 }
 
-/// The middle value; 0 of nothing.
+/// The middle value; 0 of nothing. One value in eight tells as much as all of them.
 fn median(values: &[f32]) -> f32 {
-    let mut sorted = values.to_vec();
+    let mut sorted: Vec<f32> = values.iter().step_by(8).copied().collect();
     let middle = sorted.len() / 2;
     if sorted.is_empty() { 0.0 } else { *sorted.select_nth_unstable_by(middle, f32::total_cmp).1 }
-}
-
-/// The least of each 3×3 neighborhood.
-fn eroded(map: &[f32], size: FrameSize) -> Vec<f32> {
-    neighborhood(map, size, f32::min)
-}
-
-/// The mean of each 3×3 neighborhood, never above the value itself: what is not believed stays so.
-fn softened(map: &[f32], size: FrameSize) -> Vec<f32> {
-    let sums = neighborhood(map, size, |a, b| a + b);
-    sums.iter().zip(map).map(|(sum, value)| (sum / 9.0).min(*value)).collect()
-}
-
-/// Joins the values of each 3×3 neighborhood; the border is continued outside.
-fn neighborhood(map: &[f32], size: FrameSize, join: impl Fn(f32, f32) -> f32) -> Vec<f32> {
-    let FrameSize { width, height } = size;
-    let mut horizontal = vec![0.0; map.len()];
-    for (src, dst) in map.chunks_exact(width).zip(horizontal.chunks_exact_mut(width)) {
-        for x in 0..width {
-            dst[x] = join(join(src[x.saturating_sub(1)], src[x]), src[(x + 1).min(width - 1)]);
-        }
-    }
-    let mut joined = vec![0.0; map.len()];
-    for y in 0..height {
-        let line = |y: usize| &horizontal[y * width..(y + 1) * width];
-        let (above, here, below) = (line(y.saturating_sub(1)), line(y), line((y + 1).min(height - 1)));
-        for x in 0..width {
-            joined[y * width + x] = join(join(above[x], here[x]), below[x]);
-        }
-    }
-    joined
 }
 
 #[cfg(test)]
@@ -370,7 +363,6 @@ mod tests {
         let still = carried.flow.vectors.iter().filter(|vector| **vector == [0.0; 2]).count();
         assert!(still * 10 > SIZE.pixels() * 9, "{still} of {} stand still", SIZE.pixels());
         assert!(mean(&carried.confidence) > 0.9, "{}", mean(&carried.confidence));
-        assert!(mean(&carried.age) > 5.0, "{}", mean(&carried.age));
     }
 
     #[test]

@@ -2,12 +2,18 @@
 //!
 //! Each painted frame is blended with the output before it, moved along the content's motion: a recursive filter along
 //! motion paths, after the temporal consistency terms of Ruder et al. 2016 and Lai et al. 2018, without their
-//! optimization and without looking ahead. This room takes what [`crate::motion`] found and knows no optical flow itself.
+//! optimization and without looking ahead. This room takes what [`crate::motion`] found and seeks no optical flow itself.
+
+mod detail;
+mod resample;
 
 use anyhow::{Result, ensure};
 
 use crate::frame::{CHANNELS, Frame, FrameSize};
+use crate::motion::flow::warp;
 use crate::motion::{CarriedMotion, Motion};
+use detail::DetailGain;
+use resample::{Span, sample};
 
 /// How strongly the past holds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,42 +22,67 @@ pub struct SmootherSettings {
     pub time_constant_seconds: f32,
     /// How many times longer it is where the content stands still (ours): nothing is resampled there, so nothing blurs.
     pub still_factor: f32,
-    /// Share of the painted frames' fine detail, as energy, that the output shall have (ours); averaging takes some away,
-    /// and what is left of it is amplified.
+    /// Share of the painted frames' fine detail, as amplitude, that the output shall have (ours); averaging takes some
+    /// away, and what is left of it is amplified.
     pub detail: f32,
-    /// The most that fine detail is amplified (ours), where the past has weight.
-    pub most_amplification: f32,
+    /// The most that is added to fine detail, as a multiple of it (ours).
+    pub most_gain: f32,
 }
 
 impl Default for SmootherSettings {
     fn default() -> Self {
-        Self { time_constant_seconds: 0.2, still_factor: 6.0, detail: 1.15, most_amplification: 2.0 }
+        Self { time_constant_seconds: 0.2, still_factor: 6.0, detail: 1.02, most_gain: 4.0 }
     }
 }
 
-/// Holds the output before and blends the next frame with it.
+/// Holds the output before and blends the next frame with it; keeps its buffers.
 pub struct Smoother {
     settings: SmootherSettings,
     size: FrameSize,
     /// The average along the motion, `[height, width, 4]`, 0–255, not rounded, since rounding would stick.
     average: Vec<Pixel>,
     next: Vec<Pixel>,
-    amplification: f32,
+    /// Painted frames that the past of each cell of the motion's grid reaches back without a break: a past of few
+    /// frames deserves little weight.
+    age: Vec<f32>,
+    moved_age: Vec<f32>,
+    /// Vector in pixels and weight of the past, of each cell and of a row of pixels between them.
+    cells: Vec<[f32; 3]>,
+    row: Vec<[f32; 3]>,
+    columns: Vec<Span>,
+    gain: DetailGain,
 }
 
-/// Red, green, blue, and the weight that the past had in them, 0–1.
+/// Red, green, blue, 0–255, and how far averaging may have taken detail away, 0–1.
 type Pixel = [f32; 4];
 
-/// From this weight of the past on, detail is amplified in full (ours).
+/// Place of the loss of detail in a pixel.
+const LOSS: usize = 3;
+
+/// From this weight of the past on, averaging takes detail away in full (ours).
 const FULL_WEIGHT: f32 = 0.4;
 
-/// Place of the weight in a pixel.
-const WEIGHT: usize = 3;
+/// Loss of detail where the content stands still (ours): what is averaged away there is mostly boil.
+const STILL_LOSS: f32 = 0.4;
+
+/// Motion below this, in pixels, is none (ours): resampling would only blur.
+const STILL_PIXELS: f32 = 0.1;
 
 impl Smoother {
     /// A smoother that has seen nothing yet.
     pub fn new(settings: SmootherSettings) -> Self {
-        Self { settings, size: FrameSize::new(0, 0), average: Vec::new(), next: Vec::new(), amplification: 1.0 }
+        Self {
+            settings,
+            size: FrameSize::new(0, 0),
+            average: Vec::new(),
+            next: Vec::new(),
+            age: Vec::new(),
+            moved_age: Vec::new(),
+            cells: Vec::new(),
+            row: Vec::new(),
+            columns: Vec::new(),
+            gain: DetailGain::new(FrameSize::new(0, 0)),
+        }
     }
 
     /// Replaces `painted` by the smoothed frame. `motion` is that of its content since the frame before.
@@ -61,23 +92,26 @@ impl Smoother {
     pub fn smooth(&mut self, painted: &mut Frame, motion: &Motion) -> Result<()> {
         let knows_the_past = self.size == painted.size && !self.average.is_empty();
         match motion {
-            Motion::Duplicate if knows_the_past => self.show(painted),
+            Motion::Duplicate if knows_the_past => self.gain.show(&self.average, painted),
             Motion::Carried(carried) if knows_the_past => {
                 let cells = carried.flow.size.pixels();
                 ensure!(
-                    cells > 0 && carried.confidence.len() == cells && carried.age.len() == cells,
-                    "motion on a grid of {} with {} confidences and {} ages",
+                    cells > 0 && carried.flow.vectors.len() == cells && carried.confidence.len() == cells,
+                    "motion on a grid of {} with {} vectors and {} confidences",
                     carried.flow.size,
-                    carried.confidence.len(),
-                    carried.age.len()
+                    carried.flow.vectors.len(),
+                    carried.confidence.len()
                 );
-                self.blend(painted.pixels(), carried);
-                self.follow_detail(painted.pixels());
-                self.show(painted);
+                self.weigh(carried);
+                self.blend(painted.pixels(), carried.flow.size);
+                self.gain.want(painted);
+                self.gain.show(&self.average, painted);
+                self.gain.follow(painted, self.settings.detail, self.settings.most_gain);
             }
             _ => {
                 self.size = painted.size;
-                self.amplification = 1.0;
+                self.gain = DetailGain::new(painted.size);
+                self.age.clear();
                 self.average.clear();
                 self.average.extend(painted.pixels().as_chunks::<CHANNELS>().0.iter().map(to_pixel));
             }
@@ -85,155 +119,68 @@ impl Smoother {
         Ok(())
     }
 
-    /// Moves the average along the motion and mixes the painted frame in.
-    fn blend(&mut self, painted: &[u8], carried: &CarriedMotion) {
-        let FrameSize { width, height } = self.size;
+    /// Says for each cell where its past lies and how much it weighs.
+    fn weigh(&mut self, carried: &CarriedMotion) {
         let grid = carried.flow.size;
         let time_constant = self.settings.time_constant_seconds;
         let moving = (-carried.elapsed_seconds / time_constant).exp();
         let still = (-carried.elapsed_seconds / (time_constant * self.settings.still_factor)).exp();
-        self.next.resize(self.size.pixels(), Pixel::default());
+        if self.age.len() != grid.pixels() {
+            // The first frame after a new beginning is the only one there is.
+            self.age.clear();
+            self.age.resize(grid.pixels(), 1.0);
+        }
+        self.moved_age.resize(grid.pixels(), 0.0);
+        warp::<1>(&self.age, &carried.flow, &mut self.moved_age);
+        let (scale_x, scale_y) = self.pixels_per_cell(grid);
+        self.cells.clear();
+        let ages = self.age.iter_mut().zip(&self.moved_age);
+        let cells = carried.flow.vectors.iter().zip(&carried.confidence).zip(ages);
+        self.cells.extend(cells.map(|((&[u, v], &confidence), (age, moved_age))| {
+            let frames = confidence * moved_age;
+            *age = frames + 1.0;
+            // At first every frame counts alike; later the time constant decides.
+            let longest = if [u, v] == [0.0; 2] { still } else { moving };
+            [u * scale_x, v * scale_y, confidence * (frames / (frames + 1.0)).min(longest)]
+        }));
+    }
 
-        // From pixels to cells, centers on centers; a cell's vector times `scale` is in pixels.
-        let scale = [width as f32 / grid.width as f32, height as f32 / grid.height as f32];
-        let columns: Vec<(usize, usize, f32)> = (0..width).map(|x| neighbors(x, scale[0], grid.width)).collect();
-        let mut row = vec![[0.0; 4]; grid.width];
-        let painted = painted.as_chunks::<CHANNELS>().0;
-        for y in 0..height {
-            let (above, below, share) = neighbors(y, scale[1], grid.height);
-            for (x, cell) in row.iter_mut().enumerate() {
-                let (above, below) = (above * grid.width + x, below * grid.width + x);
-                let mix = |a: f32, b: f32| a + share * (b - a);
-                let (a, b) = (carried.flow.vectors[above], carried.flow.vectors[below]);
-                *cell = [
-                    mix(a[0], b[0]) * scale[0],
-                    mix(a[1], b[1]) * scale[1],
-                    mix(carried.confidence[above], carried.confidence[below]),
-                    mix(carried.age[above], carried.age[below]),
-                ];
+    fn pixels_per_cell(&self, grid: FrameSize) -> (f32, f32) {
+        (self.size.width as f32 / grid.width as f32, self.size.height as f32 / grid.height as f32)
+    }
+
+    /// Moves the average along the motion and mixes the painted frame in.
+    fn blend(&mut self, painted: &[u8], grid: FrameSize) {
+        let width = self.size.width;
+        let (scale_x, scale_y) = self.pixels_per_cell(grid);
+        self.columns.clear();
+        self.columns.extend((0..width).map(|x| Span::new(x, scale_x, grid.width)));
+        self.row.resize(grid.width, [0.0; 3]);
+        self.next.resize(self.size.pixels(), Pixel::default());
+        let rows = self.next.chunks_exact_mut(width).zip(painted.as_chunks::<CHANNELS>().0.chunks_exact(width));
+        for (y, (next, painted)) in rows.enumerate() {
+            let span = Span::new(y, scale_y, grid.height);
+            let line = |y: usize| &self.cells[y * grid.width..][..grid.width];
+            for ((cell, above), below) in self.row.iter_mut().zip(line(span.first)).zip(line(span.second)) {
+                *cell = span.mix(*above, *below);
             }
-            for (x, &(left, right, share)) in columns.iter().enumerate() {
-                let (a, b) = (row[left], row[right]);
-                let [u, v, confidence, age]: [f32; 4] = std::array::from_fn(|i| a[i] + share * (b[i] - a[i]));
-                let index = y * width + x;
-                let now = to_pixel(&painted[index]);
-                let (moved, longest) = if u.abs() + v.abs() < STILL_PIXELS {
-                    (self.average[index], still)
-                } else {
-                    (sample(&self.average, self.size, x as f32 + u, y as f32 + v), moving)
-                };
-                // At first every frame counts alike; later the time constant decides.
-                let weight = confidence * (age / (age + 1.0)).min(longest);
-                self.next[index] = std::array::from_fn(|i| now[i] + weight * (moved[i] - now[i]));
-                self.next[index][WEIGHT] = weight;
+            let here = &self.average[y * width..][..width];
+            for (x, ((next, painted), span)) in next.iter_mut().zip(painted).zip(&self.columns).enumerate() {
+                let [u, v, weight] = span.mix(self.row[span.first], self.row[span.second]);
+                let now = to_pixel(painted);
+                let is_still = u.abs() + v.abs() < STILL_PIXELS;
+                let moved =
+                    if is_still { here[x] } else { sample(&self.average, self.size, x as f32 + u, y as f32 + v) };
+                *next = std::array::from_fn(|i| now[i] + weight * (moved[i] - now[i]));
+                next[LOSS] = (weight / FULL_WEIGHT).min(1.0) * if is_still { STILL_LOSS } else { 1.0 };
             }
         }
         std::mem::swap(&mut self.average, &mut self.next);
-    }
-
-    /// Sets the amplification so that the output has its share of the painted frame's fine detail; slowly, so that it
-    /// does not flicker itself.
-    fn follow_detail(&mut self, painted: &[u8]) {
-        const FOLLOWING: f32 = 0.2;
-        let FrameSize { width, height } = self.size;
-        let painted = painted.as_chunks::<CHANNELS>().0;
-        let (mut wanted, mut there, mut curvature) = (0.0_f64, 0.0_f64, 0.0_f64);
-        // Every third row tells as much as all of them.
-        for y in (2..height.saturating_sub(2)).step_by(3) {
-            let mut sums = [0.0_f32; 3];
-            for x in 2..width.saturating_sub(2) {
-                let index = y * width + x;
-                let of_painted = laplacian(index, width, |index| f32::from(painted[index][1]));
-                let green = |index: usize| self.average[index][1];
-                let of_average = laplacian(index, width, green);
-                let twice = laplacian(index, width, |index| laplacian(index, width, green));
-                sums[0] += of_painted * of_painted;
-                sums[1] += of_average * of_average;
-                sums[2] += of_average * twice;
-            }
-            wanted += f64::from(sums[0]);
-            there += f64::from(sums[1]);
-            curvature += f64::from(sums[2]);
-        }
-        if there > 0.0 && curvature > 0.0 {
-            let amplitude = (f64::from(self.settings.detail) * wanted / there).sqrt() as f32;
-            let gain = (amplitude.clamp(1.0, self.settings.most_amplification) - 1.0) * (there / curvature) as f32;
-            self.amplification += FOLLOWING * (1.0 + gain - self.amplification);
-        }
-    }
-
-    /// Writes the average with its detail amplified.
-    fn show(&self, frame: &mut Frame) {
-        let FrameSize { width, height } = self.size;
-        let gain = self.amplification - 1.0;
-        let rows = frame.pixels_mut().chunks_exact_mut(width * CHANNELS);
-        for (y, row) in rows.enumerate() {
-            let here = &self.average[y * width..(y + 1) * width];
-            let above = &self.average[y.saturating_sub(1) * width..][..width];
-            let below = &self.average[(y + 1).min(height - 1) * width..][..width];
-            for (x, pixel) in row.as_chunks_mut::<CHANNELS>().0.iter_mut().enumerate() {
-                let (left, right) = (here[x.saturating_sub(1)], here[(x + 1).min(width - 1)]);
-                // What was not averaged has lost no detail.
-                let gain = gain * (here[x][WEIGHT] / FULL_WEIGHT).min(1.0);
-                *pixel = std::array::from_fn(|i| {
-                    let detail = here[x][i] - 0.25 * (above[x][i] + below[x][i] + left[i] + right[i]);
-                    (here[x][i] + gain * detail + 0.5) as u8
-                });
-            }
-        }
     }
 }
 
 fn to_pixel(pixel: &[u8; CHANNELS]) -> Pixel {
     [f32::from(pixel[0]), f32::from(pixel[1]), f32::from(pixel[2]), 0.0]
-}
-
-/// A value minus the mean of its four neighbors.
-fn laplacian(index: usize, width: usize, value: impl Fn(usize) -> f32) -> f32 {
-    value(index) - 0.25 * (value(index - 1) + value(index + 1) + value(index - width) + value(index + width))
-}
-
-/// Motion below this, in pixels, is none (ours): resampling would only blur.
-const STILL_PIXELS: f32 = 0.1;
-
-/// The two cells between whose centers a pixel lies, and the share of the second.
-fn neighbors(pixel: usize, pixels_per_cell: f32, cells: usize) -> (usize, usize, f32) {
-    let place = ((pixel as f32 + 0.5) / pixels_per_cell - 0.5).clamp(0.0, (cells - 1) as f32);
-    let first = place as usize;
-    (first, (first + 1).min(cells - 1), place - first as f32)
-}
-
-/// The picture at a place between pixels by cubic convolution (Catmull-Rom; Keys 1981), which keeps detail that repeated
-/// bilinear resampling would blur away. The border is continued outside.
-fn sample(picture: &[Pixel], size: FrameSize, x: f32, y: f32) -> Pixel {
-    let (x, y) = (x.clamp(0.0, (size.width - 1) as f32), y.clamp(0.0, (size.height - 1) as f32));
-    let (left, top) = (x as usize, y as usize);
-    let (horizontal, vertical) = (cubic(x - left as f32), cubic(y - top as f32));
-    let column = |i: usize| (left + i).saturating_sub(1).min(size.width - 1);
-    let columns = [column(0), column(1), column(2), column(3)];
-    let mut sum = Pixel::default();
-    for (i, weight) in vertical.into_iter().enumerate() {
-        let row = (top + i).saturating_sub(1).min(size.height - 1) * size.width;
-        for (column, share) in columns.into_iter().zip(horizontal) {
-            let pixel = picture[row + column];
-            let weight = weight * share;
-            for (sum, value) in sum.iter_mut().zip(pixel) {
-                *sum += weight * value;
-            }
-        }
-    }
-    sum
-}
-
-/// Weights of the four samples around a place that lies `t` (0–1) after the second.
-fn cubic(t: f32) -> [f32; 4] {
-    let (squared, cubed) = (t * t, t * t * t);
-    [
-        0.5 * (-cubed + 2.0 * squared - t),
-        0.5 * (3.0 * cubed - 5.0 * squared + 2.0),
-        0.5 * (-3.0 * cubed + 4.0 * squared + t),
-        0.5 * (cubed - squared),
-    ]
 }
 
 #[cfg(test)]
@@ -257,11 +204,10 @@ mod tests {
     }
 
     /// Everything is believed and moves by `u` pixels to the left, that is: was `u` pixels to the right.
-    fn all_moves(u: f32, age: f32) -> Motion {
+    fn all_moves(u: f32) -> Motion {
         Motion::Carried(CarriedMotion {
             flow: FlowField { size: SIZE, vectors: vec![[u, 0.0]; SIZE.pixels()] },
             confidence: vec![1.0; SIZE.pixels()],
-            age: vec![age; SIZE.pixels()],
             elapsed_seconds: 0.04,
         })
     }
@@ -300,7 +246,7 @@ mod tests {
         let frames = 200_u32;
         for index in 0..frames {
             let mut frame = painted(index, |x, y| 80.0 + x as f32 + y as f32, 20.0);
-            let motion = if index == 0 { Motion::Reset } else { all_moves(0.0, index as f32) };
+            let motion = if index == 0 { Motion::Reset } else { all_moves(0.0) };
             let before = f64::from(frame.pixels()[pixel]);
             brightness[0] += frame.pixels().iter().map(|value| f64::from(*value)).sum::<f64>();
             smoother.smooth(&mut frame, &motion).unwrap();
@@ -327,7 +273,7 @@ mod tests {
         smoother.smooth(&mut first, &Motion::Reset).unwrap();
         let mut second = painted(0, edge(17), 0.0);
         let expected = second.pixels().to_vec();
-        smoother.smooth(&mut second, &all_moves(3.0, 5.0)).unwrap();
+        smoother.smooth(&mut second, &all_moves(3.0)).unwrap();
         for (index, (smoothed, expected)) in second.pixels().iter().zip(&expected).enumerate() {
             assert!(smoothed.abs_diff(*expected) <= 2, "at {index}: {smoothed} against {expected}");
         }
@@ -340,7 +286,7 @@ mod tests {
         smoother.smooth(&mut first, &Motion::Reset).unwrap();
         let mut second = painted(1, |_, _| 60.0, 30.0);
         let expected = second.pixels().to_vec();
-        let Motion::Carried(mut carried) = all_moves(0.0, 0.0) else { panic!("it moves") };
+        let Motion::Carried(mut carried) = all_moves(0.0) else { panic!("it moves") };
         carried.confidence.fill(0.0);
         smoother.smooth(&mut second, &Motion::Carried(carried)).unwrap();
         assert_eq!(second.pixels(), expected);
@@ -350,7 +296,7 @@ mod tests {
     fn motion_of_another_grid_is_refused() {
         let mut smoother = smoother();
         smoother.smooth(&mut painted(0, |_, _| 9.0, 0.0), &Motion::Reset).unwrap();
-        let Motion::Carried(mut carried) = all_moves(0.0, 1.0) else { panic!("it moves") };
+        let Motion::Carried(mut carried) = all_moves(0.0) else { panic!("it moves") };
         carried.confidence.pop();
         assert!(smoother.smooth(&mut painted(0, |_, _| 9.0, 0.0), &Motion::Carried(carried)).is_err());
     }

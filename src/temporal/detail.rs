@@ -1,0 +1,213 @@
+//! Fine detail given back: averaging takes detail away where strokes disagree from frame to frame, and what is left of it
+//! is amplified until each part of the picture has as much as it was painted with.
+//!
+//! An unsharp mask whose strength is controlled from what it reached in the frame before, block by block. The average
+//! itself stays as it is, so that nothing feeds back into it. The mask looks one and two pixels around: one alone
+//! would amplify the lattice of networks that paint two pixels at a time, two alone draws halos.
+
+use super::resample::Span;
+use super::{LOSS, Pixel};
+use crate::frame::{CHANNELS, Frame, FrameSize};
+
+/// Side of the blocks that share a gain, in pixels (ours).
+const BLOCK: usize = 32;
+/// Share of the distance to the wanted gain that is gone in a frame (ours): slowly, so that it does not flicker itself.
+const FOLLOWING: f32 = 0.25;
+/// Energy of detail, in levels² a pixel, under which a block counts as flat (ours).
+const FLAT: f32 = 1.0;
+
+/// How strongly detail is amplified where.
+pub struct DetailGain {
+    size: FrameSize,
+    blocks: FrameSize,
+    /// What is added to detail, as a multiple of it, per block.
+    gains: Vec<f32>,
+    /// Energy of detail of the painted frame, and of the frame as shown.
+    wanted: Vec<f32>,
+    shown: Vec<f32>,
+    /// The gains of a row of pixels.
+    row: Vec<f32>,
+    columns: Vec<Span>,
+}
+
+impl DetailGain {
+    /// Nothing is amplified yet, in frames of `size`.
+    pub fn new(size: FrameSize) -> Self {
+        let blocks = FrameSize::new(size.width.div_ceil(BLOCK), size.height.div_ceil(BLOCK));
+        Self {
+            size,
+            blocks,
+            gains: vec![0.0; blocks.pixels()],
+            wanted: Vec::new(),
+            shown: Vec::new(),
+            row: vec![0.0; size.width],
+            columns: (0..size.width).map(|x| Span::new(x, BLOCK as f32, blocks.width)).collect(),
+        }
+    }
+
+    /// Takes the detail of `painted` for what is wanted.
+    pub fn want(&mut self, painted: &Frame) {
+        energy(painted, self.blocks, &mut self.wanted);
+    }
+
+    /// Moves the gains towards where `shown` has `share` of the wanted amplitude of detail.
+    pub fn follow(&mut self, shown: &Frame, share: f32, most: f32) {
+        energy(shown, self.blocks, &mut self.shown);
+        let energies = self.wanted.iter().zip(&self.shown);
+        for (gain, (wanted, shown)) in self.gains.iter_mut().zip(energies) {
+            let missing = share * ((wanted + FLAT) / (shown + FLAT)).sqrt() - 1.0;
+            *gain = (*gain + FOLLOWING * missing * (1.0 + *gain)).clamp(0.0, most);
+        }
+    }
+
+    /// Writes the average, `[height, width, 4]`, into `frame` with its detail amplified.
+    pub fn show(&mut self, average: &[Pixel], frame: &mut Frame) {
+        let FrameSize { width, height } = self.size;
+        for (y, row) in frame.pixels_mut().chunks_exact_mut((width * CHANNELS).max(1)).enumerate() {
+            self.set_row(y);
+            let line = |place: usize| &average[place.saturating_sub(2).min(height - 1) * width..][..width];
+            let around = [line(y), line(y + 1), line(y + 3), line(y + 4)];
+            sharpen(line(y + 2), around, &self.row, row.as_chunks_mut::<CHANNELS>().0);
+        }
+    }
+
+    /// Sets the gains of the pixels of row `y`, between those of its blocks.
+    fn set_row(&mut self, y: usize) {
+        let span = Span::new(y, BLOCK as f32, self.blocks.height);
+        let line = |y: usize| &self.gains[y * self.blocks.width..][..self.blocks.width];
+        let (first, second) = (line(span.first), line(span.second));
+        for (gain, column) in self.row.iter_mut().zip(&self.columns) {
+            let at = |x: usize| span.mix([first[x]], [second[x]]);
+            [*gain] = column.mix(at(column.first), at(column.second));
+        }
+    }
+}
+
+/// Writes the row `here`; the rows two and one above and one and two below are `around`. All are equally wide.
+fn sharpen(here: &[Pixel], around: [&[Pixel]; 4], gains: &[f32], dst: &mut [[u8; CHANNELS]]) {
+    let width = here.len();
+    let border = 2.min(width);
+    let inner = border..width.saturating_sub(2).max(border);
+    for x in (0..inner.start).chain(inner.end..width) {
+        let near = |place: usize| &here[place.saturating_sub(2).min(width - 1)];
+        let neighbors = [near(x), near(x + 1), near(x + 3), near(x + 4)];
+        dst[x] = amplified(&here[x], neighbors, around.map(|row| &row[x]), gains[x]);
+    }
+    let count = inner.len();
+    let [above2, above, below, below2] = around.map(|row| &row[inner.clone()]);
+    let [left2, left, middle, right, right2] = std::array::from_fn(|by| &here[by.min(width - count)..][..count]);
+    let (gains, dst) = (&gains[inner.clone()], &mut dst[inner]);
+    for x in 0..count {
+        let (row, column) =
+            ([&left2[x], &left[x], &right[x], &right2[x]], [&above2[x], &above[x], &below[x], &below2[x]]);
+        dst[x] = amplified(&middle[x], row, column, gains[x]);
+    }
+}
+
+/// The pixel with what sets it off from its neighbors amplified, as far as it may have lost detail.
+#[inline]
+fn amplified(pixel: &Pixel, row: [&Pixel; 4], column: [&Pixel; 4], gain: f32) -> [u8; CHANNELS] {
+    let gain = gain * pixel[LOSS];
+    let sharpened: Pixel = std::array::from_fn(|i| {
+        let sum = |four: [&Pixel; 4]| (four[0][i] + four[1][i]) + (four[2][i] + four[3][i]);
+        let value = pixel[i] + gain * (pixel[i] - 0.125 * (sum(row) + sum(column)));
+        // Adding 2²³ rounds and leaves the whole part in the lowest bits, for many values at once.
+        value.clamp(0.0, 255.0) + 8_388_608.0
+    });
+    std::array::from_fn(|i| sharpened[i].to_bits() as u8)
+}
+
+/// Mean squared Laplacian of the green channel in each block, in levels². Every other row tells as much as all of them.
+fn energy(frame: &Frame, blocks: FrameSize, energies: &mut Vec<f32>) {
+    let FrameSize { width, height } = frame.size;
+    energies.clear();
+    energies.resize(blocks.pixels(), 0.0);
+    let pixels = frame.pixels().as_chunks::<CHANNELS>().0;
+    let line = |y: usize| &pixels[y * width..][..width];
+    for y in (1..height.saturating_sub(1)).step_by(2) {
+        let (above, here, below) = (line(y - 1), line(y), line(y + 1));
+        let energies = &mut energies[y / BLOCK * blocks.width..][..blocks.width];
+        for (block, energy) in energies.iter_mut().enumerate() {
+            let columns = (block * BLOCK).max(1)..((block + 1) * BLOCK).min(width - 1);
+            let mut sum = 0;
+            for x in columns {
+                let green = |pixel: [u8; CHANNELS]| i32::from(pixel[1]);
+                let around = green(above[x]) + green(below[x]) + green(here[x - 1]) + green(here[x + 1]);
+                let laplacian = 4 * green(here[x]) - around;
+                sum += laplacian * laplacian;
+            }
+            *energy += sum as f32;
+        }
+    }
+    // Rows and columns at the border count as if they were there: the same for both frames.
+    let samples = 16.0 * (BLOCK * BLOCK / 2) as f32;
+    energies.iter_mut().for_each(|energy| *energy /= samples);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: FrameSize = FrameSize::new(96, 64);
+
+    fn checkered(contrast: impl Fn(usize) -> f32) -> (Vec<Pixel>, Frame) {
+        let average: Vec<Pixel> = (0..SIZE.pixels())
+            .map(|index| {
+                let (x, y) = (index % SIZE.width, index / SIZE.width);
+                let value = 128.0 + if (x / 2 + y / 2) % 2 == 0 { contrast(x) } else { -contrast(x) };
+                [value, value, value, 1.0]
+            })
+            .collect();
+        let mut frame = Frame::black(SIZE);
+        for (pixel, average) in frame.pixels_mut().as_chunks_mut::<CHANNELS>().0.iter_mut().zip(&average) {
+            *pixel = [average[0] as u8; CHANNELS];
+        }
+        (average, frame)
+    }
+
+    #[test]
+    fn each_part_of_the_picture_gets_its_own_detail_back() {
+        // Averaging has halved the detail on the left and nothing on the right.
+        let (average, _) = checkered(|x| if x < 48 { 20.0 } else { 40.0 });
+        let (_, painted) = checkered(|_| 40.0);
+        let mut gain = DetailGain::new(SIZE);
+        let mut shown = Frame::black(SIZE);
+        for _ in 0..60 {
+            gain.want(&painted);
+            gain.show(&average, &mut shown);
+            gain.follow(&shown, 1.0, 3.0);
+        }
+        let mut energies = [Vec::new(), Vec::new()];
+        for (frame, energies) in [&painted, &shown].into_iter().zip(&mut energies) {
+            energy(frame, FrameSize::new(3, 2), energies);
+        }
+        for (wanted, shown) in energies[0].iter().zip(&energies[1]) {
+            assert!((shown / wanted - 1.0).abs() < 0.25, "{shown} of {wanted}");
+        }
+        assert!(gain.gains[0] > 0.3 && gain.gains[2] < 0.1, "{:?}", gain.gains);
+    }
+
+    #[test]
+    fn a_flat_picture_and_a_picture_of_one_pixel_stay_as_they_are() {
+        for size in [SIZE, FrameSize::new(1, 1)] {
+            let mut painted = Frame::black(size);
+            painted.pixels_mut().fill(90);
+            let average = vec![[90.0, 90.0, 90.0, 1.0]; size.pixels()];
+            let mut gain = DetailGain::new(size);
+            let mut shown = Frame::black(size);
+            gain.want(&painted);
+            gain.show(&average, &mut shown);
+            gain.follow(&shown, 1.0, 3.0);
+            assert_eq!(shown.pixels(), painted.pixels());
+        }
+    }
+
+    #[test]
+    fn levels_are_rounded_and_kept_in_range() {
+        let level = |value: f32| {
+            let pixel = [value, value, value, 1.0];
+            amplified(&pixel, [&pixel; 4], [&pixel; 4], 0.0)[0]
+        };
+        assert_eq!([-5.0, 0.4, 0.6, 100.5, 254.6, 300.0].map(level), [0, 0, 1, 100, 255, 255]);
+    }
+}
