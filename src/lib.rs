@@ -13,5 +13,6 @@ pub mod motion;
 pub mod onnx;
 pub mod pipeline;
 pub mod runtime;
+mod scale;
 pub mod style;
 pub mod temporal;

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 /// Each room, and the rooms of this crate that it may name.
 const ROOMS: &[(&str, &[&str])] = &[
     ("frame", &[]),
+    ("scale", &["frame"]),
     ("media", &["frame"]),
     ("temporal", &["frame", "motion"]),
     ("runtime", &[]),
     ("onnx", &[]),
-    ("style", &["frame", "onnx", "runtime"]),
-    ("motion", &["frame"]),
+    ("style", &["frame", "onnx", "runtime", "scale"]),
+    ("motion", &["frame", "scale"]),
     ("measure", &["frame", "media", "motion"]),
     ("pipeline", &[]),
     ("console", &["pipeline"]),
@@ -27,6 +28,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("ort", &["runtime"]),
     ("ffmpeg_next", &["media"]),
     ("ffmpeg", &["media"]),
+    ("fast_image_resize", &["scale"]),
     ("crossbeam", &["pipeline"]),
     ("opencv", &["motion"]),
     ("clap", &["cli", "commands", "main"]),

@@ -8,7 +8,6 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use fast_image_resize as fir;
 use image::ImageDecoder as _;
 
 use super::catalog::Catalog;
@@ -21,6 +20,7 @@ use super::tiles::Tiles;
 use crate::frame::{CHANNELS, Frame, FrameSize};
 use crate::onnx::Model;
 use crate::runtime::{Bindings, ModelSource, Provider, Runtime, Session, SessionOptions, Tensor, Terminator};
+use crate::scale::{Filter, Scaler};
 
 /// How a style network is opened.
 #[derive(Debug, Clone, Default)]
@@ -629,7 +629,7 @@ fn painting_tensor(
 
 fn resized(picture: &Frame, size: FrameSize) -> Result<Frame> {
     let mut scaled = Frame::black(size);
-    super::upscale::resize_rgb(&mut fir::Resizer::new(), picture, &mut scaled, fir::FilterType::CatmullRom)?;
+    Scaler::new().scale_rgb(picture.size, picture.pixels(), size, scaled.pixels_mut(), Filter::CatmullRom)?;
     Ok(scaled)
 }
 
