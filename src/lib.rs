@@ -11,6 +11,7 @@ pub mod measure;
 pub mod media;
 pub mod motion;
 pub mod onnx;
+mod output;
 pub mod pipeline;
 pub mod runtime;
 mod scale;

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 const ROOMS: &[(&str, &[&str])] = &[
     ("frame", &[]),
     ("scale", &["frame"]),
-    ("media", &["frame"]),
+    ("output", &[]),
+    ("media", &["frame", "output"]),
     ("temporal", &["frame", "motion"]),
     ("runtime", &[]),
     ("onnx", &[]),
@@ -18,7 +19,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("pipeline", &[]),
     ("console", &["pipeline"]),
     ("cli", &["commands", "frame", "media"]),
-    ("commands", &["cli", "console", "frame", "measure", "media", "motion", "pipeline", "style", "temporal"]),
+    ("commands", &["cli", "console", "frame", "measure", "media", "motion", "output", "pipeline", "style", "temporal"]),
     ("main", &["cli", "commands", "console"]),
     ("lib", &[]),
 ];
