@@ -1,7 +1,7 @@
 //! `impasto measure`: how steady and how sharp a painted clip is.
 
 use std::fmt::Write as _;
-use std::io::Cursor;
+use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -11,6 +11,7 @@ use super::{Outcome, UsageError};
 use crate::cli::MeasureArgs;
 use crate::console::{self, Console};
 use crate::measure::{self, Figures, FrameFigures, FrameSource, PerClip, SharpnessBase, TrueFlows};
+use crate::output::{self, AtomicFile};
 
 /// Runs the command.
 pub fn run(args: &MeasureArgs) -> Result<Outcome> {
@@ -86,10 +87,10 @@ fn check_plot(plot: &Path, clips: PerClip<&PathBuf>, overwrite: bool) -> Result<
         let error = anyhow::anyhow!("the plot '{}' is no PNG (expected a name that ends in .png)", plot.display());
         return Err(UsageError(error).into());
     }
-    if !overwrite && plot.symlink_metadata().is_ok() {
+    if !overwrite && output::is_taken(plot) {
         bail!("'{}' exists (choose another name, or -y to replace it)", plot.display());
     }
-    let folder = folder_of(plot);
+    let folder = output::folder_of(plot);
     let folder = folder.canonicalize().with_context(|| format!("cannot find the folder '{}'", folder.display()))?;
     for clip in clips.into_values() {
         let is_taken =
@@ -99,32 +100,13 @@ fn check_plot(plot: &Path, clips: PerClip<&PathBuf>, overwrite: bool) -> Result<
     Ok(())
 }
 
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// The picture appears under its name only when it is complete.
 fn draw(figures: &Figures, path: &Path, overwrite: bool) -> Result<()> {
     let mut bytes = Cursor::new(Vec::new());
     measure::plot(figures).write_to(&mut bytes, image::ImageFormat::Png).context("draw the plot")?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".impasto-").suffix(".png");
-    #[cfg(unix)]
-    {
-        // The user's umask decides, as for any other file.
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let write = || -> Result<()> {
-        let mut file = builder.tempfile_in(folder_of(path))?;
-        std::io::Write::write_all(&mut file, bytes.get_ref())?;
-        let temporary = file.into_temp_path();
-        if overwrite {
-            temporary.persist(path)?
-        } else {
-            temporary.persist_noclobber(path)?
-        }
-        Ok(())
+    let write = || -> io::Result<()> {
+        let file = AtomicFile::create(path, overwrite)?;
+        std::fs::write(file.temporary(), bytes.get_ref())?;
+        file.commit()
     };
     write().with_context(|| format!("cannot write the plot '{}'", path.display()))
 }

@@ -12,6 +12,8 @@ mod ffi;
 mod filter;
 mod packets;
 mod reader;
+mod stream;
+mod to_rgb;
 mod writer;
 
 use std::path::Path;

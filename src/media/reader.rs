@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use ffmpeg_next as ffmpeg;
 
-use ffmpeg::codec::{self, decoder, packet, threading};
-use ffmpeg::format::stream::Disposition;
-use ffmpeg::{Error, Rational, frame, media};
+use ffmpeg::codec::decoder;
+use ffmpeg::{Error, Rational, frame};
 
 use super::color::ColorTags;
 use super::cut::{Cut, Window};
 use super::filter::{self, FilterChain, FilterInput};
 use super::packets::{Damage, PacketReader};
+use super::stream::{best_video_stream, check_is_readable, frame_rate_of, open_decoder, rotation_of, what_it_holds};
+use super::to_rgb::describe_chain;
 use super::{Interrupt, MICROSECONDS, ffi, rescale};
 use crate::frame::{CHANNELS, Frame, FramePool, FrameSize, Timestamp};
 
@@ -114,14 +115,14 @@ impl VideoReader {
         check_is_readable(path)?;
         let damage = Damage::default();
         let mut packets = PacketReader::open(path, options.interrupt.as_ref(), damage.clone())?;
-        let (stream, parameters, time_base, start, expected_packets) = {
-            let input = packets.input();
-            let stream = best_video_stream(input)
-                .with_context(|| format!("'{}' holds no video stream{}", path.display(), what_it_holds(input)))?;
-            (stream.index(), stream.parameters(), stream.time_base(), stream.start_time(), stream.frames())
-        };
-        let decoder = open_decoder(&packets, stream, parameters, time_base, options.threads)
+        let input = packets.input();
+        let stream = best_video_stream(input)
+            .with_context(|| format!("'{}' holds no video stream{}", path.display(), what_it_holds(input)))?;
+        let decoder = open_decoder(&stream, options.threads)
             .with_context(|| format!("cannot decode the video of '{}'", path.display()))?;
+        let (rotation, frame_rate) = (rotation_of(&stream), frame_rate_of(&stream));
+        let (time_base, start, expected_packets) = (stream.time_base(), stream.start_time(), stream.frames());
+        let stream = stream.index();
 
         let rebased = packets.rebased_by();
         let origin = ffi::known_time(start)
@@ -141,8 +142,6 @@ impl VideoReader {
         if let Some(start) = window.start {
             packets.seek(start);
         }
-        let rotation = packets.input().stream(stream).and_then(|stream| rotation_of(&stream));
-        let frame_rate = packets.input().stream(stream).map_or(Rational(0, 1), |stream| frame_rate_of(&stream));
         let mut reader = Self {
             path: path.to_owned(),
             info: VideoInfo {
@@ -313,8 +312,8 @@ impl VideoReader {
         if self.chain.as_ref().is_none_or(|(known, interlaced, _)| (known, interlaced) != (&input, &self.is_interlaced))
         {
             self.drain_chain()?;
-            let description = self.describe_chain(&input);
-            let chain = FilterChain::new(&input, &description)
+            let filters = self.filters_to_rgb(&input);
+            let chain = FilterChain::new(&input, &filters)
                 .with_context(|| format!("cannot convert the frames of '{}'", self.path.display()))?;
             self.chain = Some((input, self.is_interlaced, chain));
         }
@@ -376,56 +375,18 @@ impl VideoReader {
         Timestamp { pts, duration }
     }
 
-    /// The filters from what the decoder gives to upright, progressive, opaque RGB; notes what they change.
-    fn describe_chain(&mut self, input: &FilterInput) -> String {
-        let mut filters: Vec<String> = Vec::new();
-        let mut tags = input.color.or_guessed(input.size, input.pixel);
-        let is_rgb = ffi::is_rgb(input.pixel);
-        if self.is_interlaced {
-            if filter::exists("bwdif") {
-                filters.push("bwdif=mode=send_frame:deint=interlaced".to_owned());
-                self.note("interlaced: deinterlaced, one frame for each frame");
-            } else {
-                self.note("interlaced, and this FFmpeg has no deinterlacer (bwdif): left as it is");
-            }
+    fn filters_to_rgb(&mut self, input: &FilterInput) -> String {
+        // The first picture decides the size and the colours of the output.
+        let is_first = self.last_timestamp.is_none();
+        let size = (!is_first).then_some(self.info.size);
+        let conversion = describe_chain(input, self.is_interlaced, self.rotation, size, filter::exists);
+        if is_first {
+            self.info.color = conversion.color;
         }
-        if let Some(rotation) = self.rotation {
-            filters.push(rotation.to_owned());
+        for note in conversion.notes {
+            self.note(note);
         }
-        if tags.is_high_dynamic_range() {
-            if filter::exists("zscale") && filter::exists("tonemap") {
-                filters.extend(tone_mapping(&tags));
-                self.note("high dynamic range: tone-mapped to BT.709");
-                tags = ColorTags::bt709();
-            } else {
-                self.note(
-                    "high dynamic range, and this FFmpeg has no tone mapping (zscale): colours will look washed out",
-                );
-            }
-        }
-        let matrix = tags.matrix_name().unwrap_or_else(|| {
-            self.note("unusual colour matrix that FFmpeg cannot convert: treated as BT.709");
-            tags.matrix = ffmpeg::color::Space::BT709;
-            "bt709"
-        });
-        let mut scale = "scale=flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp".to_owned();
-        if !is_rgb {
-            scale.push_str(&format!(":in_color_matrix={matrix}:in_range={}:out_range=pc", tags.range_name()));
-        }
-        // The first picture decides the size of the output: later ones are scaled to it.
-        if self.last_timestamp.is_some() {
-            scale.push_str(&format!(":w={}:h={}", self.info.size.width, self.info.size.height));
-            self.note("the size of the pictures changes: all are scaled to the first one's");
-        } else {
-            self.info.color = tags;
-        }
-        filters.push(scale);
-        if ffi::has_alpha(input.pixel) {
-            filters.extend(["format=gbrap".to_owned(), "premultiply=inplace=1".to_owned()]);
-            self.note("transparency: flattened over black");
-        }
-        filters.push("format=rgb24".to_owned());
-        filters.join(",")
+        conversion.filters
     }
 
     fn note(&mut self, text: &str) {
@@ -458,123 +419,8 @@ impl VideoReader {
     }
 }
 
-/// Opens what the operating system can say better than FFmpeg.
-fn check_is_readable(path: &Path) -> Result<()> {
-    if super::is_url(path) {
-        return Ok(());
-    }
-    let metadata = std::fs::metadata(path).with_context(|| format!("cannot read '{}'", path.display()))?;
-    if metadata.is_dir() {
-        bail!("'{}' is a directory (expected a video file)", path.display());
-    }
-    if !metadata.is_file() {
-        bail!("'{}' is not a regular file (a video is read twice: once for pictures, once for sound)", path.display());
-    }
-    if metadata.len() == 0 {
-        bail!("'{}' is empty", path.display());
-    }
-    std::fs::File::open(path).with_context(|| format!("cannot read '{}'", path.display()))?;
-    Ok(())
-}
-
-fn best_video_stream(input: &ffmpeg::format::context::Input) -> Option<ffmpeg::Stream<'_>> {
-    let is_cover = |stream: &ffmpeg::Stream<'_>| stream.disposition().contains(Disposition::ATTACHED_PIC);
-    input.streams().best(media::Type::Video).filter(|stream| !is_cover(stream)).or_else(|| {
-        input.streams().find(|stream| stream.parameters().medium() == media::Type::Video && !is_cover(stream))
-    })
-}
-
-fn what_it_holds(input: &ffmpeg::format::context::Input) -> String {
-    let kinds: Vec<&str> = input
-        .streams()
-        .map(|stream| match stream.parameters().medium() {
-            media::Type::Audio => "sound",
-            media::Type::Subtitle => "subtitles",
-            media::Type::Video => "a cover picture",
-            _ => "data",
-        })
-        .collect();
-    if kinds.is_empty() { String::new() } else { format!(" (only {})", kinds.join(", ")) }
-}
-
-fn open_decoder(
-    packets: &PacketReader,
-    stream: usize,
-    parameters: codec::Parameters,
-    time_base: Rational,
-    threads: usize,
-) -> Result<decoder::Video> {
-    let id = parameters.id();
-    let mut context = codec::Context::from_parameters(parameters)?;
-    context.set_threading(threading::Config { count: threads, ..threading::Config::kind(threading::Type::Frame) });
-    let mut decoder = context.decoder();
-    decoder.set_packet_time_base(time_base);
-    // FFmpeg's own VP8 and VP9 decoders leave out the alpha channel that WebM carries beside the pictures.
-    let has_alpha = packets
-        .input()
-        .stream(stream)
-        .is_some_and(|stream| ["alpha_mode", "ALPHA_MODE"].iter().any(|key| stream.metadata().get(key) == Some("1")));
-    let with_alpha = match id {
-        codec::Id::VP8 if has_alpha => ffmpeg::decoder::find_by_name("libvpx"),
-        codec::Id::VP9 if has_alpha => ffmpeg::decoder::find_by_name("libvpx-vp9"),
-        _ => None,
-    };
-    let codec = with_alpha
-        .or_else(|| ffmpeg::decoder::find(id))
-        .with_context(|| format!("this FFmpeg has no decoder for {}", id.name()))?;
-    Ok(decoder.open_as(codec)?.video()?)
-}
-
-fn frame_rate_of(stream: &ffmpeg::Stream<'_>) -> Rational {
-    [stream.avg_frame_rate(), stream.rate()]
-        .into_iter()
-        .find(|rate| rate.numerator() > 0 && rate.denominator() > 0)
-        .unwrap_or(Rational(0, 1))
-}
-
 fn default_duration(frame_rate: Rational, time_base: Rational) -> i64 {
     if frame_rate.numerator() > 0 { rescale(1, frame_rate.invert(), time_base).max(1) } else { 0 }
-}
-
-/// The filters that stand a picture upright, from the display matrix of its stream (a multiple of 90°, or mirrored).
-fn rotation_of(stream: &ffmpeg::Stream<'_>) -> Option<&'static str> {
-    let side_data = stream.side_data().find(|data| data.kind() == packet::side_data::Type::DisplayMatrix)?;
-    let entries: Vec<i32> =
-        side_data.data().as_chunks::<4>().0.iter().map(|bytes| i32::from_ne_bytes(*bytes)).collect();
-    // [a b; c d]: the picture's x axis goes to (a, b), its y axis to (c, d).
-    let &[a, b, _, c, d, ..] = entries.as_slice() else { return None };
-    match (a.signum(), b.signum(), c.signum(), d.signum()) {
-        (1, 0, 0, -1) => Some("vflip"),
-        (-1, 0, 0, 1) => Some("hflip"),
-        (-1, 0, 0, -1) => Some("hflip,vflip"),
-        (0, 1, -1, 0) => Some("transpose=clock"),
-        (0, -1, 1, 0) => Some("transpose=cclock"),
-        (0, 1, 1, 0) => Some("transpose=cclock_flip"),
-        (0, -1, -1, 0) => Some("transpose=clock_flip"),
-        _ => None,
-    }
-}
-
-/// Linear light, BT.709 primaries, Hable's curve, back to gamma.
-fn tone_mapping(tags: &ColorTags) -> Vec<String> {
-    let transfer = match tags.transfer {
-        ffmpeg::color::TransferCharacteristic::ARIB_STD_B67 => "arib-std-b67",
-        _ => "smpte2084",
-    };
-    let matrix = match tags.matrix {
-        ffmpeg::color::Space::BT2020NCL | ffmpeg::color::Space::BT2020CL => "2020_ncl",
-        ffmpeg::color::Space::BT709 => "709",
-        _ => "170m",
-    };
-    let range = if tags.range == ffmpeg::color::Range::JPEG { "full" } else { "limited" };
-    vec![
-        format!("zscale=tin={transfer}:min={matrix}:pin=2020:rin={range}:t=linear:npl=100"),
-        "format=gbrpf32le".to_owned(),
-        "zscale=p=709".to_owned(),
-        "tonemap=tonemap=hable:desat=0".to_owned(),
-        "zscale=t=709:m=709:r=limited".to_owned(),
-        "format=yuv444p".to_owned(),
-    ]
 }
 
 fn copy_rows(picture: &frame::Video, frame: &mut Frame) {

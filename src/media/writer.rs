@@ -2,6 +2,7 @@
 //!
 //! The file grows under a temporary name in the folder of the output and takes its own name only when it is complete.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -11,7 +12,6 @@ use ffmpeg::color::{Primaries, Range, Space, TransferCharacteristic};
 use ffmpeg::format::context::Output;
 use ffmpeg::format::{Flags, Pixel};
 use ffmpeg::{Dictionary, Error, Packet, Rational, codec, encoder, frame, media};
-use tempfile::TempPath;
 
 use super::color::ColorTags;
 use super::copy::StreamCopier;
@@ -20,6 +20,7 @@ use super::filter::{FilterChain, FilterInput};
 use super::reader::VideoReader;
 use super::{Interrupt, MICROSECONDS, VideoInfo, ffi, rescale};
 use crate::frame::{CHANNELS, Frame};
+use crate::output::AtomicFile;
 
 /// How a file is written.
 #[derive(Clone, Default)]
@@ -66,11 +67,10 @@ pub struct Written {
 
 /// Writes a video file. Dropped without [`VideoWriter::finish`], it leaves nothing behind.
 pub struct VideoWriter {
-    // Declared before the temporary path: the file is closed before it is removed.
+    // Declared before the file on disk: it is closed before it is removed.
     output: Output,
-    temporary: TempPath,
+    file: AtomicFile,
     path: PathBuf,
-    overwrite: bool,
     encoder: encoder::video::Encoder,
     encoder_name: String,
     time_base: Rational,
@@ -103,11 +103,11 @@ impl VideoWriter {
         options: &WriterOptions,
     ) -> Result<Self> {
         super::init()?;
-        check_output(path, source.map(VideoReader::path), options.overwrite)?;
+        check_output(path, source.map(VideoReader::path))?;
         let info = info.clone();
         let mut notes = Vec::new();
-        let temporary = temporary_beside(path)?;
-        let mut output = open_container(path, &temporary)?;
+        let file = create_file(path, options.overwrite)?;
+        let mut output = open_container(path, file.temporary())?;
         ffi::allow_experimental(&mut output);
         let container = output.format().name().to_owned();
 
@@ -131,9 +131,8 @@ impl VideoWriter {
         let chain = FilterChain::new(&rgb_input(&info), &to_encoder(&info, opened.pixel))?;
         Ok(Self {
             output,
-            temporary,
+            file,
             path: path.to_owned(),
-            overwrite: options.overwrite,
             encoder: opened.encoder,
             encoder_name: codec.name().to_owned(),
             time_base: opened.time_base,
@@ -201,10 +200,9 @@ impl VideoWriter {
             copier.copy_until(&mut self.output, None)?;
         }
         self.output.write_trailer().with_context(|| self.cannot_write())?;
-        let Self { output, temporary, path, overwrite, frames, .. } = self;
+        let Self { output, file, path, frames, .. } = self;
         drop(output);
-        let persisted = if overwrite { temporary.persist(&path) } else { temporary.persist_noclobber(&path) };
-        persisted.with_context(|| format!("cannot give the finished file its name '{}'", path.display()))?;
+        file.commit().with_context(|| format!("cannot give the finished file its name '{}'", path.display()))?;
         let bytes = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
         Ok(Written { path, frames, bytes })
     }
@@ -251,7 +249,7 @@ impl VideoWriter {
     }
 }
 
-fn check_output(path: &Path, input: Option<&Path>, overwrite: bool) -> Result<()> {
+fn check_output(path: &Path, input: Option<&Path>) -> Result<()> {
     if path.is_dir() {
         bail!("the output '{}' is a directory (expected a file name)", path.display());
     }
@@ -260,28 +258,14 @@ fn check_output(path: &Path, input: Option<&Path>, overwrite: bool) -> Result<()
     {
         bail!(OutputError::IsInput(path.to_owned()));
     }
-    if !overwrite && path.symlink_metadata().is_ok() {
-        bail!(OutputError::Exists(path.to_owned()));
-    }
     Ok(())
 }
 
-/// An empty file with a name of its own in the output's folder, removed when dropped.
-fn temporary_beside(path: &Path) -> Result<TempPath> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    let suffix = path.extension().map(|extension| format!(".{}", extension.to_string_lossy())).unwrap_or_default();
-    builder.prefix(".impasto-").suffix(&suffix);
-    #[cfg(unix)]
-    {
-        // The user's umask decides, as for any other file.
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let file = builder
-        .tempfile_in(folder)
-        .map_err(|error| anyhow::Error::new(error).context(format!("cannot create the output '{}'", path.display())))?;
-    Ok(file.into_temp_path())
+fn create_file(path: &Path, overwrite: bool) -> Result<AtomicFile> {
+    AtomicFile::create(path, overwrite).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => OutputError::Exists(path.to_owned()).into(),
+        _ => anyhow::Error::new(error).context(format!("cannot create the output '{}'", path.display())),
+    })
 }
 
 fn open_container(path: &Path, temporary: &Path) -> Result<Output> {

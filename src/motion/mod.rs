@@ -6,9 +6,9 @@
 pub mod flow;
 
 use anyhow::Result;
-use fast_image_resize as fir;
 
 use crate::frame::{CHANNELS, Frame, FrameSize};
+use crate::scale::{Filter, Scaler};
 use flow::{FlowEstimator, FlowField, FlowQuality, GrayPicture, reliability, warp};
 
 /// What became of the frame before.
@@ -83,7 +83,7 @@ pub struct MotionEstimator {
     settings: MotionSettings,
     seconds_per_tick: f64,
     estimator: FlowEstimator,
-    resizer: fir::Resizer,
+    scaler: Scaler,
     before: Option<Before>,
     reverse: FlowField,
     reliable: Vec<f32>,
@@ -117,7 +117,7 @@ impl MotionEstimator {
             settings,
             seconds_per_tick,
             estimator: FlowEstimator::new(settings.quality)?,
-            resizer: fir::Resizer::new(),
+            scaler: Scaler::new(),
             before: None,
             reverse: FlowField::zero(FrameSize::new(0, 0)),
             reliable: Vec::new(),
@@ -168,17 +168,9 @@ impl MotionEstimator {
         if grid == frame.size {
             return Ok(frame.pixels().to_vec());
         }
-        let side = |side: usize| u32::try_from(side);
-        let src = fir::images::ImageRef::new(
-            side(frame.size.width)?,
-            side(frame.size.height)?,
-            frame.pixels(),
-            fir::PixelType::U8x3,
-        )?;
-        let mut dst = fir::images::Image::new(side(grid.width)?, side(grid.height)?, fir::PixelType::U8x3);
-        let options = fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Box));
-        self.resizer.resize(&src, &mut dst, &options)?;
-        Ok(dst.into_vec())
+        let mut rgb = vec![0; grid.bytes()];
+        self.scaler.scale_rgb(frame.size, frame.pixels(), grid, &mut rgb, Filter::Box)?;
+        Ok(rgb)
     }
 
     /// Flow and confidence; the content's own running average follows.

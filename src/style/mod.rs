@@ -10,6 +10,7 @@ pub mod contract;
 pub mod engine;
 mod inspect;
 pub mod network;
+mod opening;
 pub mod pixels;
 mod probe;
 pub mod spec;

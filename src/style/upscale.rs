@@ -8,12 +8,10 @@
 //! here the painting itself is kept and only the missing detail comes from the fit, so that brush strokes survive.
 
 use anyhow::{Context as _, Result, ensure};
-use fast_image_resize as fir;
-use fir::images::{TypedImage, TypedImageRef};
-use fir::pixels::{U8x2, U8x3};
 
 use super::pixels::{BLOCK, add_to_channels, luma_256, to_byte};
 use crate::frame::{CHANNELS, Frame, FrameSize};
+use crate::scale::{Filter, Scaler};
 
 /// Radius of the window in which the painting is compared with the frame, in pixels of the small picture.
 const RADIUS: usize = 3;
@@ -23,7 +21,7 @@ const EPSILON: f32 = 16.0;
 
 /// Makes frames small and paintings large; keeps its buffers between frames.
 pub struct GuidedUpscaler {
-    resizer: fir::Resizer,
+    scaler: Scaler,
     /// Luma of the small frame and coefficient g, interleaved, 0–255 each.
     guide: Vec<u8>,
     /// The same at the frame's size.
@@ -40,7 +38,7 @@ impl GuidedUpscaler {
     /// An upscaler without buffers.
     pub fn new() -> Self {
         Self {
-            resizer: fir::Resizer::new(),
+            scaler: Scaler::new(),
             guide: Vec::new(),
             large_guide: Vec::new(),
             moments: Vec::new(),
@@ -54,7 +52,7 @@ impl GuidedUpscaler {
     /// # Errors
     /// When a size is 0.
     pub fn downscale(&mut self, src: &Frame, dst: &mut Frame) -> Result<()> {
-        resize_rgb(&mut self.resizer, src, dst, fir::FilterType::Box)
+        self.scaler.scale_rgb(src.size, src.pixels(), dst.size, dst.pixels_mut(), Filter::Box)
     }
 
     /// Enlarges `painted`, the painting of `content`, into `dst` with the detail of `frame`, of which `content` is the
@@ -63,7 +61,6 @@ impl GuidedUpscaler {
     /// # Errors
     /// When sizes do not match or one is 0.
     pub fn upscale(&mut self, frame: &Frame, content: &Frame, painted: &Frame, dst: &mut Frame) -> Result<()> {
-        const FILTER: fir::FilterType = fir::FilterType::CatmullRom;
         ensure!(
             frame.size == dst.size && content.size == painted.size,
             "a painting of {} of a frame of {} cannot be enlarged into {}",
@@ -72,14 +69,12 @@ impl GuidedUpscaler {
             dst.size
         );
         self.compute_guide(content, painted);
-        resize_rgb(&mut self.resizer, painted, dst, FILTER)?;
-        let (small, large) = (content.size, dst.size);
+        let (small, large) = (painted.size, dst.size);
+        self.scaler.scale_rgb(small, painted.pixels(), large, dst.pixels_mut(), Filter::CatmullRom)?;
         self.large_guide.resize(large.pixels() * 2, 0);
-        let src = TypedImageRef::<U8x2>::from_buffer(small.width as u32, small.height as u32, &self.guide)?;
-        let (width, height) = (large.width as u32, large.height as u32);
-        let mut enlarged = TypedImage::<U8x2>::from_buffer(width, height, &mut self.large_guide)?;
-        let options = fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(FILTER));
-        self.resizer.resize_typed(&src, &mut enlarged, &options).context("enlarge the detail guide")?;
+        self.scaler
+            .scale_luma_alpha(small, &self.guide, large, &mut self.large_guide, Filter::CatmullRom)
+            .context("enlarge the detail guide")?;
         add_detail(frame.pixels(), &self.large_guide, dst.pixels_mut());
         Ok(())
     }
@@ -179,22 +174,6 @@ fn add(sum: &mut [f32; 4], value: &[f32; 4], sign: f32) {
     }
 }
 
-/// Scales an RGB picture into another of any size. The pixel type is named: the resizer's own choice at run time would
-/// compile its code for every type there is.
-pub(super) fn resize_rgb(
-    resizer: &mut fir::Resizer,
-    src: &Frame,
-    dst: &mut Frame,
-    filter: fir::FilterType,
-) -> Result<()> {
-    let (from, to) = (src.size, dst.size);
-    ensure!(from.pixels() > 0 && to.pixels() > 0, "a picture of {from} cannot be scaled to {to}");
-    let src = TypedImageRef::<U8x3>::from_buffer(from.width as u32, from.height as u32, src.pixels())?;
-    let mut dst = TypedImage::<U8x3>::from_buffer(to.width as u32, to.height as u32, dst.pixels_mut())?;
-    let options = fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(filter));
-    resizer.resize_typed(&src, &mut dst, &options).with_context(|| format!("scale a picture from {from} to {to}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,7 +231,8 @@ mod tests {
         upscaler.downscale(&frame, &mut content).unwrap();
         let mut painted = Frame::black(content.size);
         painted.pixels_mut().copy_from_slice(&negative(content.pixels()));
-        resize_rgb(&mut fir::Resizer::new(), &painted, &mut smooth, fir::FilterType::CatmullRom).unwrap();
+        let (from, to) = (painted.size, smooth.size);
+        Scaler::new().scale_rgb(from, painted.pixels(), to, smooth.pixels_mut(), Filter::CatmullRom).unwrap();
         assert!(difference(&enlarged, &smooth) < 0.01);
     }
 

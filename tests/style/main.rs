@@ -2,8 +2,10 @@
 //! third-party network that is at hand. They need ONNX Runtime (see `Runtime::load` for where it is looked for).
 
 // Helpers of tests may fail like tests.
-#![allow(clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod fixtures;
 mod goldens;
 mod third_party;
@@ -16,18 +18,6 @@ use impasto::style::{StyleEngine, StyleOptions, StyleSettings, StyleSpec, Styliz
 /// A file of this repository.
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
-/// A file of the material that is not part of the repository: in `$IMPASTO_SHARED/data`, else in `../shared/data`. Says
-/// so and returns `None` where there is none.
-fn shared(path: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("IMPASTO_SHARED").map_or_else(|| repository("../shared"), PathBuf::from);
-    let file = root.join("data").join(path);
-    if !file.exists() {
-        println!("skipped: {} is not there (set IMPASTO_SHARED to the folder that holds data/)", file.display());
-        return None;
-    }
-    Some(file)
 }
 
 fn read(path: &Path) -> Frame {

@@ -5,7 +5,8 @@ use impasto::frame::FrameSize;
 use impasto::style::pixels::{ChannelOrder, ValueRange};
 use impasto::style::{StyleOptions, StyleSettings};
 
-use crate::{difference, open, paint, photo_of, shared};
+use crate::common::shared;
+use crate::{difference, open, paint, photo_of};
 
 fn check(file: &str, channels: ChannelOrder, range: ValueRange, style_image: Option<&str>) {
     let Some(path) = shared(&format!("networks/{file}")) else { return };

@@ -1,0 +1,102 @@
+//! The video stream of a file: which one it is, what its container says of it, and its decoder.
+//!
+//! It says what stands in the way of reading, but reads no packet: that is the reader's.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use ffmpeg_next as ffmpeg;
+
+use ffmpeg::codec::{self, decoder, packet, threading};
+use ffmpeg::format::context::Input;
+use ffmpeg::format::stream::Disposition;
+use ffmpeg::{Rational, Stream, media};
+
+/// Opens what the operating system can say better than FFmpeg.
+pub fn check_is_readable(path: &Path) -> Result<()> {
+    if super::is_url(path) {
+        return Ok(());
+    }
+    let metadata = std::fs::metadata(path).with_context(|| format!("cannot read '{}'", path.display()))?;
+    if metadata.is_dir() {
+        bail!("'{}' is a directory (expected a video file)", path.display());
+    }
+    if !metadata.is_file() {
+        bail!("'{}' is not a regular file (a video is read twice: once for pictures, once for sound)", path.display());
+    }
+    if metadata.len() == 0 {
+        bail!("'{}' is empty", path.display());
+    }
+    std::fs::File::open(path).with_context(|| format!("cannot read '{}'", path.display()))?;
+    Ok(())
+}
+
+/// The video stream that FFmpeg thinks best; a cover picture is none.
+pub fn best_video_stream(input: &Input) -> Option<Stream<'_>> {
+    let is_cover = |stream: &Stream<'_>| stream.disposition().contains(Disposition::ATTACHED_PIC);
+    input.streams().best(media::Type::Video).filter(|stream| !is_cover(stream)).or_else(|| {
+        input.streams().find(|stream| stream.parameters().medium() == media::Type::Video && !is_cover(stream))
+    })
+}
+
+/// The kinds of streams in a file without video, to be put behind an error.
+pub fn what_it_holds(input: &Input) -> String {
+    let kinds: Vec<&str> = input
+        .streams()
+        .map(|stream| match stream.parameters().medium() {
+            media::Type::Audio => "sound",
+            media::Type::Subtitle => "subtitles",
+            media::Type::Video => "a cover picture",
+            _ => "data",
+        })
+        .collect();
+    if kinds.is_empty() { String::new() } else { format!(" (only {})", kinds.join(", ")) }
+}
+
+/// Opens the decoder of a stream on `threads` threads; 0 leaves their number to FFmpeg.
+pub fn open_decoder(stream: &Stream<'_>, threads: usize) -> Result<decoder::Video> {
+    let parameters = stream.parameters();
+    let id = parameters.id();
+    let mut context = codec::Context::from_parameters(parameters)?;
+    context.set_threading(threading::Config { count: threads, ..threading::Config::kind(threading::Type::Frame) });
+    let mut decoder = context.decoder();
+    decoder.set_packet_time_base(stream.time_base());
+    // FFmpeg's own VP8 and VP9 decoders leave out the alpha channel that WebM carries beside the pictures.
+    let has_alpha = ["alpha_mode", "ALPHA_MODE"].iter().any(|key| stream.metadata().get(key) == Some("1"));
+    let with_alpha = match id {
+        codec::Id::VP8 if has_alpha => ffmpeg::decoder::find_by_name("libvpx"),
+        codec::Id::VP9 if has_alpha => ffmpeg::decoder::find_by_name("libvpx-vp9"),
+        _ => None,
+    };
+    let codec = with_alpha
+        .or_else(|| ffmpeg::decoder::find(id))
+        .with_context(|| format!("this FFmpeg has no decoder for {}", id.name()))?;
+    Ok(decoder.open_as(codec)?.video()?)
+}
+
+/// Frames a second on average; 0/1 where the file does not say.
+pub fn frame_rate_of(stream: &Stream<'_>) -> Rational {
+    [stream.avg_frame_rate(), stream.rate()]
+        .into_iter()
+        .find(|rate| rate.numerator() > 0 && rate.denominator() > 0)
+        .unwrap_or(Rational(0, 1))
+}
+
+/// The filters that stand a picture upright, from the display matrix of its stream (a multiple of 90°, or mirrored).
+pub fn rotation_of(stream: &Stream<'_>) -> Option<&'static str> {
+    let side_data = stream.side_data().find(|data| data.kind() == packet::side_data::Type::DisplayMatrix)?;
+    let entries: Vec<i32> =
+        side_data.data().as_chunks::<4>().0.iter().map(|bytes| i32::from_ne_bytes(*bytes)).collect();
+    // [a b; c d]: the picture's x axis goes to (a, b), its y axis to (c, d).
+    let &[a, b, _, c, d, ..] = entries.as_slice() else { return None };
+    match (a.signum(), b.signum(), c.signum(), d.signum()) {
+        (1, 0, 0, -1) => Some("vflip"),
+        (-1, 0, 0, 1) => Some("hflip"),
+        (-1, 0, 0, -1) => Some("hflip,vflip"),
+        (0, 1, -1, 0) => Some("transpose=clock"),
+        (0, -1, 1, 0) => Some("transpose=cclock"),
+        (0, 1, 1, 0) => Some("transpose=cclock_flip"),
+        (0, -1, -1, 0) => Some("transpose=clock_flip"),
+        _ => None,
+    }
+}

@@ -1,0 +1,125 @@
+//! Files that take their name only when they are complete.
+//!
+//! Whoever finds a file under the final name can rely on it, however the run ended. What is written into a file, and
+//! what a person is told when it cannot be, is the caller's to say.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempPath;
+
+/// A file that grows under a temporary name. Dropped without [`AtomicFile::commit`], it leaves nothing behind.
+#[derive(Debug)]
+pub struct AtomicFile {
+    temporary: TempPath,
+    path: PathBuf,
+    overwrite: bool,
+}
+
+impl AtomicFile {
+    /// Creates an empty file in the folder of `path`, with the same extension and a name of its own.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] if there is a file of the final name and `overwrite` is not set; else if the
+    /// folder takes no files.
+    pub fn create(path: &Path, overwrite: bool) -> io::Result<Self> {
+        if !overwrite && is_taken(path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let suffix = path.extension().map(|extension| format!(".{}", extension.to_string_lossy())).unwrap_or_default();
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".impasto-").suffix(&suffix);
+        #[cfg(unix)]
+        {
+            // The user's umask decides, as for any other file.
+            use std::os::unix::fs::PermissionsExt;
+            builder.permissions(std::fs::Permissions::from_mode(0o666));
+        }
+        let temporary = builder.tempfile_in(folder_of(path))?.into_temp_path();
+        Ok(Self { temporary, path: path.to_owned(), overwrite })
+    }
+
+    /// Where to write.
+    pub fn temporary(&self) -> &Path {
+        &self.temporary
+    }
+
+    /// Gives the file its final name. Nothing may be writing to it any more.
+    ///
+    /// # Errors
+    /// If it cannot be renamed, or a file of the final name has appeared meanwhile and `overwrite` was not set.
+    pub fn commit(self) -> io::Result<()> {
+        let Self { temporary, path, overwrite } = self;
+        if overwrite {
+            temporary.persist(path)?;
+        } else {
+            temporary.persist_noclobber(path)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether there is something of this name; a link counts wherever it leads.
+pub fn is_taken(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+/// The folder that a file lies in.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_file_has_its_name_only_when_it_is_complete() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        let file = AtomicFile::create(&path, false).unwrap();
+        std::fs::write(file.temporary(), "all of it").unwrap();
+        assert!(!is_taken(&path));
+        file.commit().unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "all of it");
+        assert_eq!(names(folder.path()), ["a.png"]);
+    }
+
+    #[test]
+    fn an_abandoned_file_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(AtomicFile::create(&folder.path().join("a.png"), false).unwrap());
+        assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn a_file_is_replaced_only_if_asked_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        let early = AtomicFile::create(&path, false).unwrap();
+        std::fs::write(&path, "old").unwrap();
+        assert_eq!(early.commit().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(AtomicFile::create(&path, false).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "old");
+        AtomicFile::create(&path, true).unwrap().commit().unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
+        assert_eq!(names(folder.path()), ["a.png"]);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_file_may_be_read_by_whom_the_umask_lets() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (plain, path) = (folder.path().join("plain"), folder.path().join("a.png"));
+        std::fs::write(&plain, "").unwrap();
+        AtomicFile::create(&path, false).unwrap().commit().unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode();
+        assert_eq!(mode(&path), mode(&plain));
+    }
+}
