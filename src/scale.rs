@@ -45,12 +45,12 @@ impl Scaler {
         self.scale::<U8x3>(from, src, to, dst, filter)
     }
 
-    /// Scales two channels from `src`, `[from.height, from.width, 2]`, to `dst`, `[to.height, to.width, 2]`, 0–255. The
-    /// second weighs the first, as opacity weighs luma.
+    /// Scales two channels, each by itself, from `src`, `[from.height, from.width, 2]`, to `dst`, `[to.height,
+    /// to.width, 2]`, 0–255.
     ///
     /// # Errors
     /// When a size is 0 or a buffer too short.
-    pub fn scale_luma_alpha(
+    pub fn scale_pairs(
         &mut self,
         from: FrameSize,
         src: &[u8],
@@ -75,6 +75,8 @@ impl Scaler {
             Filter::CatmullRom => fir::FilterType::CatmullRom,
         };
         let options = fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(filter));
+        // No pixel type here has an opacity that would weigh its colors.
+        let options = options.use_alpha(false);
         let mut resize = || -> Result<()> {
             let src = TypedImageRef::<P>::from_buffer(u32::try_from(from.width)?, u32::try_from(from.height)?, src)?;
             let mut dst = TypedImage::<P>::from_buffer(u32::try_from(to.width)?, u32::try_from(to.height)?, dst)?;
@@ -106,6 +108,14 @@ mod tests {
         let mut dst = [0; 3];
         Scaler::new().scale_rgb(FrameSize::new(2, 2), &src, FrameSize::new(1, 1), &mut dst, Filter::Box).unwrap();
         assert_eq!(dst, [50, 20, 20]);
+    }
+
+    #[test]
+    fn the_channels_of_a_pair_do_not_weigh_each_other() {
+        let mut dst = [0; 2];
+        let src = [100, 0, 20, 255];
+        Scaler::new().scale_pairs(FrameSize::new(2, 1), &src, FrameSize::new(1, 1), &mut dst, Filter::Box).unwrap();
+        assert_eq!(dst, [60, 128]);
     }
 
     #[test]

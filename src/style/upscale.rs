@@ -73,7 +73,7 @@ impl GuidedUpscaler {
         self.scaler.scale_rgb(small, painted.pixels(), large, dst.pixels_mut(), Filter::CatmullRom)?;
         self.large_guide.resize(large.pixels() * 2, 0);
         self.scaler
-            .scale_luma_alpha(small, &self.guide, large, &mut self.large_guide, Filter::CatmullRom)
+            .scale_pairs(small, &self.guide, large, &mut self.large_guide, Filter::CatmullRom)
             .context("enlarge the detail guide")?;
         add_detail(frame.pixels(), &self.large_guide, dst.pixels_mut());
         Ok(())
