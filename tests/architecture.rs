@@ -34,6 +34,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("opencv", &["motion"]),
     ("clap", &["cli", "commands", "main"]),
     ("indicatif", &["console"]),
+    ("multiversion", &["temporal"]),
     ("prost", &["onnx"]),
     ("signal_hook", &["commands"]),
 ];

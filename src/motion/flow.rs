@@ -55,18 +55,20 @@ impl FlowField {
 
     /// The vector at a place between pixels, by bilinear interpolation; the border continues outside. The field is not
     /// empty.
+    #[inline(always)]
     fn at(&self, x: f32, y: f32) -> [f32; 2] {
         bilinear(&self.vectors, self.size, x, y)
     }
 }
 
 /// The value at a place between pixels; the border continues outside, and is where no number leads. `size` is not empty.
-#[inline]
+#[inline(always)]
 fn bilinear<const CHANNELS: usize>(src: &[[f32; CHANNELS]], size: FrameSize, x: f32, y: f32) -> [f32; CHANNELS] {
     let (right_border, bottom_border) = (size.width - 1, size.height - 1);
     // `max` answers with the number where the other is none.
     let (x, y) = (x.max(0.0).min(right_border as f32), y.max(0.0).min(bottom_border as f32));
-    let (left, top) = (x as usize, y as usize);
+    // By way of `i32`, which a processor knows how to make.
+    let (left, top) = (x as i32 as usize, y as i32 as usize);
     let (share_x, share_y) = (x - left as f32, y - top as f32);
     let right = (left + 1).min(right_border);
     let (above, below) = (top * size.width, (top + 1).min(bottom_border) * size.width);

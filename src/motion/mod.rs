@@ -203,7 +203,9 @@ impl MotionEstimator {
         let mut confidence = Vec::new();
         self.boxes.join(&self.reliable, grid, 1, f32::min, &mut confidence);
         for (confidence, squared) in confidence.iter_mut().zip(&self.moving) {
-            *confidence *= ((squared - noise).max(0.0) * precision).exp();
+            if *squared > noise {
+                *confidence *= ((squared - noise) * precision).exp();
+            }
         }
         let mean = confidence.iter().sum::<f32>() / confidence.len().max(1) as f32;
         if mean < self.settings.cut_confidence {

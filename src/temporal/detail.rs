@@ -5,10 +5,14 @@
 //! itself stays as it is, so that nothing feeds back into it. The mask looks one and two pixels around: one alone
 //! would amplify the lattice of networks that paint two pixels at a time, two alone draws halos.
 
+use multiversion::multiversion;
+
 use super::resample::Span;
 use super::{LOSS, Pixel};
 use crate::frame::{CHANNELS, Frame, FrameSize};
 
+/// How far around the mask looks, in pixels.
+const RADIUS: usize = 2;
 /// Side of the blocks that share a gain, in pixels (ours).
 const BLOCK: usize = 32;
 /// Share of the distance to the wanted gain that is gone in a frame (ours): slowly, so that it does not flicker itself.
@@ -25,9 +29,20 @@ pub struct DetailGain {
     /// Energy of detail of the painted frame, and of the frame as shown.
     wanted: Vec<f32>,
     shown: Vec<f32>,
-    /// The gains of a row of pixels.
+    /// The gains of a row between those of blocks, and of each of its pixels.
+    block_row: Vec<[f32; 1]>,
     row: Vec<f32>,
     columns: Vec<Span>,
+    sharpened: Sharpened,
+}
+
+/// What a row needs on its way.
+#[derive(Default)]
+struct Sharpened {
+    /// The row, continued to both sides.
+    padded: Vec<Pixel>,
+    gain: Vec<Pixel>,
+    bits: Vec<[u32; 4]>,
 }
 
 impl DetailGain {
@@ -40,8 +55,10 @@ impl DetailGain {
             gains: vec![0.0; blocks.pixels()],
             wanted: Vec::new(),
             shown: Vec::new(),
+            block_row: Vec::new(),
             row: vec![0.0; size.width],
             columns: (0..size.width).map(|x| Span::new(x, BLOCK as f32, blocks.width)).collect(),
+            sharpened: Sharpened::default(),
         }
     }
 
@@ -67,7 +84,7 @@ impl DetailGain {
             self.set_row(y);
             let line = |place: usize| &average[place.saturating_sub(2).min(height - 1) * width..][..width];
             let around = [line(y), line(y + 1), line(y + 3), line(y + 4)];
-            sharpen(line(y + 2), around, &self.row, row.as_chunks_mut::<CHANNELS>().0);
+            sharpen(line(y + 2), around, &self.row, &mut self.sharpened, row.as_chunks_mut::<CHANNELS>().0);
         }
     }
 
@@ -75,46 +92,52 @@ impl DetailGain {
     fn set_row(&mut self, y: usize) {
         let span = Span::new(y, BLOCK as f32, self.blocks.height);
         let line = |y: usize| &self.gains[y * self.blocks.width..][..self.blocks.width];
-        let (first, second) = (line(span.first), line(span.second));
-        for (gain, column) in self.row.iter_mut().zip(&self.columns) {
-            let at = |x: usize| span.mix([first[x]], [second[x]]);
-            [*gain] = column.mix(at(column.first), at(column.second));
+        self.block_row.clear();
+        self.block_row.extend(line(span.first).iter().zip(line(span.second)).map(|(a, b)| span.mix([*a], [*b])));
+        for (gain, span) in self.row.iter_mut().zip(&self.columns) {
+            [*gain] = span.mix(self.block_row[span.first], self.block_row[span.second]);
         }
     }
 }
 
-/// Writes the row `here`; the rows two and one above and one and two below are `around`. All are equally wide.
-fn sharpen(here: &[Pixel], around: [&[Pixel]; 4], gains: &[f32], dst: &mut [[u8; CHANNELS]]) {
+/// Writes the row `here`; the rows two and one above and one and two below are `around`. All are equally wide. `gains`
+/// and `sharpened` have a place for each value of a row.
+#[multiversion(targets("x86_64+avx2"))]
+fn sharpen(
+    here: &[Pixel],
+    around: [&[Pixel]; 4],
+    gains: &[f32],
+    sharpened: &mut Sharpened,
+    dst: &mut [[u8; CHANNELS]],
+) {
     let width = here.len();
-    let border = 2.min(width);
-    let inner = border..width.saturating_sub(2).max(border);
-    for x in (0..inner.start).chain(inner.end..width) {
-        let near = |place: usize| &here[place.saturating_sub(2).min(width - 1)];
-        let neighbors = [near(x), near(x + 1), near(x + 3), near(x + 4)];
-        dst[x] = amplified(&here[x], neighbors, around.map(|row| &row[x]), gains[x]);
+    let Sharpened { padded, gain, bits } = sharpened;
+    padded.resize(width + 2 * RADIUS, Pixel::default());
+    padded[..RADIUS].fill(here[0]);
+    padded[RADIUS..][..width].copy_from_slice(here);
+    padded[RADIUS + width..].fill(here[width - 1]);
+    gain.resize(width, Pixel::default());
+    for ((dst, pixel), gain) in gain.iter_mut().zip(here).zip(gains) {
+        *dst = [gain * pixel[LOSS]; 4];
     }
-    let count = inner.len();
-    let [above2, above, below, below2] = around.map(|row| &row[inner.clone()]);
-    let [left2, left, middle, right, right2] = std::array::from_fn(|by| &here[by.min(width - count)..][..count]);
-    let (gains, dst) = (&gains[inner.clone()], &mut dst[inner]);
-    for x in 0..count {
-        let (row, column) =
-            ([&left2[x], &left[x], &right[x], &right2[x]], [&above2[x], &above[x], &below[x], &below2[x]]);
-        dst[x] = amplified(&middle[x], row, column, gains[x]);
-    }
-}
+    bits.resize(width, [0; 4]);
 
-/// The pixel with what sets it off from its neighbors amplified, as far as it may have lost detail.
-#[inline]
-fn amplified(pixel: &Pixel, row: [&Pixel; 4], column: [&Pixel; 4], gain: f32) -> [u8; CHANNELS] {
-    let gain = gain * pixel[LOSS];
-    let sharpened: Pixel = std::array::from_fn(|i| {
-        let sum = |four: [&Pixel; 4]| (four[0][i] + four[1][i]) + (four[2][i] + four[3][i]);
-        let value = pixel[i] + gain * (pixel[i] - 0.125 * (sum(row) + sum(column)));
+    let count = width * 4;
+    let bits_of_row = &mut bits.as_flattened_mut()[..count];
+    let gain = &gain.as_flattened()[..count];
+    let row: [&[f32]; 5] = std::array::from_fn(|by| &padded.as_flattened()[by * 4..][..count]);
+    let column = around.map(|row| &row.as_flattened()[..count]);
+    for index in 0..count {
+        let value = row[2][index];
+        let in_row = (row[0][index] + row[1][index]) + (row[3][index] + row[4][index]);
+        let in_column = (column[0][index] + column[1][index]) + (column[2][index] + column[3][index]);
+        let amplified = value + gain[index] * (value - 0.125 * (in_row + in_column));
         // Adding 2²³ rounds and leaves the whole part in the lowest bits, for many values at once.
-        value.clamp(0.0, 255.0) + 8_388_608.0
-    });
-    std::array::from_fn(|i| sharpened[i].to_bits() as u8)
+        bits_of_row[index] = (amplified.clamp(0.0, 255.0) + 8_388_608.0).to_bits();
+    }
+    for (dst, [red, green, blue, _]) in dst.iter_mut().zip(&*bits) {
+        *dst = [*red as u8, *green as u8, *blue as u8];
+    }
 }
 
 /// Mean squared Laplacian of the green channel in each block, in levels². Every other row tells as much as all of them.
@@ -205,8 +228,10 @@ mod tests {
     #[test]
     fn levels_are_rounded_and_kept_in_range() {
         let level = |value: f32| {
-            let pixel = [value, value, value, 1.0];
-            amplified(&pixel, [&pixel; 4], [&pixel; 4], 0.0)[0]
+            let row = [[value, value, value, 1.0]];
+            let mut dst = [[7; CHANNELS]];
+            sharpen(&row, [&row; 4], &[1.0], &mut Sharpened::default(), &mut dst);
+            dst[0][0]
         };
         assert_eq!([-5.0, 0.4, 0.6, 100.5, 254.6, 300.0].map(level), [0, 0, 1, 100, 255, 255]);
     }

@@ -10,10 +10,9 @@ mod resample;
 use anyhow::{Result, ensure};
 
 use crate::frame::{CHANNELS, Frame, FrameSize};
-use crate::motion::flow::warp;
 use crate::motion::{CarriedMotion, Motion};
 use detail::DetailGain;
-use resample::{Span, sample};
+use resample::{PastRow, Span};
 
 /// How strongly the past holds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,27 +45,22 @@ pub struct Smoother {
     /// frames deserves little weight.
     age: Vec<f32>,
     moved_age: Vec<f32>,
-    /// Vector in pixels and weight of the past, of each cell and of a row of pixels between them.
-    cells: Vec<[f32; 3]>,
-    row: Vec<[f32; 3]>,
+    /// The past of each cell, of a row between those of cells, and of each pixel of a row.
+    cells: Vec<Past>,
+    row: Vec<Past>,
     columns: Vec<Span>,
+    pasts: PastRow,
     gain: DetailGain,
 }
 
 /// Red, green, blue, 0–255, and how far averaging may have taken detail away, 0–1.
 type Pixel = [f32; 4];
 
+/// Where the past of a place lies, in pixels to the right and down, and how much it weighs, 0–1.
+type Past = [f32; 3];
+
 /// Place of the loss of detail in a pixel.
 const LOSS: usize = 3;
-
-/// From this weight of the past on, averaging takes detail away in full (ours).
-const FULL_WEIGHT: f32 = 0.4;
-
-/// Loss of detail where the content stands still (ours): what is averaged away there is mostly boil.
-const STILL_LOSS: f32 = 0.4;
-
-/// Motion below this, in pixels, is none (ours): resampling would only blur.
-const STILL_PIXELS: f32 = 0.1;
 
 impl Smoother {
     /// A smoother that has seen nothing yet.
@@ -81,6 +75,7 @@ impl Smoother {
             cells: Vec::new(),
             row: Vec::new(),
             columns: Vec::new(),
+            pasts: PastRow::default(),
             gain: DetailGain::new(FrameSize::new(0, 0)),
         }
     }
@@ -130,8 +125,7 @@ impl Smoother {
             self.age.clear();
             self.age.resize(grid.pixels(), 1.0);
         }
-        self.moved_age.resize(grid.pixels(), 0.0);
-        warp::<1>(&self.age, &carried.flow, &mut self.moved_age);
+        nearest(&self.age, carried, &mut self.moved_age);
         let (scale_x, scale_y) = self.pixels_per_cell(grid);
         self.cells.clear();
         let ages = self.age.iter_mut().zip(&self.moved_age);
@@ -155,30 +149,34 @@ impl Smoother {
         let (scale_x, scale_y) = self.pixels_per_cell(grid);
         self.columns.clear();
         self.columns.extend((0..width).map(|x| Span::new(x, scale_x, grid.width)));
-        self.row.resize(grid.width, [0.0; 3]);
+        self.row.resize(grid.width, Past::default());
         self.next.resize(self.size.pixels(), Pixel::default());
         let rows = self.next.chunks_exact_mut(width).zip(painted.as_chunks::<CHANNELS>().0.chunks_exact(width));
         for (y, (next, painted)) in rows.enumerate() {
             let span = Span::new(y, scale_y, grid.height);
             let line = |y: usize| &self.cells[y * grid.width..][..grid.width];
-            for ((cell, above), below) in self.row.iter_mut().zip(line(span.first)).zip(line(span.second)) {
-                *cell = span.mix(*above, *below);
-            }
-            let here = &self.average[y * width..][..width];
-            for (x, ((next, painted), span)) in next.iter_mut().zip(painted).zip(&self.columns).enumerate() {
-                let [u, v, weight] = span.mix(self.row[span.first], self.row[span.second]);
-                let now = to_pixel(painted);
-                let is_still = u.abs() + v.abs() < STILL_PIXELS;
-                let moved =
-                    if is_still { here[x] } else { sample(&self.average, self.size, x as f32 + u, y as f32 + v) };
-                *next = std::array::from_fn(|i| now[i] + weight * (moved[i] - now[i]));
-                next[LOSS] = (weight / FULL_WEIGHT).min(1.0) * if is_still { STILL_LOSS } else { 1.0 };
-            }
+            span.mix_rows(line(span.first), line(span.second), &mut self.row);
+            self.pasts.set(y, self.size, &self.row, &self.columns);
+            self.pasts.blend(&self.average, self.size, y, painted, next);
         }
         std::mem::swap(&mut self.average, &mut self.next);
     }
 }
 
+/// Moves a map of cells along the flow, each cell from the one that its vector leads to.
+fn nearest(src: &[f32], carried: &CarriedMotion, dst: &mut Vec<f32>) {
+    let FrameSize { width, height } = carried.flow.size;
+    dst.resize(src.len(), 0.0);
+    let rows = dst.chunks_exact_mut(width).zip(carried.flow.vectors.chunks_exact(width));
+    for (y, (dst, vectors)) in rows.enumerate() {
+        for (x, (dst, [u, v])) in dst.iter_mut().zip(vectors).enumerate() {
+            let place = |at: usize, by: f32, end: usize| ((at as f32 + by + 0.5).max(0.0) as i32 as usize).min(end - 1);
+            *dst = src[place(y, *v, height) * width + place(x, *u, width)];
+        }
+    }
+}
+
+#[inline]
 fn to_pixel(pixel: &[u8; CHANNELS]) -> Pixel {
     [f32::from(pixel[0]), f32::from(pixel[1]), f32::from(pixel[2]), 0.0]
 }
