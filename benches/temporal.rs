@@ -22,12 +22,6 @@ fn clip() -> Vec<Frame> {
     (0..FRAMES).map(|_| reader.next_frame().expect("decode").expect("the clip is longer")).collect()
 }
 
-fn copy(frame: &Frame) -> Frame {
-    let mut copy = Frame::black(frame.size);
-    copy.pixels_mut().copy_from_slice(frame.pixels());
-    copy
-}
-
 /// The frames forward, then backward: going round would be a scene cut.
 fn place(step: usize) -> usize {
     let place = step % (2 * FRAMES - 2);
@@ -41,7 +35,7 @@ fn temporal(criterion: &mut Criterion) {
     let mut step = 0;
     let mut next = || {
         step += 1;
-        let mut frame = copy(&frames[place(step)]);
+        let mut frame = frames[place(step)].clone();
         frame.timestamp.pts = step as i64;
         frame
     };
@@ -50,13 +44,13 @@ fn temporal(criterion: &mut Criterion) {
     });
     let motions: Vec<Motion> = (0..2 * FRAMES).map(|_| estimator.analyze(&next()).expect("analyze")).collect();
     let mut smoother = Smoother::new(SmootherSettings::default());
-    smoother.smooth(&mut copy(&frames[0]), &Motion::Reset).expect("begin");
+    smoother.smooth(&mut frames[0].clone(), &Motion::Reset).expect("begin");
     let mut step = 0;
     group.bench_function("smooth", |bencher| {
         bencher.iter_batched(
             || {
                 step += 1;
-                (copy(&frames[place(step)]), &motions[step % motions.len()])
+                (frames[place(step)].clone(), &motions[step % motions.len()])
             },
             |(mut frame, motion)| smoother.smooth(&mut frame, motion).expect("smooth"),
             BatchSize::PerIteration,

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 
 use crate::frame::FrameSize;
 use crate::media::Time;
+use crate::temporal::PropagationSettings;
 
 /// Turns video into moving paintings
 ///
@@ -73,10 +74,22 @@ pub struct StyleArgs {
     /// the detail of the input; the output keeps the input's size.
     #[arg(long, value_name = "PIXELS", default_value_t = crate::commands::DEFAULT_WORK_SIZE, value_parser = clap::value_parser!(u32).range(16..=8192))]
     pub work_size: u32,
+}
 
+/// What holds painted frames together over time.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Time")]
+pub struct TemporalArgs {
     /// Hold painted frames still where the scene holds still: time constant in seconds, 0 turns it off
     #[arg(long, value_name = "SECONDS", default_value_t = crate::commands::DEFAULT_SMOOTHING, value_parser = parse_seconds)]
     pub smooth: f32,
+
+    /// Paint as little as one frame in N (or auto) and carry it along the motion where that explains the frames between
+    ///
+    /// A frame that motion does not explain, a new scene first of all, is painted all the same. Calm clips take less than
+    /// half the time. 1 paints every frame.
+    #[arg(long, value_name = "auto|N", default_value = "1", value_parser = parse_stride)]
+    pub stride: u32,
 }
 
 /// How the pictures are encoded.
@@ -131,6 +144,10 @@ pub struct VideoArgs {
     #[command(flatten)]
     pub style: StyleArgs,
 
+    /// What holds frames together.
+    #[command(flatten)]
+    pub temporal: TemporalArgs,
+
     /// How it is encoded.
     #[command(flatten)]
     pub encoding: EncodingArgs,
@@ -154,6 +171,13 @@ pub struct VideoArgs {
     /// How the work is spread.
     #[command(flatten)]
     pub run: RunArgs,
+
+    /// Write a second video for tuning: input, flow, confidence / painted, smoothed, difference
+    ///
+    /// Flow as colors (hue: where a place comes from; full color: 12 cells of 320 and more), confidence white, the painted
+    /// frame before smoothing (black where it was carried), the output, and the difference of the two fourfold.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub debug_view: Option<PathBuf>,
 
     /// Exit with 0 even if the input is damaged, once what can be decoded is stylized
     #[arg(long)]
@@ -270,6 +294,10 @@ pub struct BenchArgs {
     #[command(flatten)]
     pub style: StyleArgs,
 
+    /// What holds frames together.
+    #[command(flatten)]
+    pub temporal: TemporalArgs,
+
     /// How it is encoded.
     #[command(flatten)]
     pub encoding: EncodingArgs,
@@ -294,6 +322,14 @@ fn parse_seconds(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(value) if (0.0..=60.0).contains(&value) => Ok(value),
         _ => Err("expected a number of seconds from 0 to 60".to_owned()),
+    }
+}
+
+fn parse_stride(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        _ if text == "auto" => Ok(PropagationSettings::AUTO_STRIDE),
+        Ok(stride @ 1..=250) => Ok(stride),
+        _ => Err("expected auto or a number of frames from 1 to 250".to_owned()),
     }
 }
 

@@ -131,6 +131,14 @@ impl Frame {
     }
 }
 
+impl Clone for Frame {
+    /// A copy outside any pool.
+    fn clone(&self) -> Self {
+        let Self { size, timestamp, frame_index, ref buffer, .. } = *self;
+        Self { size, timestamp, frame_index, buffer: buffer.clone(), pool: None }
+    }
+}
+
 impl Drop for Frame {
     fn drop(&mut self) {
         if let Some(shelf) = self.pool.take() {

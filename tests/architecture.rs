@@ -18,8 +18,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("measure", &["frame", "media", "motion"]),
     ("pipeline", &[]),
     ("console", &["pipeline"]),
-    ("cli", &["commands", "frame", "media"]),
-    ("commands", &["cli", "console", "frame", "measure", "media", "motion", "output", "pipeline", "style", "temporal"]),
+    ("cli", &["commands", "frame", "media", "temporal"]),
+    (
+        "commands",
+        &["cli", "console", "frame", "measure", "media", "motion", "output", "pipeline", "scale", "style", "temporal"],
+    ),
     ("main", &["cli", "commands", "console"]),
     ("lib", &[]),
 ];

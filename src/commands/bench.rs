@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Outcome;
 use super::stages::{Chain, FileSink, StageFigures, TemporalStages};
 use super::style;
-use crate::cli::BenchArgs;
+use crate::cli::{BenchArgs, TemporalArgs};
 use crate::console::{self, Console};
 use crate::frame::{Frame, FramePool, FrameSize, Timestamp};
 use crate::media::{Cut, EncoderSettings, Rational, ReaderOptions, VideoInfo, VideoReader, VideoWriter, WriterOptions};
@@ -46,19 +46,12 @@ pub fn run(args: &BenchArgs) -> Result<Outcome> {
 
     let network_before = measure_network(&mut engine, &pictures, count)?;
     let stylize = measure_stylize(&mut engine, &pictures, count)?;
-    let (motion, smooth) = measure_smoothing(&pictures, count, args.style.smooth, info.time_base)?;
+    let (motion, smooth) = measure_smoothing(&pictures, count, args.temporal.smooth, info.time_base)?;
     let encoder = args.encoding.settings(threads);
     let encode = measure_encode(&folder.path().join("encode.mp4"), &pictures, count, &info, &encoder)?;
     let output = folder.path().join("chain.mp4");
-    let (chain, stages) = measure_chain(
-        clip,
-        &reader_options,
-        &mut engine,
-        &output,
-        &encoder,
-        args.run.queue as usize,
-        args.style.smooth,
-    )?;
+    let (chain, stages) =
+        measure_chain(clip, &reader_options, &mut engine, &output, &encoder, args.run.queue as usize, &args.temporal)?;
     // The machine may have changed its pace meanwhile: the network is measured on both sides of the chain.
     let network_after = measure_network(&mut engine, &pictures, count)?;
 
@@ -213,12 +206,11 @@ fn measure_stylize(engine: &mut StyleEngine, pictures: &[Frame], count: u64) -> 
 
 /// What finds the motion, and what uses it; on the content itself, which costs the same as on painted frames.
 fn measure_smoothing(pictures: &[Frame], count: u64, seconds: f32, time_base: Rational) -> Result<(Timing, Timing)> {
-    let mut temporal = TemporalStages::new(seconds, time_base)?;
+    let mut temporal = TemporalStages::new(seconds, 1, time_base, false)?;
     let (mut finding, mut using) = (Duration::ZERO, Duration::ZERO);
     for index in 0..WARM_UP + count as usize {
         let Some(picture) = there_and_back(pictures, index) else { bail!("there are no frames to measure") };
-        let mut content = Frame::black(picture.size);
-        content.pixels_mut().copy_from_slice(picture.pixels());
+        let mut content = picture.clone();
         content.timestamp.pts = index as i64 * picture.timestamp.duration.max(1);
         let start = Instant::now();
         let analyzed = temporal.motion.process(content)?;
@@ -268,7 +260,7 @@ fn measure_chain(
     output: &Path,
     encoder: &EncoderSettings,
     queue: usize,
-    smooth: f32,
+    temporal: &TemporalArgs,
 ) -> Result<(Timing, Vec<StageFigures>)> {
     let pool = FramePool::new();
     let start = Instant::now();
@@ -276,7 +268,7 @@ fn measure_chain(
     let info = reader.info().clone();
     let writer_options = WriterOptions { encoder: encoder.clone(), ..WriterOptions::default() };
     let writer = VideoWriter::create(output, &info, Some(&reader), &writer_options)?;
-    let temporal = TemporalStages::new(smooth, info.time_base)?;
+    let temporal = TemporalStages::new(temporal.smooth, temporal.stride, info.time_base, false)?;
     let pipeline = Pipeline::new(Control::new(), queue);
     let stats = pipeline.stats();
     let progress = Console::new(true).progress(None);

@@ -3,6 +3,7 @@
 //! Only this layer knows flags: where a library error can be cured by one, the hint is added here.
 
 mod bench;
+mod debug_view;
 mod measure;
 mod stages;
 mod style;

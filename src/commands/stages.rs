@@ -4,16 +4,17 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
+use super::debug_view::{DebugView, Views};
 use crate::console::Progress;
 use crate::frame::{Frame, FramePool};
 use crate::media::{Rational, VideoReader, VideoWriter, Written};
 use crate::motion::{Motion, MotionEstimator, MotionSettings};
 use crate::pipeline::{Ending, Pipeline, PipelineStats, RunError, Sink, Source, Stage, StageSnapshot};
 use crate::style::Stylizer;
-use crate::temporal::{Smoother, SmootherSettings};
+use crate::temporal::{Propagation, PropagationSettings, Smoother, SmootherSettings};
 
 /// From a clip to painted frames: what is needed for each step.
 pub struct Chain<S> {
@@ -33,8 +34,9 @@ impl<S: Stylizer> Chain<S> {
     /// # Errors
     /// The first error of any stage.
     pub fn run(self, pipeline: Pipeline, sink: &mut FileSink) -> Result<Option<Written>, RunError> {
-        let TemporalStages { motion, smooth } = self.temporal;
-        let stylize = StylizeStage { stylizer: self.stylizer, pool: self.pool };
+        let TemporalStages { motion, propagation, smooth } = self.temporal;
+        let keep_content = smooth.keep_views;
+        let stylize = StylizeStage { stylizer: self.stylizer, propagation, pool: self.pool, keep_content };
         pipeline.run(|wiring| {
             let decoded = wiring.source("decode", FileSource(self.reader))?;
             let analyzed = wiring.stage("motion", decoded, motion)?;
@@ -49,21 +51,29 @@ impl<S: Stylizer> Chain<S> {
 pub struct TemporalStages {
     /// Before the network.
     pub motion: MotionStage,
+    /// Beside the network: which frames it is spared.
+    propagation: Option<Propagation>,
     /// After the network.
     pub smooth: SmoothStage,
 }
 
 impl TemporalStages {
-    /// Stages that smooth over `seconds`; for 0 frames pass as they are.
-    pub fn new(seconds: f32, time_base: Rational) -> Result<Self> {
-        if seconds <= 0.0 {
-            return Ok(Self { motion: MotionStage(None), smooth: SmoothStage(None) });
+    /// Stages that smooth over `seconds` (0: not at all) and paint one frame in `stride` at least. With `keep_views`, each
+    /// frame comes out with what led to it.
+    ///
+    /// # Errors
+    /// If optical flow cannot be prepared.
+    pub fn new(seconds: f32, stride: u32, time_base: Rational, keep_views: bool) -> Result<Self> {
+        if seconds <= 0.0 && stride <= 1 && !keep_views {
+            return Ok(Self { motion: MotionStage(None), propagation: None, smooth: SmoothStage::default() });
         }
         let motion = MotionSettings { content_time_constant_seconds: seconds, ..MotionSettings::default() };
         let smoother = SmootherSettings { time_constant_seconds: seconds, ..SmootherSettings::default() };
+        let propagation = PropagationSettings { stride, ..PropagationSettings::default() };
         Ok(Self {
             motion: MotionStage(Some(MotionEstimator::new(motion, f64::from(time_base))?)),
-            smooth: SmoothStage(Some(Smoother::new(smoother))),
+            propagation: Some(Propagation::new(propagation)),
+            smooth: SmoothStage { smoother: Some(Smoother::new(smoother)), keep_views },
         })
     }
 }
@@ -88,17 +98,32 @@ pub struct AnalyzedFrame {
 impl AnalyzedFrame {
     /// The content taken for its painting: to measure smoothing without a network.
     pub fn into_painted(self) -> PaintedFrame {
-        PaintedFrame { painted: self.content, motion: self.motion }
+        let Self { content, motion } = self;
+        PaintedFrame { content: None, painted: content, is_painted: true, motion }
     }
 }
 
 /// A painted frame, and the motion of its content.
 pub struct PaintedFrame {
+    /// Where somebody will want to see it.
+    content: Option<Frame>,
     painted: Frame,
+    /// Else the painted frame is yet to be carried over from the one before.
+    is_painted: bool,
     motion: Motion,
 }
 
-/// Motion as the pipeline's stage. Where nothing is smoothed nobody asks for motion.
+/// A frame as it is shown.
+pub struct SmoothedFrame {
+    /// The picture.
+    pub frame: Frame,
+    /// Whether the network painted it.
+    pub is_painted: bool,
+    /// What led to it, if that was asked for.
+    pub views: Option<Views>,
+}
+
+/// Motion as the pipeline's stage. Where nothing needs it, it is not sought.
 pub struct MotionStage(Option<MotionEstimator>);
 
 impl Stage for MotionStage {
@@ -114,25 +139,12 @@ impl Stage for MotionStage {
     }
 }
 
-/// Smoothing as the pipeline's stage.
-pub struct SmoothStage(Option<Smoother>);
-
-impl Stage for SmoothStage {
-    type Input = PaintedFrame;
-    type Output = Frame;
-
-    fn process(&mut self, PaintedFrame { mut painted, motion }: PaintedFrame) -> Result<Frame> {
-        if let Some(smoother) = &mut self.0 {
-            smoother.smooth(&mut painted, &motion)?;
-        }
-        Ok(painted)
-    }
-}
-
 /// A style as the pipeline's stage.
 struct StylizeStage<S> {
     stylizer: S,
+    propagation: Option<Propagation>,
     pool: FramePool,
+    keep_content: bool,
 }
 
 impl<S: Stylizer> Stage for StylizeStage<S> {
@@ -143,20 +155,52 @@ impl<S: Stylizer> Stage for StylizeStage<S> {
         let mut painted = self.pool.take(content.size);
         painted.timestamp = content.timestamp;
         painted.frame_index = content.frame_index;
-        self.stylizer.stylize(&content, &mut painted)?;
-        Ok(PaintedFrame { painted, motion })
+        let is_painted = self.propagation.as_mut().is_none_or(|propagation| propagation.is_painted(&motion));
+        if is_painted {
+            self.stylizer.stylize(&content, &mut painted)?;
+        }
+        let content = self.keep_content.then_some(content);
+        Ok(PaintedFrame { content, painted, is_painted, motion })
+    }
+}
+
+/// Smoothing as the pipeline's stage.
+#[derive(Default)]
+pub struct SmoothStage {
+    smoother: Option<Smoother>,
+    keep_views: bool,
+}
+
+impl Stage for SmoothStage {
+    type Input = PaintedFrame;
+    type Output = SmoothedFrame;
+
+    fn process(&mut self, frame: PaintedFrame) -> Result<SmoothedFrame> {
+        let PaintedFrame { content, painted: mut frame, is_painted, motion } = frame;
+        let painted = (self.keep_views && is_painted).then(|| frame.clone());
+        if let Some(smoother) = &mut self.smoother {
+            if is_painted {
+                smoother.smooth(&mut frame, &motion)?;
+            } else {
+                smoother.carry(&mut frame, &motion)?;
+            }
+        }
+        let views = content.map(|content| Views { content, motion, painted });
+        Ok(SmoothedFrame { frame, is_painted, views })
     }
 }
 
 /// The writer as the pipeline's sink, with the progress shown.
 pub struct FileSink {
     writer: Option<VideoWriter>,
+    debug_view: Option<DebugView>,
     progress: Progress,
     stats: PipelineStats,
     is_cut: bool,
     time_base: Rational,
     media_time: Duration,
     frames: u64,
+    painted_frames: u64,
 }
 
 impl FileSink {
@@ -168,7 +212,22 @@ impl FileSink {
         progress: Progress,
         stats: PipelineStats,
     ) -> Self {
-        Self { writer: Some(writer), progress, stats, is_cut, time_base, media_time: Duration::ZERO, frames: 0 }
+        Self {
+            writer: Some(writer),
+            debug_view: None,
+            progress,
+            stats,
+            is_cut,
+            time_base,
+            media_time: Duration::ZERO,
+            frames: 0,
+            painted_frames: 0,
+        }
+    }
+
+    /// Writes what led to each frame as well.
+    pub fn with_debug_view(self, debug_view: Option<DebugView>) -> Self {
+        Self { debug_view, ..self }
     }
 
     /// Takes the progress off the screen.
@@ -180,17 +239,26 @@ impl FileSink {
     pub fn media_time(&self) -> Duration {
         self.media_time
     }
+
+    /// How many of the frames the network painted.
+    pub fn painted_frames(&self) -> u64 {
+        self.painted_frames
+    }
 }
 
 impl Sink for FileSink {
-    type Input = Frame;
+    type Input = SmoothedFrame;
     /// `None`: there was nothing to write.
     type Output = Option<Written>;
 
-    fn write(&mut self, frame: Frame) -> Result<()> {
+    fn write(&mut self, SmoothedFrame { frame, is_painted, views }: SmoothedFrame) -> Result<()> {
         let Some(writer) = &mut self.writer else { bail!("the output is finished already") };
         writer.write(&frame)?;
+        if let (Some(debug_view), Some(views)) = (&mut self.debug_view, views) {
+            debug_view.write(&views, &frame).context("write the debug view")?;
+        }
         self.frames += 1;
+        self.painted_frames += u64::from(is_painted);
         let ticks = frame.timestamp.pts + frame.timestamp.duration;
         self.media_time = Duration::try_from_secs_f64(ticks as f64 * f64::from(self.time_base)).unwrap_or_default();
         let slowest = self.stats.slowest();
@@ -199,11 +267,16 @@ impl Sink for FileSink {
     }
 
     fn finish(&mut self, ending: Ending) -> Result<Option<Written>> {
+        let debug_view = self.debug_view.take();
         // Dropped, a writer takes its unfinished file with it.
         let Some(writer) = self.writer.take().filter(|_| ending != Ending::Failed && self.frames > 0) else {
             return Ok(None);
         };
-        writer.finish(self.is_cut || ending == Ending::Stopped).map(Some)
+        let written = writer.finish(self.is_cut || ending == Ending::Stopped)?;
+        if let Some(debug_view) = debug_view {
+            debug_view.finish().context("finish the debug view")?;
+        }
+        Ok(Some(written))
     }
 }
 

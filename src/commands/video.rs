@@ -9,13 +9,16 @@ use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::debug_view::DebugView;
 use super::stages::{Chain, FileSink, StageFigures, TemporalStages};
 use super::style::{self, OpenStyle};
 use super::{Outcome, UsageError};
 use crate::cli::{EncodingArgs, RunArgs, VideoArgs};
 use crate::console::{self, Console};
 use crate::frame::FramePool;
-use crate::media::{Cut, EncoderSettings, OutputError, ReaderOptions, VideoReader, VideoWriter, WriterOptions};
+use crate::media::{
+    Cut, EncoderSettings, OutputError, ReaderOptions, VideoInfo, VideoReader, VideoWriter, WriterOptions,
+};
 use crate::pipeline::{Control, Pipeline, PipelineStats};
 
 /// Runs the command.
@@ -45,6 +48,13 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     let writer = VideoWriter::create(&args.output, reader.info(), Some(&reader), &writer_options).map_err(with_hint)?;
 
     let info = reader.info().clone();
+    let debug_view = match &args.debug_view {
+        Some(path) => Some(open_debug_view(args, path, &info, threads)?),
+        None => None,
+    };
+    // Without style there is nothing to hold still: the input comes out as it is.
+    let (seconds, stride) =
+        if args.style.strength > 0.0 { (args.temporal.smooth, args.temporal.stride) } else { (0.0, 1) };
     for note in style_notes.iter().chain(&info.notes) {
         console.note(note);
     }
@@ -57,10 +67,11 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     let damage = reader.damage();
 
     let pipeline = Pipeline::new(control.clone(), args.run.queue as usize);
-    let temporal = TemporalStages::new(smoothing(args), info.time_base)?;
+    let temporal = TemporalStages::new(seconds, stride, info.time_base, debug_view.is_some())?;
     let is_cut = cut.end.is_some() || cut.frames.is_some();
     let progress = console.progress(info.expected_frames);
-    let mut sink = FileSink::new(writer, is_cut, info.time_base, progress, pipeline.stats());
+    let mut sink =
+        FileSink::new(writer, is_cut, info.time_base, progress, pipeline.stats()).with_debug_view(debug_view);
     let stats = pipeline.stats();
     let outcome = Chain { reader, stylizer: engine, pool, temporal }.run(pipeline, &mut sink);
     sink.end_progress();
@@ -80,6 +91,7 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
         input: &args.input,
         output: &written.path,
         frames: written.frames,
+        painted_frames: sink.painted_frames(),
         fps: written.frames as f64 / started.elapsed().as_secs_f64(),
         seconds: started.elapsed().as_secs_f64(),
         width: info.size.width,
@@ -107,8 +119,12 @@ fn report(
     if args.stats {
         console.stages(&stats.snapshot());
     }
+    let carried = match summary.frames - summary.painted_frames {
+        0 => String::new(),
+        carried => format!(" ({carried} not painted but carried along the motion)"),
+    };
     console.line(&format!(
-        "{}: {} frames of {}×{} in {:.1} s ({:.1} fps, {:.2}×), {} on {}",
+        "{}: {} frames{carried} of {}×{} in {:.1} s ({:.1} fps, {:.2}×), {} on {}",
         summary.output.display(),
         summary.frames,
         summary.width,
@@ -139,9 +155,18 @@ fn report(
     Ok(Outcome::Done)
 }
 
-/// Without style there is nothing to hold still: the input comes out as it is.
-fn smoothing(args: &VideoArgs) -> f32 {
-    if args.style.strength > 0.0 { args.style.smooth } else { 0.0 }
+fn open_debug_view(args: &VideoArgs, path: &Path, info: &VideoInfo, threads: usize) -> Result<DebugView> {
+    for other in [&args.input, &args.output] {
+        let is_same = match (path.canonicalize(), other.canonicalize()) {
+            (Ok(path), Ok(other)) => path == other,
+            _ => path == other,
+        };
+        if is_same {
+            let text = format!("the debug view '{}' is the input or the output (choose another name)", path.display());
+            return Err(UsageError(anyhow::anyhow!(text)).into());
+        }
+    }
+    DebugView::create(path, info, threads, args.overwrite).map_err(with_hint).context("open the debug view")
 }
 
 fn check_cut(args: &VideoArgs) -> Result<Cut> {
@@ -214,6 +239,7 @@ struct Summary<'a> {
     input: &'a Path,
     output: &'a Path,
     frames: u64,
+    painted_frames: u64,
     fps: f64,
     seconds: f64,
     width: usize,

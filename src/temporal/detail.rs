@@ -53,7 +53,7 @@ impl DetailGain {
             size,
             blocks,
             gains: vec![0.0; blocks.pixels()],
-            wanted: Vec::new(),
+            wanted: vec![0.0; blocks.pixels()],
             shown: Vec::new(),
             block_row: Vec::new(),
             row: vec![0.0; size.width],

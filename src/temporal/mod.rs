@@ -5,13 +5,15 @@
 //! optimization and without looking ahead. This room takes what [`crate::motion`] found and seeks no optical flow itself.
 
 mod detail;
+mod propagation;
 mod resample;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use crate::frame::{CHANNELS, Frame, FrameSize};
 use crate::motion::{CarriedMotion, Motion};
 use detail::DetailGain;
+pub use propagation::{Propagation, PropagationSettings};
 use resample::{PastRow, Span};
 
 /// How strongly the past holds.
@@ -45,6 +47,8 @@ pub struct Smoother {
     /// frames deserves little weight.
     age: Vec<f32>,
     moved_age: Vec<f32>,
+    /// Time since the last painted frame, in seconds, while a frame is worked on.
+    unpainted_seconds: f32,
     /// The past of each cell, of a row between those of cells, and of each pixel of a row.
     cells: Vec<Past>,
     row: Vec<Past>,
@@ -72,6 +76,7 @@ impl Smoother {
             next: Vec::new(),
             age: Vec::new(),
             moved_age: Vec::new(),
+            unpainted_seconds: 0.0,
             cells: Vec::new(),
             row: Vec::new(),
             columns: Vec::new(),
@@ -85,19 +90,14 @@ impl Smoother {
     /// # Errors
     /// If the motion's grid does not belong to such a frame.
     pub fn smooth(&mut self, painted: &mut Frame, motion: &Motion) -> Result<()> {
-        let knows_the_past = self.size == painted.size && !self.average.is_empty();
         match motion {
-            Motion::Duplicate if knows_the_past => self.gain.show(&self.average, painted),
-            Motion::Carried(carried) if knows_the_past => {
-                let cells = carried.flow.size.pixels();
-                ensure!(
-                    cells > 0 && carried.flow.vectors.len() == cells && carried.confidence.len() == cells,
-                    "motion on a grid of {} with {} vectors and {} confidences",
-                    carried.flow.size,
-                    carried.flow.vectors.len(),
-                    carried.confidence.len()
-                );
+            Motion::Duplicate if self.has_past(painted.size) => self.gain.show(&self.average, painted),
+            Motion::Carried(carried) if self.has_past(painted.size) => {
+                check(carried)?;
+                self.follow_age(carried);
+                self.unpainted_seconds += carried.elapsed_seconds;
                 self.weigh(carried);
+                self.unpainted_seconds = 0.0;
                 self.blend(painted.pixels(), carried.flow.size);
                 self.gain.want(painted);
                 self.gain.show(&self.average, painted);
@@ -106,7 +106,9 @@ impl Smoother {
             _ => {
                 self.size = painted.size;
                 self.gain = DetailGain::new(painted.size);
+                self.gain.want(painted);
                 self.age.clear();
+                self.unpainted_seconds = 0.0;
                 self.average.clear();
                 self.average.extend(painted.pixels().as_chunks::<CHANNELS>().0.iter().map(to_pixel));
             }
@@ -114,28 +116,61 @@ impl Smoother {
         Ok(())
     }
 
-    /// Says for each cell where its past lies and how much it weighs.
-    fn weigh(&mut self, carried: &CarriedMotion) {
-        let grid = carried.flow.size;
-        let time_constant = self.settings.time_constant_seconds;
-        let moving = (-carried.elapsed_seconds / time_constant).exp();
-        let still = (-carried.elapsed_seconds / (time_constant * self.settings.still_factor)).exp();
-        if self.age.len() != grid.pixels() {
+    /// Fills `dst` with the past moved along `motion`: a frame that is not painted.
+    ///
+    /// # Errors
+    /// If there is no past for such a frame, or the motion's grid does not belong to it.
+    pub fn carry(&mut self, dst: &mut Frame, motion: &Motion) -> Result<()> {
+        ensure!(self.has_past(dst.size), "no painted frame of {} to carry on", dst.size);
+        match motion {
+            Motion::Duplicate => self.gain.show(&self.average, dst),
+            Motion::Carried(carried) => {
+                check(carried)?;
+                self.follow_age(carried);
+                self.unpainted_seconds += carried.elapsed_seconds;
+                let (scale_x, scale_y) = self.pixels_per_cell(carried.flow.size);
+                self.cells.clear();
+                self.cells.extend(carried.flow.vectors.iter().map(|[u, v]| [u * scale_x, v * scale_y, 1.0]));
+                self.blend(dst.pixels(), carried.flow.size);
+                self.gain.show(&self.average, dst);
+                self.gain.follow(dst, self.settings.detail, self.settings.most_gain);
+            }
+            Motion::Reset => bail!("a new scene has nothing to carry on"),
+        }
+        Ok(())
+    }
+
+    fn has_past(&self, size: FrameSize) -> bool {
+        self.size == size && !self.average.is_empty()
+    }
+
+    /// Moves along how many painted frames the past reaches back.
+    fn follow_age(&mut self, carried: &CarriedMotion) {
+        let cells = carried.flow.size.pixels();
+        if self.age.len() != cells {
             // The first frame after a new beginning is the only one there is.
             self.age.clear();
-            self.age.resize(grid.pixels(), 1.0);
+            self.age.resize(cells, 1.0);
         }
         nearest(&self.age, carried, &mut self.moved_age);
-        let (scale_x, scale_y) = self.pixels_per_cell(grid);
+        std::mem::swap(&mut self.age, &mut self.moved_age);
+        self.age.iter_mut().zip(&carried.confidence).for_each(|(age, confidence)| *age *= confidence);
+    }
+
+    /// Says for each cell where its past lies and how much it weighs against the frame that is painted now.
+    fn weigh(&mut self, carried: &CarriedMotion) {
+        let time_constant = self.settings.time_constant_seconds;
+        let decay = |time_constant: f32| (-self.unpainted_seconds / time_constant).exp();
+        let (moving, still) = (decay(time_constant), decay(time_constant * self.settings.still_factor));
+        let (scale_x, scale_y) = self.pixels_per_cell(carried.flow.size);
         self.cells.clear();
-        let ages = self.age.iter_mut().zip(&self.moved_age);
-        let cells = carried.flow.vectors.iter().zip(&carried.confidence).zip(ages);
-        self.cells.extend(cells.map(|((&[u, v], &confidence), (age, moved_age))| {
-            let frames = confidence * moved_age;
-            *age = frames + 1.0;
+        let cells = carried.flow.vectors.iter().zip(&carried.confidence).zip(&mut self.age);
+        self.cells.extend(cells.map(|((&[u, v], &confidence), age)| {
             // At first every frame counts alike; later the time constant decides.
             let longest = if [u, v] == [0.0; 2] { still } else { moving };
-            [u * scale_x, v * scale_y, confidence * (frames / (frames + 1.0)).min(longest)]
+            let weight = confidence * (*age / (*age + 1.0)).min(longest);
+            *age += 1.0;
+            [u * scale_x, v * scale_y, weight]
         }));
     }
 
@@ -161,6 +196,15 @@ impl Smoother {
         }
         std::mem::swap(&mut self.average, &mut self.next);
     }
+}
+
+fn check(carried: &CarriedMotion) -> Result<()> {
+    let (grid, vectors, confidences) = (carried.flow.size, carried.flow.vectors.len(), carried.confidence.len());
+    ensure!(
+        grid.pixels() > 0 && vectors == grid.pixels() && confidences == grid.pixels(),
+        "motion on a grid of {grid} with {vectors} vectors and {confidences} confidences"
+    );
+    Ok(())
 }
 
 /// Moves a map of cells along the flow, each cell from the one that its vector leads to.
@@ -288,6 +332,30 @@ mod tests {
         carried.confidence.fill(0.0);
         smoother.smooth(&mut second, &Motion::Carried(carried)).unwrap();
         assert_eq!(second.pixels(), expected);
+    }
+
+    #[test]
+    fn a_frame_that_is_not_painted_is_the_past_moved_along() {
+        let mut smoother = smoother();
+        let edge = |at: usize| move |x: usize, _| if x < at { 200.0 } else { 50.0 };
+        smoother.smooth(&mut painted(0, edge(20), 0.0), &Motion::Reset).unwrap();
+        for at in [17, 14] {
+            let mut carried = Frame::black(SIZE);
+            smoother.carry(&mut carried, &all_moves(3.0)).unwrap();
+            let expected = painted(0, edge(at), 0.0);
+            for (index, (carried, expected)) in carried.pixels().iter().zip(expected.pixels()).enumerate() {
+                assert!(carried.abs_diff(*expected) <= 4, "at {index}: {carried} against {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn there_is_nothing_to_carry_into_a_new_scene() {
+        let mut smoother = smoother();
+        assert!(smoother.carry(&mut Frame::black(SIZE), &all_moves(0.0)).is_err());
+        smoother.smooth(&mut painted(0, |_, _| 9.0, 0.0), &Motion::Reset).unwrap();
+        assert!(smoother.carry(&mut Frame::black(SIZE), &Motion::Reset).is_err());
+        assert!(smoother.carry(&mut Frame::black(FrameSize::new(8, 8)), &Motion::Duplicate).is_err());
     }
 
     #[test]
