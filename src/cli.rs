@@ -201,7 +201,9 @@ pub struct VideoArgs {
 #[command(after_help = "\
 Measured are: the warping error (Lai et al. 2018), the mean squared difference (RGB in 0-1) of each frame and the next \
 one moved onto it by the input's motion, where that motion is certain; e_stab, its square root; flicker, the standard \
-deviation over time (levels of 0-255) where the input is at rest; sharpness, the variance of the Laplacian. Pairs of \
+deviation over time (levels of 0-255) where the input is at rest; sharpness, the variance of the Laplacian. With a \
+reference also the drift, the mean of output minus reference; with known flow as well the ghost, how far the two differ \
+where something comes into view. Pairs of \
 frames across a scene cut of the input are left out. A blurred clip is steady: look at the sharpness too.
 
 Examples:

@@ -158,6 +158,11 @@ fn table(figures: &Figures, args: &MeasureArgs) -> String {
         }
         text.push('\n');
     }
+    for (name, value) in [("ghost, levels", figures.ghost_levels), ("drift, levels", figures.drift_levels)] {
+        if let Some(value) = value {
+            let _ = writeln!(text, "{name:<16}{:>12}{:>12}", "", short(value));
+        }
+    }
     if figures.sharpness_base == SharpnessBase::Input
         && let Some(ratio) = figures.sharpness_ratio
     {
@@ -198,6 +203,9 @@ fn columns(frame: &FrameFigures) -> Vec<(String, Option<f64>)> {
         if has_reference {
             columns.push((format!("reference_{measure}"), values.and_then(|values| values.reference)));
         }
+    }
+    if has_reference {
+        columns.push(("ghost_levels".to_owned(), pair.and_then(|pair| pair.ghost_levels)));
     }
     columns.push(("sharpness_ratio".to_owned(), frame.sharpness_ratio));
     columns

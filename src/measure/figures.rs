@@ -120,6 +120,9 @@ pub struct PairFigures {
     /// Standard deviation over time where the input is at rest, in levels of 0–255. `None` across a cut and where
     /// nothing is at rest.
     pub flicker_levels: Option<PerClip<f64>>,
+    /// Mean difference of output and reference where the next frame shows what this one does not, in levels of 0–255: what
+    /// is left there of the past. `None` without a reference, where flow is estimated, and where nothing is new.
+    pub ghost_levels: Option<f64>,
 }
 
 /// What clips measure, in all and frame by frame.
@@ -154,6 +157,11 @@ pub struct Figures {
     pub flicker_levels: Option<PerClip<f64>>,
     /// The output's flicker over the reference's.
     pub flicker_over_reference: Option<f64>,
+    /// Mean difference of output and reference over all newly visible pixels, in levels of 0–255; `None` without a reference,
+    /// where flow is estimated, and if nothing ever is new.
+    pub ghost_levels: Option<f64>,
+    /// Mean of output minus reference, in levels of 0–255; `None` without a reference.
+    pub drift_levels: Option<f64>,
     /// Mean variance of the Laplacian of lightness (0–255).
     pub sharpness: PerClip<f64>,
     /// The output's sharpness over that of [`Figures::sharpness_base`].

@@ -59,6 +59,44 @@ pub fn deviation_levels(squared_change: u64, pixels: u64) -> Option<f64> {
     (pixels > 0).then(|| (squared_change as f64 / (2.0 * (pixels * CHANNELS as u64) as f64)).sqrt())
 }
 
+/// The pixels of the next frame that nothing of this one moves to: newly visible, seen from `flow` and `mask` of this
+/// frame, `[height, width]` each. A pixel covers the four around the place that it moves to.
+pub fn newly_visible(flow: &FlowField, mask: &[f32], visible: &mut Vec<bool>) {
+    let FrameSize { width, height } = flow.size;
+    visible.clear();
+    visible.resize(flow.size.pixels(), true);
+    for (index, (vector, mask)) in flow.vectors.iter().zip(mask).enumerate() {
+        if *mask == 0.0 {
+            continue;
+        }
+        let (x, y) = ((index % width) as f32 + vector[0], (index / width) as f32 + vector[1]);
+        for y in [y.floor(), y.ceil()] {
+            for x in [x.floor(), x.ceil()] {
+                if x >= 0.0 && y >= 0.0 && x < width as f32 && y < height as f32 {
+                    visible[y as usize * width + x as usize] = false;
+                }
+            }
+        }
+    }
+}
+
+/// Sum over the chosen pixels and the channels of the differences of two pictures, in levels of 0–255.
+pub fn absolute_difference(first: &[u8], second: &[u8], chosen: &[bool]) -> u64 {
+    let pixels = first.as_chunks::<CHANNELS>().0.iter().zip(second.as_chunks::<CHANNELS>().0);
+    pixels
+        .zip(chosen)
+        .filter(|(_, chosen)| **chosen)
+        .flat_map(|((first, second), _)| first.iter().zip(second))
+        .map(|(first, second)| u64::from(first.abs_diff(*second)))
+        .sum()
+}
+
+/// Mean over pixels and channels of `first` minus `second`, in levels of 0–255; 0 for empty pictures.
+pub fn mean_difference(first: &[u8], second: &[u8]) -> f64 {
+    let difference: i64 = first.iter().zip(second).map(|(first, second)| i64::from(*first) - i64::from(*second)).sum();
+    difference as f64 / first.len().max(1) as f64
+}
+
 /// Variance of the Laplacian (Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield microscopy") of lightness:
 /// four neighbors minus four times the middle, all pixels but the border's. 0 for pictures under 3×3.
 pub fn sharpness(picture: &GrayPicture) -> f64 {
@@ -111,6 +149,26 @@ mod tests {
         assert_eq!(change, 12);
         assert_eq!(deviation_levels(change, 1), Some(2.0_f64.sqrt()));
         assert_eq!(deviation_levels(0, 0), None);
+    }
+
+    #[test]
+    fn what_nothing_moves_to_is_newly_visible() {
+        // A thing at 1 moves to 3; what is under it there is hidden, and its old place is uncovered.
+        let mut flow = FlowField::zero(FrameSize::new(5, 1));
+        flow.vectors[1] = [2.0, 0.0];
+        let mut visible = Vec::new();
+        newly_visible(&flow, &[1.0, 1.0, 1.0, 0.0, 1.0], &mut visible);
+        assert_eq!(visible, [false, true, false, false, false]);
+        flow.vectors[1] = [-9.0, 9.0];
+        newly_visible(&flow, &[1.0, 1.0, 1.0, 0.0, 1.0], &mut visible);
+        assert_eq!(visible, [false, true, false, true, false]);
+    }
+
+    #[test]
+    fn differences_are_counted_over_channels_and_chosen_pixels() {
+        assert_eq!(absolute_difference(&[1, 2, 3, 9, 9, 9], &[2, 2, 0, 0, 0, 0], &[true, false]), 4);
+        assert_eq!(mean_difference(&[1, 2, 3], &[2, 2, 0]), 2.0 / 3.0);
+        assert_eq!(mean_difference(&[], &[]), 0.0);
     }
 
     #[test]

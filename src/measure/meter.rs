@@ -6,14 +6,14 @@ use anyhow::{Result, bail, ensure};
 
 use super::cut::CutSigns;
 use super::figures::{Figures, FrameFigures, PairFigures, PerClip, SharpnessBase, ratio};
-use super::measures::{at_rest, deviation_levels, sharpness, squared_change, warping_error};
+use super::measures::{
+    absolute_difference, at_rest, deviation_levels, mean_difference, newly_visible, sharpness, squared_change,
+    warping_error,
+};
 use super::source::FrameSource;
 use super::truth::TrueFlows;
 use crate::frame::{CHANNELS, Frame, FrameSize};
-use crate::motion::flow::{FlowEstimator, FlowField, FlowQuality, GrayPicture, reliability, warp};
-
-/// Squared error in pixels² that a flow and its reverse may always have; of Ruder et al. 2016 at full resolution.
-const TOLERANCE: f32 = 0.5;
+use crate::motion::flow::{FlowEstimator, FlowField, FlowQuality, FlowTolerance, GrayPicture, reliability, warp};
 
 /// Measures clips frame by frame; keeps two frames of each.
 pub struct Meter {
@@ -28,6 +28,12 @@ pub struct Meter {
     /// Of [`squared_change`].
     rest_change: PerClip<u64>,
     rest_pixels: u64,
+    visible: Vec<bool>,
+    /// Of [`absolute_difference`] in newly visible pixels.
+    ghost: u64,
+    visible_pixels: u64,
+    /// Of [`mean_difference`], a frame each.
+    drift: f64,
 }
 
 /// Where the motion comes from.
@@ -68,6 +74,10 @@ impl Meter {
             frames: Vec::new(),
             rest_change: PerClip::default(),
             rest_pixels: 0,
+            visible: Vec::new(),
+            ghost: 0,
+            visible_pixels: 0,
+            drift: 0.0,
         })
     }
 
@@ -83,6 +93,9 @@ impl Meter {
         }
         let gray = frames.as_ref().map(|frame| GrayPicture::from_rgb(frame.pixels(), size));
         let sharpness = gray.as_ref().map(sharpness);
+        if let Some(reference) = &frames.reference {
+            self.drift += mean_difference(frames.output.pixels(), reference.pixels());
+        }
         let moment = Moment { frames, lightness: gray.input };
         if let Some(previous) = self.previous.take() {
             let pair = self.measure_pair(&previous, &moment)?;
@@ -110,7 +123,7 @@ impl Meter {
                     backward.estimate(&next.lightness, &now.lightness, reverse)?;
                     there.join().unwrap_or_else(|_| bail!("the search for optical flow panicked"))
                 })?;
-                reliability(&self.flow, reverse, TOLERANCE, &mut self.mask);
+                reliability(&self.flow, reverse, &FlowTolerance::FULL_SIZE, &mut self.mask);
             }
             Flows::True(truth) => truth.load(self.frames.len() - 1, size, &mut self.flow, &mut self.mask)?,
         }
@@ -129,6 +142,7 @@ impl Meter {
                     static_share: 0.0,
                     warping_error: None,
                     flicker_levels: None,
+                    ghost_levels: None,
                 });
             }
         }
@@ -152,13 +166,27 @@ impl Meter {
             *sum += change;
         }
         self.rest_pixels += rest_pixels as u64;
+        let ghost_levels = self.ghost(next);
         Ok(PairFigures {
             cut: false,
             reliable_share,
             static_share: share(rest_pixels),
             warping_error: errors.transpose(),
             flicker_levels: changes.map(|change| deviation_levels(change, rest_pixels as u64)).transpose(),
+            ghost_levels,
         })
+    }
+
+    /// What the output has where the next frame shows something new, against the reference. Only known flow says surely
+    /// what is new.
+    fn ghost(&mut self, next: &Moment) -> Option<f64> {
+        let (Flows::True(_), Some(reference)) = (&self.flows, &next.frames.reference) else { return None };
+        newly_visible(&self.flow, &self.mask, &mut self.visible);
+        let pixels = self.visible.iter().filter(|visible| **visible).count() as u64;
+        let ghost = absolute_difference(next.frames.output.pixels(), reference.pixels(), &self.visible);
+        self.ghost += ghost;
+        self.visible_pixels += pixels;
+        mean_level(ghost, pixels)
     }
 
     /// Moves `next` onto `now`, which stays in `warped_levels`, and compares the two.
@@ -195,6 +223,8 @@ impl Meter {
             e_stab,
             flicker_over_reference: flicker_levels.and_then(PerClip::over_reference),
             flicker_levels,
+            ghost_levels: mean_level(self.ghost, self.visible_pixels),
+            drift_levels: sharpness.reference.map(|_| self.drift / self.frames.len().max(1) as f64),
             sharpness_ratio: ratio(sharpness.output, sharpness.reference.unwrap_or(sharpness.input)),
             sharpness_base: match sharpness.reference {
                 Some(_) => SharpnessBase::Reference,
@@ -204,6 +234,11 @@ impl Meter {
             frames: self.frames,
         }
     }
+}
+
+/// `None` for no pixels.
+fn mean_level(sum: u64, pixels: u64) -> Option<f64> {
+    (pixels > 0).then(|| sum as f64 / (pixels * CHANNELS as u64) as f64)
 }
 
 /// `None` for no values.

@@ -144,16 +144,34 @@ fn as_mat(picture: &GrayPicture) -> Result<BoxedRef<'_, Mat>> {
     Mat::new_rows_cols_with_data(rows, columns, &picture.pixels).context("hand a picture to OpenCV")
 }
 
+/// What flow may get wrong and still hold. Lengths are in cells of the field.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FlowTolerance {
+    /// Squared disagreement of the flow and the flow back that is always allowed, in cells².
+    pub disagreement: f32,
+    /// Squared gradient that is no border of motion, as a share of the squared speed.
+    pub gradient_of_speed: f32,
+    /// Squared gradient that is never a border of motion.
+    pub gradient: f32,
+    /// How far outside the other picture a place may lie, in cells.
+    pub outside: f32,
+}
+
+impl FlowTolerance {
+    /// At full resolution, as Sundaram et al. 2010 have it.
+    pub const FULL_SIZE: Self = Self { disagreement: 0.5, gradient_of_speed: 0.01, gradient: 0.002, outside: 0.0 };
+}
+
 /// Where the flow of a picture holds (1) and where it does not (0), after Sundaram et al. 2010 as used by Ruder et al.
 /// 2016 and Lai et al. 2018: what is outside the other picture, what the flow back contradicts (disoccluded), and the
 /// borders of motion.
 ///
-/// `flow` and `reverse` are of the same size; `tolerance` is the squared error in pixels² that is always allowed: 0.5 at
-/// full resolution.
-pub fn reliability(flow: &FlowField, reverse: &FlowField, tolerance: f32, mask: &mut Vec<f32>) {
+/// `flow` and `reverse` are of the same size.
+pub fn reliability(flow: &FlowField, reverse: &FlowField, tolerance: &FlowTolerance, mask: &mut Vec<f32>) {
     let FrameSize { width, height } = flow.size;
     mask.clear();
     mask.resize(flow.size.pixels(), 0.0);
+    let outside = tolerance.outside;
     let squared = |[u, v]: [f32; 2]| u * u + v * v;
     let (right_border, bottom_border) = (width.saturating_sub(1) as f32, height.saturating_sub(1) as f32);
     for (y, mask) in mask.chunks_exact_mut(width.max(1)).enumerate() {
@@ -164,15 +182,19 @@ pub fn reliability(flow: &FlowField, reverse: &FlowField, tolerance: f32, mask: 
             let (left, right) = (here[x.saturating_sub(1)], here[(x + 1).min(width - 1)]);
             let across = [right[0] - left[0], right[1] - left[1]];
             let along = [below[x][0] - above[x][0], below[x][1] - above[x][1]];
-            let is_border = 0.25 * (squared(across) + squared(along)) > 0.01 * squared([u, v]) + 0.002;
+            let is_border = 0.25 * (squared(across) + squared(along))
+                > tolerance.gradient_of_speed * squared([u, v]) + tolerance.gradient;
             let (there_x, there_y) = (x as f32 + u, y as f32 + v);
-            let is_inside = there_x >= 0.0 && there_y >= 0.0 && there_x <= right_border && there_y <= bottom_border;
+            let is_inside = there_x >= -outside
+                && there_y >= -outside
+                && there_x <= right_border + outside
+                && there_y <= bottom_border + outside;
             if is_border || !is_inside {
                 continue;
             }
             let back = reverse.at(there_x, there_y);
             let error = squared([u + back[0], v + back[1]]);
-            if error < 0.01 * (squared([u, v]) + squared(back)) + tolerance {
+            if error < 0.01 * (squared([u, v]) + squared(back)) + tolerance.disagreement {
                 *mask = 1.0;
             }
         }
@@ -233,9 +255,9 @@ mod tests {
         let size = FrameSize::new(20, 20);
         let constant = |u: f32| FlowField { size, vectors: vec![[u, 0.0]; size.pixels()] };
         let mut mask = Vec::new();
-        reliability(&constant(3.0), &constant(-3.0), 0.5, &mut mask);
+        reliability(&constant(3.0), &constant(-3.0), &FlowTolerance::FULL_SIZE, &mut mask);
         assert_eq!((mask[5], mask[18]), (1.0, 0.0), "the right border moves out of sight");
-        reliability(&constant(3.0), &constant(0.0), 0.5, &mut mask);
+        reliability(&constant(3.0), &constant(0.0), &FlowTolerance::FULL_SIZE, &mut mask);
         assert!(mask.iter().all(|reliable| *reliable == 0.0));
     }
 

@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::frame::{CHANNELS, Frame, FrameSize};
 use crate::scale::{Filter, Scaler};
-use flow::{FlowEstimator, FlowField, FlowQuality, GrayPicture, reliability, warp};
+use flow::{FlowEstimator, FlowField, FlowQuality, FlowTolerance, GrayPicture, reliability, warp};
 
 /// What became of the frame before.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,9 +44,9 @@ pub struct MotionSettings {
     pub content_sigma: f32,
     /// Deviation of the content, in levels, that counts as noise at most (ours).
     pub most_noise: f32,
-    /// Squared disagreement of the two flows, in cells², that is always allowed (ours: 0.6 at a width of
-    /// 320).
-    pub flow_tolerance: f32,
+    /// What the two flows may get wrong (ours: on a grid this coarse, gradients are steeper and borders blockier than at
+    /// full size).
+    pub flow_tolerance: FlowTolerance,
     /// Where standing still explains the content as well as moving does, within so many levels, nothing moves (ours).
     pub still_tolerance: f32,
     /// What moves by more than this, in cells, does not stand still whatever explains it: in a pan, flat places would
@@ -68,7 +68,7 @@ impl Default for MotionSettings {
             quality: FlowQuality::Fast,
             content_sigma: 16.0,
             most_noise: 6.0,
-            flow_tolerance: 0.6,
+            flow_tolerance: FlowTolerance { disagreement: 0.6, gradient_of_speed: 0.04, gradient: 0.01, outside: 0.6 },
             still_tolerance: 1.5,
             fastest_still: 0.75,
             cut_confidence: 0.3,
@@ -179,7 +179,7 @@ impl MotionEstimator {
         let mut flow = FlowField::zero(grid);
         self.estimator.estimate(gray, &before.gray, &mut flow)?;
         self.estimator.estimate(&before.gray, gray, &mut self.reverse)?;
-        reliability(&flow, &self.reverse, self.settings.flow_tolerance, &mut self.reliable);
+        reliability(&flow, &self.reverse, &self.settings.flow_tolerance, &mut self.reliable);
 
         self.moved.resize(rgb.len(), 0.0);
         warp::<CHANNELS>(&before.history, &flow, &mut self.moved);

@@ -24,7 +24,7 @@ impl PropagationSettings {
 
 impl Default for PropagationSettings {
     fn default() -> Self {
-        Self { stride: 1, most_unexplained: 0.02 }
+        Self { stride: 1, most_unexplained: 0.01 }
     }
 }
 
