@@ -16,7 +16,7 @@ const RADIUS: usize = 2;
 /// Side of the blocks that share a gain, in pixels (ours).
 const BLOCK: usize = 32;
 /// Share of the distance to the wanted gain that is gone in a frame (ours): slowly, so that it does not flicker itself.
-const FOLLOWING: f32 = 0.25;
+const FOLLOWING: f32 = 0.35;
 /// Energy of detail, in levels² a pixel, under which a block counts as flat (ours).
 const FLAT: f32 = 1.0;
 

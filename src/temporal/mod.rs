@@ -32,7 +32,7 @@ pub struct SmootherSettings {
 
 impl Default for SmootherSettings {
     fn default() -> Self {
-        Self { time_constant_seconds: 0.2, still_factor: 6.0, detail: 1.02, most_gain: 4.0 }
+        Self { time_constant_seconds: 0.2, still_factor: 6.0, detail: 1.04, most_gain: 2.3 }
     }
 }
 

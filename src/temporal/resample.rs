@@ -46,7 +46,7 @@ impl Span {
 const FULL_WEIGHT: f32 = 0.4;
 
 /// Loss of detail where the content stands still (ours): what is averaged away there is mostly boil.
-const STILL_LOSS: f32 = 0.4;
+const STILL_LOSS: f32 = 0.85;
 
 /// Motion below this, in pixels, is none (ours): resampling would only blur.
 const STILL_PIXELS: f32 = 0.1;
