@@ -40,6 +40,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("multiversion", &["temporal"]),
     ("prost", &["onnx"]),
     ("signal_hook", &["commands"]),
+    ("yuv", &["media"]),
 ];
 
 fn sources() -> Vec<(String, PathBuf, String)> {

@@ -5,6 +5,7 @@
 mod bench;
 mod debug_view;
 mod measure;
+mod pipe;
 mod stages;
 mod style;
 mod styles;
@@ -46,6 +47,7 @@ pub struct UsageError(pub anyhow::Error);
 pub fn run(cli: Cli) -> Result<Outcome> {
     match cli.command {
         Command::Video(args) => video::run(&args),
+        Command::Pipe(args) => pipe::run(&args),
         Command::Measure(args) => measure::run(&args),
         Command::Styles(args) => styles::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -17,9 +17,9 @@ use crate::style::Stylizer;
 use crate::temporal::{Propagation, PropagationSettings, Smoother, SmootherSettings};
 
 /// From a clip to painted frames: what is needed for each step.
-pub struct Chain<S> {
+pub struct Chain<R, S> {
     /// Where frames come from.
-    pub reader: VideoReader,
+    pub reader: R,
     /// What paints them.
     pub stylizer: S,
     /// Where painted frames come from.
@@ -28,17 +28,17 @@ pub struct Chain<S> {
     pub temporal: TemporalStages,
 }
 
-impl<S: Stylizer> Chain<S> {
+impl<R: Source<Item = Frame>, S: Stylizer> Chain<R, S> {
     /// Runs every frame of the clip through the chain into `sink`. Blocks until the clip ends or the run is stopped.
     ///
     /// # Errors
     /// The first error of any stage.
-    pub fn run(self, pipeline: Pipeline, sink: &mut FileSink) -> Result<Option<Written>, RunError> {
+    pub fn run<K: Sink<Input = SmoothedFrame>>(self, pipeline: Pipeline, sink: &mut K) -> Result<K::Output, RunError> {
         let TemporalStages { motion, propagation, smooth } = self.temporal;
         let keep_content = smooth.keep_views;
         let stylize = StylizeStage { stylizer: self.stylizer, propagation, pool: self.pool, keep_content };
         pipeline.run(|wiring| {
-            let decoded = wiring.source("decode", FileSource(self.reader))?;
+            let decoded = wiring.source("decode", self.reader)?;
             let analyzed = wiring.stage("motion", decoded, motion)?;
             let painted = wiring.stage("stylize", analyzed, stylize)?;
             let smoothed = wiring.stage("smooth", painted, smooth)?;
@@ -78,14 +78,11 @@ impl TemporalStages {
     }
 }
 
-/// The reader as the pipeline's source.
-struct FileSource(VideoReader);
-
-impl Source for FileSource {
+impl Source for VideoReader {
     type Item = Frame;
 
     fn next(&mut self) -> Result<Option<Frame>> {
-        self.0.next_frame()
+        self.next_frame()
     }
 }
 

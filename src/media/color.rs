@@ -38,9 +38,8 @@ impl ColorTags {
     /// Fills what is unset by the size of the picture, as players do: up to 576 lines and under 1280 columns is
     /// standard definition (BT.601), the rest BT.709.
     pub(super) fn or_guessed(self, size: FrameSize, pixel: Pixel) -> Self {
-        let high_definition = size.width >= 1280 || size.height > 576;
         let (matrix, primaries) = match size.height {
-            _ if high_definition => (Space::BT709, Primaries::BT709),
+            _ if is_high_definition(size) => (Space::BT709, Primaries::BT709),
             576 => (Space::BT470BG, Primaries::BT470BG),
             480 => (Space::SMPTE170M, Primaries::SMPTE170M),
             _ => (Space::SMPTE170M, Primaries::BT709),
@@ -104,6 +103,11 @@ impl ColorTags {
     pub(super) fn range_name(self) -> &'static str {
         if self.range == Range::JPEG { "pc" } else { "tv" }
     }
+}
+
+/// Whether players take a picture that does not say so for high definition.
+pub(super) fn is_high_definition(size: FrameSize) -> bool {
+    size.width >= 1280 || size.height > 576
 }
 
 #[cfg(test)]

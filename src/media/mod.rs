@@ -1,5 +1,5 @@
 //! Files through FFmpeg's libraries: reading frames with their timestamps and colours, writing them back, and copying
-//! the streams that are not pictures.
+//! the streams that are not pictures; and uncompressed video through pipes.
 //!
 //! This is the only room that knows FFmpeg. It knows nothing of stages, styles or the terminal: what a person should
 //! hear comes back as notes.
@@ -7,14 +7,18 @@
 mod color;
 mod copy;
 mod cut;
+mod deinterlace;
 mod encoder;
 mod ffi;
 mod filter;
 mod packets;
+mod pipe;
+mod planes;
 mod reader;
 mod stream;
 mod to_rgb;
 mod writer;
+mod y4m;
 
 use std::path::Path;
 use std::sync::{Arc, Once};
@@ -27,8 +31,11 @@ pub use cut::{Cut, ParseTimeError, Time};
 pub use encoder::EncoderSettings;
 pub use ffmpeg::Rational;
 pub use packets::Damage;
+pub use pipe::{PipeFormat, PipeOptions, PipeReader, PipeWriter, RawVideo, ReaderLeft};
+pub use planes::{ColorRange, Matrix, PictureLayout};
 pub use reader::{ReaderOptions, VideoInfo, VideoReader};
 pub use writer::{OutputError, VideoWriter, WriterOptions, Written};
+pub use y4m::NotY4m;
 
 /// Asked now and then by a blocking read; `true` ends it.
 pub type Interrupt = Arc<dyn Fn() -> bool + Send + Sync>;

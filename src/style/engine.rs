@@ -109,6 +109,11 @@ impl Stylizer for StyleEngine {
     fn stylize(&mut self, src: &Frame, dst: &mut Frame) -> Result<()> {
         ensure!(src.size == dst.size, "a frame of {} cannot be painted into one of {}", src.size, dst.size);
         let mix = self.settings.mix();
+        if mix.strength <= 0.0 {
+            // Nothing of the painting would show: the network is not asked.
+            dst.pixels_mut().copy_from_slice(src.pixels());
+            return Ok(());
+        }
         let work_size = self.work_size(src.size);
         if work_size == src.size {
             return self.network.stylize(src, mix, dst);

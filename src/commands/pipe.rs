@@ -1,0 +1,179 @@
+//! `impasto pipe`: uncompressed video from stdin, painted, to stdout.
+//!
+//! stdout is the picture's: all that there is to say goes to stderr, and there is no summary for programs.
+
+use std::io::{IsTerminal, Read, stdin, stdout};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+use signal_hook::iterator::Signals;
+
+use super::stages::{Chain, SmoothedFrame, TemporalStages};
+use super::style::{self, OpenStyle};
+use super::{Outcome, UsageError};
+use crate::cli::{OutputFormat, PipeArgs};
+use crate::console::{Console, Progress};
+use crate::frame::{Frame, FramePool};
+use crate::media::{NotY4m, PipeFormat, PipeOptions, PipeReader, PipeWriter, Rational, RawVideo, ReaderLeft};
+use crate::pipeline::{Control, Ending, Pipeline, PipelineStats, RunError, Sink, Source};
+
+/// Runs the command.
+pub fn run(args: &PipeArgs) -> Result<Outcome> {
+    let console = Console::new(args.quiet);
+    refuse_terminals()?;
+    let control = Control::new();
+    stop_on_signals(&control, console)?;
+    let started = Instant::now();
+
+    let pool = FramePool::new();
+    let reader = PipeReader::new(stdin(), options(args, &pool)).map_err(with_hint)?;
+    let threads = args.run.thread_count();
+    let OpenStyle { engine, label, provider, notes } = style::open(&args.style, threads, &control)?;
+    for note in notes.iter().map(String::as_str).chain(reader.notes().iter().copied()) {
+        console.note(note);
+    }
+    let format = output_format(args, reader.format())?;
+    let writer = match PipeWriter::new(stdout(), &format) {
+        Err(error) if error.is::<ReaderLeft>() => return Ok(Outcome::Done),
+        writer => writer?,
+    };
+
+    let pipeline = Pipeline::new(control.clone(), args.run.queue as usize);
+    let stats = pipeline.stats();
+    // Without style there is nothing to hold still: the input comes out as it is.
+    let (seconds, stride) =
+        if args.style.strength > 0.0 { (args.temporal.smooth, args.temporal.stride) } else { (0.0, 1) };
+    let temporal = TemporalStages::new(seconds, stride, format.time_base(), false)?;
+    let progress = console.progress(None);
+    let mut sink = PipeSink { writer, progress, stats: stats.clone(), time_base: format.time_base(), frames: 0 };
+    let source = PipeSource { reader, control: control.clone() };
+    let outcome = Chain { reader: source, stylizer: engine, pool, temporal }.run(pipeline, &mut sink);
+    sink.progress.end();
+    let seconds = started.elapsed().as_secs_f64();
+    let has_reader_left = match outcome {
+        Ok(()) => false,
+        Err(RunError::Stage { source, .. }) if source.is::<ReaderLeft>() => true,
+        Err(RunError::Aborted) => return Ok(Outcome::Interrupted),
+        Err(error) => return Err(error.into()),
+    };
+    if args.stats {
+        console.stages(&stats.snapshot());
+    }
+    let size = format.size();
+    let fps = sink.frames as f64 / seconds;
+    console.line(&format!("{} frames of {size} in {seconds:.1} s ({fps:.1} fps), {label} on {provider}", sink.frames));
+    if has_reader_left {
+        console.line("the reader of the output has closed it: the rest was left out");
+    }
+    Ok(if control.is_stopped() { Outcome::Interrupted } else { Outcome::Done })
+}
+
+fn options(args: &PipeArgs, pool: &FramePool) -> PipeOptions {
+    let raw = match (args.raw, args.size, args.rate) {
+        (Some(layout), Some(size), Some(frame_rate)) => Some(RawVideo { layout, size, frame_rate }),
+        _ => None,
+    };
+    PipeOptions { raw, matrix: args.matrix, range: args.range, pool: pool.clone() }
+}
+
+fn output_format(args: &PipeArgs, format: &PipeFormat) -> Result<PipeFormat> {
+    match args.output_format {
+        None => Ok(format.clone()),
+        Some(OutputFormat::Y4m) => format.to_y4m(),
+        Some(OutputFormat::Raw(layout)) => Ok(format.to_raw(layout)),
+    }
+}
+
+/// Pictures in bytes are nothing to type or to read.
+fn refuse_terminals() -> Result<()> {
+    let hint = if stdin().is_terminal() {
+        "stdin is a terminal (expected video: ffmpeg -i in.mp4 -f yuv4mpegpipe - | impasto pipe … ; \
+         `impasto video` reads files)"
+    } else if stdout().is_terminal() {
+        "stdout is a terminal (expected a program or a file: impasto pipe … | ffmpeg -i - out.mp4)"
+    } else {
+        return Ok(());
+    };
+    Err(UsageError(anyhow!(hint)).into())
+}
+
+/// First Ctrl-C: stop, what has come in is painted and goes out. Second: the system ends the process; there is no
+/// file to clean up, and nothing else wakes a thread that waits for another program.
+fn stop_on_signals(control: &Control, console: Console) -> Result<()> {
+    let is_second = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // In this order: the first signal finds the flag unset.
+        flag::register_conditional_default(signal, Arc::clone(&is_second)).context("listen for Ctrl-C")?;
+        flag::register(signal, Arc::clone(&is_second)).context("listen for Ctrl-C")?;
+    }
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("listen for Ctrl-C")?;
+    let control = control.clone();
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for _ in signals.forever() {
+                control.stop();
+                console.line("stopping: what has come in is being finished (Ctrl-C again to end at once)");
+            }
+        })
+        .context("start a thread")?;
+    Ok(())
+}
+
+/// Adds what to do about a stream that is not understood.
+fn with_hint(error: anyhow::Error) -> anyhow::Error {
+    if error.is::<NotY4m>() {
+        anyhow!("{error:#} (ffmpeg writes y4m with -f yuv4mpegpipe; --raw reads pictures without a header)")
+    } else {
+        error
+    }
+}
+
+/// The reader as the pipeline's source.
+struct PipeSource<R> {
+    reader: PipeReader<R>,
+    control: Control,
+}
+
+impl<R: Read + Send> Source for PipeSource<R> {
+    type Item = Frame;
+
+    fn next(&mut self) -> Result<Option<Frame>> {
+        match self.reader.next_frame() {
+            // Ctrl-C goes to every program of a pipe: whoever writes may have been cut off.
+            Err(_) if self.control.is_stopped() => Ok(None),
+            frame => frame,
+        }
+    }
+}
+
+/// The writer as the pipeline's sink, with the progress shown.
+struct PipeSink<W> {
+    writer: PipeWriter<W>,
+    progress: Progress,
+    stats: PipelineStats,
+    time_base: Rational,
+    frames: u64,
+}
+
+impl<W: std::io::Write> Sink for PipeSink<W> {
+    type Input = SmoothedFrame;
+    type Output = ();
+
+    fn write(&mut self, SmoothedFrame { frame, .. }: SmoothedFrame) -> Result<()> {
+        self.writer.write(&frame)?;
+        self.frames += 1;
+        let seconds = self.frames as f64 * f64::from(self.time_base);
+        let media_time = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        self.progress.update(self.frames, media_time, self.stats.slowest().map(|stage| stage.name));
+        Ok(())
+    }
+
+    fn finish(&mut self, _: Ending) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,485 @@
+//! Video without a container through a pipe: y4m or raw pictures in, frames, and the same way out.
+//!
+//! Both ends block while the other program is not ready, and hold one picture. Nothing is allocated because a header
+//! says so: a buffer grows with the bytes that have come.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+
+use anyhow::{Context, Result, bail, ensure};
+use ffmpeg_next::Rational;
+
+use super::color;
+use super::deinterlace::{self, Deinterlacer};
+use super::planes::{BitDepth, ColorRange, Matrix, PictureConverter, PictureLayout, Sampling, YuvCoding};
+use super::y4m::{self, Interlacing, Y4mHeader};
+use crate::frame::{Frame, FramePool, FrameSize, Timestamp};
+
+/// What raw video does not say of itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RawVideo {
+    /// How the bytes of a picture are laid out.
+    pub layout: PictureLayout,
+    /// Size of the pictures.
+    pub size: FrameSize,
+    /// Pictures a second.
+    pub frame_rate: Rational,
+}
+
+/// How a stream is understood.
+#[derive(Debug, Clone, Default)]
+pub struct PipeOptions {
+    /// Raw video; `None` for y4m.
+    pub raw: Option<RawVideo>,
+    /// From YCbCr to RGB; `None` guesses from the size, as players do.
+    pub matrix: Option<Matrix>,
+    /// Which numbers are black and white; `None` takes the stream's word, and limited where it has none.
+    pub range: Option<ColorRange>,
+    /// Where frames come from.
+    pub pool: FramePool,
+}
+
+/// How the frames of a stream are framed and coded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PipeFormat {
+    /// `None` for raw video.
+    header: Option<Y4mHeader>,
+    layout: PictureLayout,
+    size: FrameSize,
+    frame_rate: Rational,
+    coding: YuvCoding,
+}
+
+/// The largest picture that is taken, as the stream has it and as RGB.
+const MAX_PICTURE_BYTES: usize = 256 << 20;
+
+/// What a stream without a frame rate is taken for: y4m's own default.
+const DEFAULT_FRAME_RATE: Rational = Rational(25, 1);
+
+impl PipeFormat {
+    fn of_stream(input: &mut impl BufRead, options: &PipeOptions) -> Result<Self> {
+        let mut header = match options.raw {
+            None => Some(y4m::read_header(input)?),
+            Some(_) => None,
+        };
+        let (layout, size, frame_rate) = match (&options.raw, &header) {
+            (Some(raw), _) => (raw.layout, raw.size, raw.frame_rate),
+            (None, Some(header)) => (header.layout(), header.size(), header.frame_rate()),
+            (None, None) => bail!("the stream has no format"),
+        };
+        let fits =
+            layout.bytes(size).is_some_and(|bytes| bytes <= MAX_PICTURE_BYTES) && size.bytes() <= MAX_PICTURE_BYTES;
+        ensure!(
+            fits,
+            "pictures of {size} are too large for a pipe (expected at most {} million pixels)",
+            MAX_PICTURE_BYTES / (3 * 1_000_000)
+        );
+        let stated = header.as_ref().and_then(Y4mHeader::range);
+        let range = options.range.or(stated).unwrap_or(ColorRange::Limited);
+        // Who reads on should take the pictures for what they were taken for here.
+        if let Some(header) = header.as_mut().filter(|_| range != stated.unwrap_or(ColorRange::Limited)) {
+            header.set_range(range);
+        }
+        let guessed = if color::is_high_definition(size) { Matrix::Bt709 } else { Matrix::Bt601 };
+        let coding = YuvCoding { matrix: options.matrix.unwrap_or(guessed), range };
+        let is_known = frame_rate.numerator() > 0 && frame_rate.denominator() > 0;
+        let frame_rate = if is_known { frame_rate } else { DEFAULT_FRAME_RATE };
+        Ok(Self { header, layout, size, frame_rate, coding })
+    }
+
+    /// The same frames as y4m. RGB becomes 4:4:4.
+    ///
+    /// # Errors
+    /// If y4m has no such layout.
+    pub fn to_y4m(&self) -> Result<Self> {
+        if self.header.is_some() {
+            return Ok(self.clone());
+        }
+        let sampling = match self.layout {
+            PictureLayout::Nv12 | PictureLayout::Planar(..) => Sampling::Yuv420,
+            PictureLayout::Rgb24 | PictureLayout::Bgr24 => Sampling::Yuv444,
+        };
+        let layout = PictureLayout::Planar(sampling, BitDepth::Eight);
+        let header = Y4mHeader::new(self.size, self.frame_rate, layout, self.coding.range);
+        Ok(Self { header: Some(header.context("y4m has no such pictures")?), layout, ..self.clone() })
+    }
+
+    /// The same frames as raw video.
+    pub fn to_raw(&self, layout: PictureLayout) -> Self {
+        Self { header: None, layout, ..self.clone() }
+    }
+
+    /// Size of the frames.
+    pub fn size(&self) -> FrameSize {
+        self.size
+    }
+
+    /// Unit of the timestamps, in seconds: one frame.
+    pub fn time_base(&self) -> Rational {
+        self.frame_rate.invert()
+    }
+}
+
+/// Reads the frames of a pipe.
+pub struct PipeReader<R> {
+    input: BufReader<R>,
+    format: PipeFormat,
+    converter: PictureConverter,
+    deinterlacer: Option<Deinterlacer>,
+    notes: Vec<&'static str>,
+    pool: FramePool,
+    /// A picture as it came.
+    picture: Vec<u8>,
+    picture_bytes: usize,
+    pictures_read: u64,
+    frames_given: u64,
+    has_ended: bool,
+}
+
+impl<R: Read> PipeReader<R> {
+    /// A first picture is not asked for more memory than this before its bytes come.
+    const FIRST_GROWTH_BYTES: usize = 1 << 16;
+
+    /// Reads the header, if there is one. Blocks until it has come.
+    ///
+    /// # Errors
+    /// If the stream is empty, is not what it should be, or holds pictures that are not understood or too large.
+    pub fn new(input: R, options: PipeOptions) -> Result<Self> {
+        let mut input = BufReader::new(input);
+        let mut format = PipeFormat::of_stream(&mut input, &options)?;
+        let mut notes = Vec::new();
+        let mut deinterlacer = None;
+        if let Some(header) = format.header.as_mut().filter(|header| header.interlacing() != Interlacing::Progressive) {
+            if deinterlace::is_available() {
+                deinterlacer = Some(Deinterlacer::new(format.layout, format.size, header.interlacing())?);
+                header.set_progressive();
+                notes.push("interlaced: deinterlaced, one frame for each frame");
+            } else {
+                notes.push("interlaced, and this FFmpeg has no deinterlacer (bwdif): left as it is");
+            }
+        }
+        Ok(Self {
+            input,
+            converter: PictureConverter::new(format.layout, format.size, format.coding)?,
+            picture_bytes: format.layout.bytes(format.size).context("the pictures are too large")?,
+            format,
+            deinterlacer,
+            notes,
+            pool: options.pool,
+            picture: Vec::new(),
+            pictures_read: 0,
+            frames_given: 0,
+            has_ended: false,
+        })
+    }
+
+    /// How the frames are framed and coded; deinterlaced ones as progressive.
+    pub fn format(&self) -> &PipeFormat {
+        &self.format
+    }
+
+    /// What is changed on the way in that a person should know.
+    pub fn notes(&self) -> &[&'static str] {
+        &self.notes
+    }
+
+    /// The next frame, or `None` at the end. Blocks until a whole picture has come.
+    ///
+    /// # Errors
+    /// If the stream cannot be read or ends inside a frame.
+    pub fn next_frame(&mut self) -> Result<Option<Frame>> {
+        if !self.next_picture()? {
+            return Ok(None);
+        }
+        let mut frame = self.pool.take(self.format.size);
+        self.converter.decode(&self.picture, &mut frame)?;
+        frame.frame_index = self.frames_given;
+        frame.timestamp = Timestamp { pts: i64::try_from(self.frames_given)?, duration: 1 };
+        self.frames_given += 1;
+        Ok(Some(frame))
+    }
+
+    /// Fills `picture` with the next progressive one.
+    fn next_picture(&mut self) -> Result<bool> {
+        if self.deinterlacer.is_none() {
+            return self.read_picture();
+        }
+        loop {
+            if let Some(deinterlacer) = &mut self.deinterlacer
+                && deinterlacer.take(&mut self.picture)?
+            {
+                return Ok(true);
+            }
+            if self.has_ended {
+                return Ok(false);
+            }
+            self.has_ended = !self.read_picture()?;
+            if let Some(deinterlacer) = &mut self.deinterlacer {
+                if self.has_ended { deinterlacer.end()? } else { deinterlacer.put(&self.picture)? }
+            }
+        }
+    }
+
+    /// Fills `picture` with the next one as it comes.
+    fn read_picture(&mut self) -> Result<bool> {
+        let index = self.pictures_read;
+        let is_y4m = self.format.header.is_some();
+        if is_y4m && !y4m::read_frame_line(&mut self.input, index)? {
+            return Ok(false);
+        }
+        let wanted = self.picture_bytes;
+        let mut filled = 0;
+        while filled < wanted {
+            if filled == self.picture.len() {
+                let length = (filled * 2).clamp(Self::FIRST_GROWTH_BYTES, wanted.max(Self::FIRST_GROWTH_BYTES));
+                self.picture.resize(length.min(wanted), 0);
+            }
+            match self.input.read(&mut self.picture[filled..]) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error).with_context(|| format!("cannot read frame {index} of the stream")),
+            }
+        }
+        if filled == 0 && !is_y4m {
+            return Ok(false);
+        }
+        ensure!(filled == wanted, "the stream ends inside frame {index}, after {filled} of its {wanted} bytes");
+        self.pictures_read += 1;
+        Ok(true)
+    }
+}
+
+/// Whoever read the output has closed it: often on purpose, as `head` does.
+#[derive(Debug, thiserror::Error)]
+#[error("the reader of the output has gone away")]
+pub struct ReaderLeft;
+
+/// Writes frames into a pipe.
+pub struct PipeWriter<W> {
+    output: W,
+    converter: PictureConverter,
+    /// A picture with the line before it: one write for both.
+    bytes: Vec<u8>,
+    /// Where the picture begins.
+    picture_start: usize,
+}
+
+impl<W: Write> PipeWriter<W> {
+    /// Writes the header, if the format has one.
+    ///
+    /// # Errors
+    /// [`ReaderLeft`], or if the output cannot be written.
+    pub fn new(output: W, format: &PipeFormat) -> Result<Self> {
+        let converter = PictureConverter::new(format.layout, format.size, format.coding)?;
+        let picture_bytes = format.layout.bytes(format.size).context("the pictures are too large")?;
+        let mut writer = Self { output, converter, bytes: Vec::new(), picture_start: 0 };
+        if let Some(header) = &format.header {
+            writer.bytes = header.to_line();
+            writer.write_out()?;
+            writer.bytes.clear();
+            y4m::write_frame_line(&mut writer.bytes);
+        }
+        writer.picture_start = writer.bytes.len();
+        writer.bytes.resize(writer.picture_start + picture_bytes, 0);
+        Ok(writer)
+    }
+
+    /// Writes one frame. Blocks until the reader has taken it, but for what the pipe holds.
+    ///
+    /// # Errors
+    /// [`ReaderLeft`], or if the frame has another size or the output cannot be written.
+    pub fn write(&mut self, frame: &Frame) -> Result<()> {
+        self.converter.encode(frame, &mut self.bytes[self.picture_start..])?;
+        self.write_out()
+    }
+
+    fn write_out(&mut self) -> Result<()> {
+        match self.output.write_all(&self.bytes).and_then(|()| self.output.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(ReaderLeft.into()),
+            result => result.context("cannot write the output"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const RGB: PictureLayout = PictureLayout::Rgb24;
+
+    fn raw(layout: PictureLayout, width: usize, height: usize) -> PipeOptions {
+        let raw = RawVideo { layout, size: FrameSize::new(width, height), frame_rate: Rational(25, 1) };
+        PipeOptions { raw: Some(raw), ..PipeOptions::default() }
+    }
+
+    /// Gives at most so many bytes at a time, as a pipe may.
+    struct Trickle<'a>(&'a [u8], usize);
+
+    impl Read for Trickle<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let length = self.1.min(buffer.len());
+            self.0.read(&mut buffer[..length])
+        }
+    }
+
+    /// Everything that comes out for what goes in, or the error.
+    fn pass(bytes: &[u8], step: usize, options: PipeOptions) -> Result<Vec<u8>> {
+        let mut reader = PipeReader::new(Trickle(bytes, step), options)?;
+        let mut out = Vec::new();
+        let mut writer = PipeWriter::new(&mut out, reader.format())?;
+        while let Some(frame) = reader.next_frame()? {
+            writer.write(&frame)?;
+        }
+        drop(writer);
+        Ok(out)
+    }
+
+    fn y4m(header: &str, picture: &[u8], count: usize) -> Vec<u8> {
+        let mut bytes = format!("YUV4MPEG2 {header}\n").into_bytes();
+        for _ in 0..count {
+            bytes.extend_from_slice(b"FRAME\n");
+            bytes.extend_from_slice(picture);
+        }
+        bytes
+    }
+
+    #[test]
+    fn gray_comes_through_every_layout_as_it_was() {
+        for (space, bytes) in [("420jpeg", 6), ("420paldv", 6), ("422", 8), ("444", 12)] {
+            let stream = y4m(&format!("W2 H2 F25:1 A4:3 C{space} Xyz"), &vec![128; bytes], 3);
+            assert_eq!(pass(&stream, 7, PipeOptions::default()).unwrap(), stream, "{space}");
+        }
+        let stream = y4m("W2 H2 F25:1 Cmono", &[16, 100, 200, 235], 2);
+        assert_eq!(pass(&stream, 1, PipeOptions::default()).unwrap(), stream);
+        let stream = y4m("W1 H1 Cmono10", &400_u16.to_le_bytes(), 2);
+        let out = pass(&stream, 3, PipeOptions::default()).unwrap();
+        let sample = u16::from_le_bytes([out[out.len() - 2], out[out.len() - 1]]);
+        assert!(sample.abs_diff(400) <= 2, "{sample}");
+    }
+
+    #[test]
+    fn a_stream_without_frames_is_a_header() {
+        let stream = y4m("W2 H2 F25:1", &[], 0);
+        assert_eq!(pass(&stream, 9, PipeOptions::default()).unwrap(), stream);
+    }
+
+    #[test]
+    fn a_stream_that_ends_inside_a_frame_is_an_error_with_its_number() {
+        let stream = y4m("W2 H2 F25:1 Cmono", &[1, 2, 3, 4], 3);
+        for missing in 1..=4 {
+            let error = pass(&stream[..stream.len() - missing], 5, PipeOptions::default()).unwrap_err().to_string();
+            assert!(error.contains("inside frame 2"), "{missing}: {error}");
+        }
+        let error = pass(&[0; 25], 4, raw(RGB, 2, 2)).unwrap_err().to_string();
+        assert!(error.contains("inside frame 2, after 1 of its 12 bytes"), "{error}");
+        assert!(pass(b"", 4, PipeOptions::default()).unwrap_err().to_string().contains("empty"));
+    }
+
+    #[test]
+    fn a_header_that_lies_about_its_size_costs_no_memory() {
+        let stream = y4m("W9000 H9000 F25:1 C420jpeg", &[0; 100_000], 1);
+        let mut reader = PipeReader::new(stream.as_slice(), PipeOptions::default()).unwrap();
+        let error = reader.next_frame().unwrap_err().to_string();
+        assert!(error.contains("after 100000 of its 121500000 bytes"), "{error}");
+        assert!(reader.picture.capacity() < 300_000, "{}", reader.picture.capacity());
+
+        for header in ["W65535 H65535", "W65535 H9000 C444p10"] {
+            let error = pass(&y4m(header, &[], 0), 99, PipeOptions::default()).unwrap_err().to_string();
+            assert!(error.contains("too large"), "{error}");
+        }
+        assert!(pass(&[], 99, raw(RGB, 65_535, 65_535)).unwrap_err().to_string().contains("too large"));
+    }
+
+    #[test]
+    fn the_range_is_taken_from_the_option_then_from_the_header() {
+        let header = |line: &str, range| {
+            let stream = y4m(line, &[], 0);
+            let out = pass(&stream, 99, PipeOptions { range, ..PipeOptions::default() }).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let full = Some(ColorRange::Full);
+        assert_eq!(header("W2 H2", None), "YUV4MPEG2 W2 H2\n");
+        assert_eq!(header("W2 H2", full), "YUV4MPEG2 W2 H2 XCOLORRANGE=FULL\n");
+        assert_eq!(header("W2 H2 XCOLORRANGE=FULL", None), "YUV4MPEG2 W2 H2 XCOLORRANGE=FULL\n");
+        assert_eq!(
+            header("W2 H2 XCOLORRANGE=FULL", Some(ColorRange::Limited)),
+            "YUV4MPEG2 W2 H2 XCOLORRANGE=LIMITED\n"
+        );
+        // White of full range is 255, of limited range 235.
+        let white = |options: PipeOptions| {
+            let stream = y4m("W1 H1 Cmono", &[235], 1);
+            let mut reader = PipeReader::new(stream.as_slice(), options).unwrap();
+            reader.next_frame().unwrap().unwrap().pixels()[0]
+        };
+        assert_eq!(white(PipeOptions::default()), 255);
+        assert_eq!(white(PipeOptions { range: full, ..PipeOptions::default() }), 235);
+    }
+
+    #[test]
+    fn interlaced_pictures_come_out_progressive_and_all_of_them() {
+        for (flag, count) in [("t", 5), ("b", 1), ("m", 2)] {
+            let stream = y4m(&format!("W8 H8 F25:1 I{flag} C422"), &[128; 128], count);
+            let out = pass(&stream, 999, PipeOptions::default()).unwrap();
+            assert_eq!(out, y4m("W8 H8 F25:1 Ip C422", &[128; 128], count), "{flag}");
+        }
+        let stream = y4m("W8 H8 F25:1 It Cmono10", &[0; 128], 2);
+        let out = pass(&stream, 999, PipeOptions::default()).unwrap();
+        assert_eq!(out.len(), stream.len());
+    }
+
+    #[test]
+    fn formats_change_only_if_asked() {
+        let reader = PipeReader::new([0; 12].as_slice(), raw(RGB, 2, 2)).unwrap();
+        let y4m = reader.format().to_y4m().unwrap();
+        let header = String::from_utf8(y4m.header.as_ref().unwrap().to_line()).unwrap();
+        assert_eq!(header, "YUV4MPEG2 W2 H2 F25:1 Ip A1:1 C444\n");
+        assert_eq!(y4m.to_raw(RGB), *reader.format());
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_away_is_told_from_other_errors() {
+        struct Closed(io::ErrorKind);
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(self.0.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let reader = PipeReader::new([0; 12].as_slice(), raw(RGB, 2, 2)).unwrap();
+        let frame = Frame::black(FrameSize::new(2, 2));
+        for (kind, has_left) in [(io::ErrorKind::BrokenPipe, true), (io::ErrorKind::StorageFull, false)] {
+            let error = PipeWriter::new(Closed(kind), reader.format()).unwrap().write(&frame).unwrap_err();
+            assert_eq!(error.is::<ReaderLeft>(), has_left);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn rgb_comes_out_as_it_went_in(
+            width in 1..9_usize, height in 1..9_usize, count in 0..4_usize, step in 1..50_usize, seed in any::<u8>(),
+        ) {
+            let length = width * height * 3 * count;
+            let bytes: Vec<u8> = (0..length).map(|i| (i as u8).wrapping_mul(37).wrapping_add(seed)).collect();
+            for layout in [PictureLayout::Rgb24, PictureLayout::Bgr24] {
+                prop_assert_eq!(&pass(&bytes, step, raw(layout, width, height)).unwrap(), &bytes);
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_a_reader_panic_or_take_much_memory(
+            rest in "( [WHFIACX][-+0-9a-z:=]{0,6}){0,8}",
+            frames in proptest::collection::vec(any::<u8>(), 0..400),
+        ) {
+            let mut bytes = format!("YUV4MPEG2 W5 H3{rest}\nFRAME\n").into_bytes();
+            bytes.extend(frames);
+            if let Ok(mut reader) = PipeReader::new(bytes.as_slice(), PipeOptions::default()) {
+                while let Ok(Some(_)) = reader.next_frame() {}
+                prop_assert!(reader.picture.capacity() <= 2 * PipeReader::<&[u8]>::FIRST_GROWTH_BYTES);
+            }
+        }
+    }
+}
