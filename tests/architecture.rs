@@ -39,6 +39,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("indicatif", &["console"]),
     ("multiversion", &["temporal"]),
     ("prost", &["onnx"]),
+    ("rustix", &["commands"]),
     ("signal_hook", &["commands"]),
     ("yuv", &["media"]),
 ];

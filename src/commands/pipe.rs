@@ -29,6 +29,8 @@ pub fn run(args: &PipeArgs) -> Result<Outcome> {
     stop_on_signals(&control, console)?;
     let started = Instant::now();
 
+    #[cfg(target_os = "linux")]
+    widen_pipes();
     let pool = FramePool::new();
     let reader = PipeReader::new(stdin(), options(args, &pool)).map_err(with_hint)?;
     let threads = args.run.thread_count();
@@ -99,6 +101,21 @@ fn refuse_terminals() -> Result<()> {
         return Ok(());
     };
     Err(UsageError(anyhow!(hint)).into())
+}
+
+/// A pipe holds 64 KB, a fiftieth of a picture of 1080 lines: each program would wake the other as often. The system may
+/// refuse, and a file is no pipe: then it stays as it is.
+#[cfg(target_os = "linux")]
+fn widen_pipes() {
+    /// What Linux lets everybody have.
+    const PIPE_BYTES: usize = 1 << 20;
+    for result in
+        [rustix::pipe::fcntl_setpipe_size(stdin(), PIPE_BYTES), rustix::pipe::fcntl_setpipe_size(stdout(), PIPE_BYTES)]
+    {
+        if let Err(error) = result {
+            tracing::debug!("the size of a pipe stays as it is: {error}");
+        }
+    }
 }
 
 /// First Ctrl-C: stop, what has come in is painted and goes out. Second: the system ends the process; there is no
