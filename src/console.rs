@@ -41,9 +41,14 @@ impl Console {
         }
     }
 
-    /// Progress over `total` frames, if known, of a video with so many seconds a tick of its clock.
+    /// Progress over `total` frames, if known.
     pub fn progress(&self, total: Option<u64>) -> Progress {
-        Progress::new(self.is_quiet, total)
+        Progress::new(self.is_quiet, total, "frames")
+    }
+
+    /// Progress over `total` pictures.
+    pub fn progress_of_pictures(&self, total: u64) -> Progress {
+        Progress::new(self.is_quiet, Some(total), "pictures")
     }
 
     /// What each stage did with its time.
@@ -90,6 +95,8 @@ fn write_stderr(text: &str) {
 pub struct Progress {
     display: Display,
     total: Option<u64>,
+    /// What is counted.
+    unit: &'static str,
     started: Instant,
 }
 
@@ -103,23 +110,25 @@ impl Progress {
     /// How often a line is written where there is no terminal.
     const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
-    fn new(is_quiet: bool, total: Option<u64>) -> Self {
+    fn new(is_quiet: bool, total: Option<u64>, unit: &'static str) -> Self {
         let started = Instant::now();
         let display = if is_quiet {
             Display::Nothing
         } else if io::stderr().is_terminal() {
             let target = ProgressDrawTarget::stderr_with_hz(10);
             let bar = ProgressBar::with_draw_target(total, target);
-            let template =
-                if total.is_some() { "{bar:28} {pos} of {len} frames  {msg}" } else { "{spinner} {pos} frames  {msg}" };
-            if let Ok(style) = ProgressStyle::with_template(template) {
+            let template = match total {
+                Some(_) => format!("{{bar:28}} {{pos}} of {{len}} {unit}  {{msg}}"),
+                None => format!("{{spinner}} {{pos}} {unit}  {{msg}}"),
+            };
+            if let Ok(style) = ProgressStyle::with_template(&template) {
                 bar.set_style(style);
             }
             Display::Bar(bar)
         } else {
             Display::Lines { last: started }
         };
-        Self { display, total, started }
+        Self { display, total, unit, started }
     }
 
     /// Shows that `frames` are done, that they last `media_time` (zero: not known), and which stage sets the pace.
@@ -133,7 +142,8 @@ impl Progress {
         if !is_due {
             return;
         }
-        let message = rates(frames, self.total, elapsed, media_time, slowest);
+        let rate_unit = if self.unit == "frames" { "fps" } else { "a second" };
+        let message = rates(frames, self.total, elapsed, media_time, slowest, rate_unit);
         match &mut self.display {
             Display::Bar(bar) => {
                 // A guess that was too low must not show "140 of 132".
@@ -146,7 +156,7 @@ impl Progress {
             Display::Lines { last } => {
                 *last = Instant::now();
                 let of_total = self.total.map(|total| format!(" of {total}")).unwrap_or_default();
-                write_stderr(&format!("{frames}{of_total} frames  {message}"));
+                write_stderr(&format!("{frames}{of_total} {}  {message}", self.unit));
             }
             Display::Nothing => {}
         }
@@ -161,10 +171,17 @@ impl Progress {
     }
 }
 
-fn rates(frames: u64, total: Option<u64>, elapsed: Duration, media_time: Duration, slowest: Option<&str>) -> String {
+fn rates(
+    frames: u64,
+    total: Option<u64>,
+    elapsed: Duration,
+    media_time: Duration,
+    slowest: Option<&str>,
+    rate_unit: &str,
+) -> String {
     let seconds = elapsed.as_secs_f64().max(1e-9);
     let fps = frames as f64 / seconds;
-    let mut parts = vec![format!("{fps:.1} fps")];
+    let mut parts = vec![format!("{fps:.1} {rate_unit}")];
     if !media_time.is_zero() {
         parts.push(format!("{:.2}×", media_time.as_secs_f64() / seconds));
     }
@@ -191,9 +208,9 @@ mod tests {
 
     #[test]
     fn rates_tell_speed_time_left_and_the_slowest_stage() {
-        let text = rates(50, Some(150), Duration::from_secs(10), Duration::from_secs(2), Some("stylize"));
+        let text = rates(50, Some(150), Duration::from_secs(10), Duration::from_secs(2), Some("stylize"), "fps");
         assert_eq!(text, "5.0 fps  0.20×  ETA 0:20  slowest: stylize");
-        let without_total = rates(50, None, Duration::from_secs(10), Duration::from_secs(2), None);
+        let without_total = rates(50, None, Duration::from_secs(10), Duration::from_secs(2), None, "fps");
         assert_eq!(without_total, "5.0 fps  0.20×");
     }
 

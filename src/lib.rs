@@ -15,5 +15,6 @@ mod output;
 pub mod pipeline;
 pub mod runtime;
 mod scale;
+pub mod stills;
 pub mod style;
 pub mod temporal;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const ROOMS: &[(&str, &[&str])] = &[
     ("frame", &[]),
     ("scale", &["frame"]),
+    ("stills", &["frame"]),
     ("output", &[]),
     ("media", &["frame", "output"]),
     ("temporal", &["frame", "motion"]),
@@ -18,10 +19,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("measure", &["frame", "media", "motion"]),
     ("pipeline", &[]),
     ("console", &["pipeline"]),
-    ("cli", &["commands", "frame", "media", "temporal"]),
+    ("cli", &["commands", "frame", "media", "stills", "temporal"]),
     (
         "commands",
-        &["cli", "console", "frame", "measure", "media", "motion", "output", "pipeline", "scale", "style", "temporal"],
+        &[
+            "cli", "console", "frame", "measure", "media", "motion", "output", "pipeline", "scale", "stills", "style",
+            "temporal",
+        ],
     ),
     ("main", &["cli", "commands", "console"]),
     ("lib", &[]),
@@ -38,6 +42,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("clap", &["cli", "commands", "main"]),
     ("indicatif", &["console"]),
     ("multiversion", &["temporal"]),
+    ("glob", &["commands"]),
+    ("walkdir", &["commands"]),
     ("prost", &["onnx"]),
     ("rustix", &["commands"]),
     ("signal_hook", &["commands"]),

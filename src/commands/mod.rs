@@ -4,6 +4,7 @@
 
 mod bench;
 mod debug_view;
+mod image;
 mod measure;
 mod pipe;
 mod stages;
@@ -48,6 +49,7 @@ pub fn run(cli: Cli) -> Result<Outcome> {
     match cli.command {
         Command::Video(args) => video::run(&args),
         Command::Pipe(args) => pipe::run(&args),
+        Command::Image(args) => image::run(&args),
         Command::Measure(args) => measure::run(&args),
         Command::Styles(args) => styles::run(&args),
         Command::Bench(args) => bench::run(&args),

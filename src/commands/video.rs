@@ -179,7 +179,7 @@ fn check_cut(args: &VideoArgs) -> Result<Cut> {
 }
 
 /// First Ctrl-C: stop and finish the file. Second: give up.
-fn stop_on_signals(control: &Control, console: Console) -> Result<()> {
+pub(super) fn stop_on_signals(control: &Control, console: Console) -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("listen for Ctrl-C")?;
     let control = control.clone();
     std::thread::Builder::new()

@@ -6,6 +6,9 @@
 //! coefficient of the guided filter (He et al. 2013, Guided Image Filtering, eq. 5, computed at low resolution as in He
 //! and Sun 2015, Fast Guided Filter). The guided filter would replace the painting by its local linear fit to the frame;
 //! here the painting itself is kept and only the missing detail comes from the fit, so that brush strokes survive.
+//!
+//! Enlarging goes strip by strip, so that its own memory does not grow with the frame. Each strip sees the rows around it:
+//! strips have no seams.
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -19,12 +22,15 @@ const RADIUS: usize = 3;
 /// ε of the guided filter: luma variance, on the scale 0–255, below which a window counts as flat.
 const EPSILON: f32 = 16.0;
 
+/// Pixels of the frame that are enlarged together.
+const STRIP_PIXELS: usize = 1 << 20;
+
 /// Makes frames small and paintings large; keeps its buffers between frames.
 pub struct GuidedUpscaler {
     scaler: Scaler,
     /// Luma of the small frame and coefficient g, interleaved, 0–255 each.
     guide: Vec<u8>,
-    /// The same at the frame's size.
+    /// The same at the frame's size, of one strip.
     large_guide: Vec<u8>,
     /// Of each pixel, then of the window around it: means of I, S, I² and I·S, with I and S lumas less 128.
     moments: Vec<[f32; 4]>,
@@ -68,14 +74,33 @@ impl GuidedUpscaler {
             frame.size,
             dst.size
         );
+        self.upscale_in_strips(frame, content, painted, dst, STRIP_PIXELS)
+    }
+
+    fn upscale_in_strips(
+        &mut self,
+        frame: &Frame,
+        content: &Frame,
+        painted: &Frame,
+        dst: &mut Frame,
+        strip_pixels: usize,
+    ) -> Result<()> {
+        ensure!(dst.size.pixels() > 0, "a painting cannot be enlarged into {}", dst.size);
         self.compute_guide(content, painted);
         let (small, large) = (painted.size, dst.size);
-        self.scaler.scale_rgb(small, painted.pixels(), large, dst.pixels_mut(), Filter::CatmullRom)?;
-        self.large_guide.resize(large.pixels() * 2, 0);
-        self.scaler
-            .scale_pairs(small, &self.guide, large, &mut self.large_guide, Filter::CatmullRom)
-            .context("enlarge the detail guide")?;
-        add_detail(frame.pixels(), &self.large_guide, dst.pixels_mut());
+        let rows = (strip_pixels / large.width).clamp(1, large.height);
+        let strip_bytes = rows * large.width * CHANNELS;
+        let strips = frame.pixels().chunks(strip_bytes).zip(dst.pixels_mut().chunks_mut(strip_bytes));
+        for (index, (frame, dst)) in strips.enumerate() {
+            let rows = index * rows..((index + 1) * rows).min(large.height);
+            self.large_guide.resize(rows.len() * large.width * 2, 0);
+            let filter = Filter::CatmullRom;
+            self.scaler.scale_rgb_rows(small, painted.pixels(), large, rows.clone(), dst, filter)?;
+            self.scaler
+                .scale_pairs_rows(small, &self.guide, large, rows, &mut self.large_guide, filter)
+                .context("enlarge the detail guide")?;
+            add_detail(frame, &self.large_guide, dst);
+        }
         Ok(())
     }
 
@@ -211,6 +236,27 @@ mod tests {
         let frame = filled(FrameSize::new(120, 90), stripes);
         let enlarged = enlarge(&frame, <[u8]>::to_vec);
         assert!(difference(&enlarged, &frame) < 8.0, "{}", difference(&enlarged, &frame));
+    }
+
+    #[test]
+    fn strips_have_no_seams() {
+        let frame = filled(FrameSize::new(121, 97), stripes);
+        let mut upscaler = GuidedUpscaler::new();
+        let mut content = Frame::black(FrameSize::new(37, 30));
+        upscaler.downscale(&frame, &mut content).unwrap();
+        let painted = filled(content.size, |x, y| [(x * 31 % 256) as u8, (y * 17 % 256) as u8, (x * y % 256) as u8]);
+        let mut enlarge = |strip_pixels: usize| {
+            let mut dst = Frame::black(frame.size);
+            upscaler.upscale_in_strips(&frame, &content, &painted, &mut dst, strip_pixels).unwrap();
+            dst
+        };
+        let whole = enlarge(usize::MAX);
+        for strip_pixels in [1, 121 * 10, 121 * 60] {
+            let strips = enlarge(strip_pixels);
+            assert!(difference(&whole, &strips) < 0.02, "{strip_pixels}: {}", difference(&whole, &strips));
+            let worst = whole.pixels().iter().zip(strips.pixels()).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+            assert!(worst <= 2, "{strip_pixels}: {worst}");
+        }
     }
 
     #[test]

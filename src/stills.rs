@@ -1,0 +1,452 @@
+//! Pictures in files: what a network paints of them, and what it leaves as it was.
+//!
+//! A network sees 8-bit RGB. Transparency, the bits below the eighth, the colour profile and the EXIF data are kept here
+//! and put back around the painting. This room knows nothing of folders, styles or the terminal.
+
+use std::io::{BufWriter, Cursor, Seek, Write};
+
+use anyhow::{Context, Result, bail, ensure};
+use image::codecs::jpeg::JpegEncoder;
+use image::codecs::png::PngEncoder;
+use image::codecs::tiff::{TiffDecoder, TiffEncoder};
+use image::codecs::webp::WebPEncoder;
+use image::metadata::Orientation;
+use image::{
+    DynamicImage, ExtendedColorType, ImageDecoder as _, ImageEncoder, ImageFormat, ImageReader, Limits, RgbImage,
+};
+
+use crate::frame::{CHANNELS, Frame, FrameSize};
+
+/// A kind of file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StillFormat {
+    /// 8 or 16 bit, with transparency.
+    Png,
+    /// 8 bit, with losses.
+    Jpeg,
+    /// 8 bit, with transparency; read with losses, written without.
+    WebP,
+    /// 8 or 16 bit, with transparency.
+    Tiff,
+}
+
+impl StillFormat {
+    /// The formats by name.
+    pub const NAMES: [(&str, Self); 4] =
+        [("png", Self::Png), ("jpeg", Self::Jpeg), ("webp", Self::WebP), ("tiff", Self::Tiff)];
+
+    /// The format that an extension stands for, whatever its case.
+    pub fn of_extension(extension: &str) -> Option<Self> {
+        Some(match extension.to_ascii_lowercase().as_str() {
+            "png" => Self::Png,
+            "jpg" | "jpeg" => Self::Jpeg,
+            "webp" => Self::WebP,
+            "tif" | "tiff" => Self::Tiff,
+            _ => return None,
+        })
+    }
+
+    /// The usual extension, without a dot.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Png => "png",
+            Self::Jpeg => "jpg",
+            Self::WebP => "webp",
+            Self::Tiff => "tif",
+        }
+    }
+
+    fn of(format: ImageFormat) -> Option<Self> {
+        Some(match format {
+            ImageFormat::Png => Self::Png,
+            ImageFormat::Jpeg => Self::Jpeg,
+            ImageFormat::WebP => Self::WebP,
+            ImageFormat::Tiff => Self::Tiff,
+            _ => return None,
+        })
+    }
+
+    fn holds_transparency(self) -> bool {
+        self != Self::Jpeg
+    }
+
+    fn holds_sixteen_bits(self) -> bool {
+        matches!(self, Self::Png | Self::Tiff)
+    }
+}
+
+/// A picture and what came with it.
+#[derive(Debug)]
+pub struct Still {
+    /// The picture upright, 8 bit: what is painted.
+    pub content: Frame,
+    format: StillFormat,
+    /// The same in 16 bit with opacity, `[height, width, 4]`, 0–65535, where the file has more than 8 bits.
+    deep: Option<Vec<u16>>,
+    /// Opacity, `[height, width]`, 0–255, of 8-bit pictures that have it.
+    opacity: Option<Vec<u8>>,
+    profile: Option<Vec<u8>>,
+    exif: Option<Vec<u8>>,
+    notes: Vec<&'static str>,
+}
+
+/// Pictures that want more memory than this are refused: 16 bits of four channels at 500 megapixels.
+const MAX_DECODED_BYTES: u64 = 4 << 30;
+
+impl Still {
+    /// Understands the bytes of a file, turned upright as its EXIF data say.
+    ///
+    /// # Errors
+    /// If they are no picture, or a damaged one.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        ensure!(!bytes.is_empty(), "it is empty");
+        let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
+        let format = reader.format().and_then(StillFormat::of).context("it is no PNG, JPEG, WebP or TIFF")?;
+        let mut limits = Limits::no_limits();
+        limits.max_alloc = Some(MAX_DECODED_BYTES);
+        reader.limits(limits);
+        let mut decoder = reader.into_decoder()?;
+        let orientation = decoder.orientation()?;
+        let mut notes = Vec::new();
+        let profile = match format {
+            // With limits the crate has no room for a profile that is large beside its picture.
+            StillFormat::Tiff => TiffDecoder::new(Cursor::new(bytes))?.icc_profile()?,
+            _ => decoder.icc_profile()?,
+        };
+        let profile = profile.filter(|profile| {
+            let is_rgb = has_rgb_profile(profile);
+            if !is_rgb {
+                notes.push("a colour profile that is not of RGB is left out");
+            }
+            is_rgb
+        });
+        let mut exif = decoder.exif_metadata()?;
+        if let Some(exif) = &mut exif {
+            // The picture is turned already: a program that turned it again would be wrong.
+            let _ = Orientation::remove_from_exif_chunk(exif);
+        }
+        let mut picture = DynamicImage::from_decoder(decoder)?;
+        picture.apply_orientation(orientation);
+        ensure!(picture.width() > 0 && picture.height() > 0, "it has no pixels");
+        let size = FrameSize::new(picture.width() as usize, picture.height() as usize);
+        let color = picture.color();
+        let is_deep = color.bits_per_pixel() / u16::from(color.channel_count()) > 8;
+        let (mut deep, mut opacity) = (None, None);
+        let mut content = Frame::black(size);
+        if is_deep {
+            let values = picture.into_rgba16().into_raw();
+            let pixels = values.as_chunks::<4>().0.iter();
+            for (dst, [red, green, blue, _]) in
+                content.pixels_mut().as_chunks_mut::<CHANNELS>().0.iter_mut().zip(pixels)
+            {
+                *dst = [*red, *green, *blue].map(to_eight_bits);
+            }
+            if color.has_alpha() {
+                deep = Some(values);
+            } else {
+                // Opacity that nobody asked for must not come out.
+                let opaque: Vec<u16> = values.as_chunks::<4>().0.iter().flat_map(|[r, g, b, _]| [*r, *g, *b]).collect();
+                deep = Some(opaque);
+            }
+        } else if color.has_alpha() {
+            let values = picture.into_rgba8().into_raw();
+            let mut of_pixels = Vec::with_capacity(size.pixels());
+            let pixels = values.as_chunks::<4>().0.iter();
+            for (dst, [red, green, blue, alpha]) in
+                content.pixels_mut().as_chunks_mut::<CHANNELS>().0.iter_mut().zip(pixels)
+            {
+                *dst = [*red, *green, *blue];
+                of_pixels.push(*alpha);
+            }
+            opacity = Some(of_pixels);
+        } else {
+            content.pixels_mut().copy_from_slice(picture.into_rgb8().as_raw());
+        }
+        Ok(Self { content, format, deep, opacity, profile, exif, notes })
+    }
+
+    /// The kind of file that it came from.
+    pub fn format(&self) -> StillFormat {
+        self.format
+    }
+
+    /// What was changed on the way in that a person should know.
+    pub fn notes(&self) -> &[&'static str] {
+        &self.notes
+    }
+
+    /// Writes `painted`, of the size of the content, with what came with the content and `format` can hold. Of 16-bit
+    /// pictures the bits below the eighth are the content's: what the painting leaves comes out to the last bit. `quality`
+    /// is JPEG's, 1–100. What had to be left out comes back.
+    ///
+    /// # Errors
+    /// If the sizes differ or the output cannot be written.
+    pub fn encode(
+        &self,
+        painted: &Frame,
+        format: StillFormat,
+        quality: u8,
+        output: impl Write + Seek,
+    ) -> Result<Vec<&'static str>> {
+        let size = self.content.size;
+        ensure!(painted.size == size, "a painting of {} is none of a picture of {size}", painted.size);
+        let mut notes = Vec::new();
+        let has_opacity = self.opacity.is_some()
+            || self.deep.as_ref().is_some_and(|values| values.len() == size.pixels() * (CHANNELS + 1));
+        if has_opacity && !format.holds_transparency() {
+            notes.push("JPEG holds no transparency: laid on white");
+        }
+        let keeps_opacity = has_opacity && format.holds_transparency();
+        if self.deep.is_some() && !format.holds_sixteen_bits() {
+            notes.push("the format holds 8 of the picture's 16 bits");
+        }
+        let output = BufWriter::new(output);
+        match &self.deep {
+            Some(values) if format.holds_sixteen_bits() => {
+                let mixed = self.deep_painting(values, painted);
+                let bytes: Vec<u8> = mixed.into_iter().flat_map(u16::to_ne_bytes).collect();
+                let color = if keeps_opacity { ExtendedColorType::Rgba16 } else { ExtendedColorType::Rgb16 };
+                self.write(&bytes, color, format, quality, output, &mut notes)?;
+            }
+            _ => {
+                let opacity = self.opacity_of_eight_bits(has_opacity);
+                match opacity {
+                    None => {
+                        self.write(painted.pixels(), ExtendedColorType::Rgb8, format, quality, output, &mut notes)?;
+                    }
+                    Some(opacity) if keeps_opacity => {
+                        let pixels = painted.pixels().as_chunks::<CHANNELS>().0.iter().zip(opacity);
+                        let bytes: Vec<u8> = pixels.flat_map(|([r, g, b], alpha)| [*r, *g, *b, alpha]).collect();
+                        self.write(&bytes, ExtendedColorType::Rgba8, format, quality, output, &mut notes)?;
+                    }
+                    Some(opacity) => {
+                        let pixels = painted.pixels().as_chunks::<CHANNELS>().0.iter().zip(opacity);
+                        let bytes: Vec<u8> = pixels
+                            .flat_map(|(pixel, alpha)| {
+                                let alpha = u32::from(alpha);
+                                pixel.map(|value| ((u32::from(value) * alpha + 255 * (255 - alpha) + 127) / 255) as u8)
+                            })
+                            .collect();
+                        self.write(&bytes, ExtendedColorType::Rgb8, format, quality, output, &mut notes)?;
+                    }
+                }
+            }
+        }
+        Ok(notes)
+    }
+
+    /// The painting in 16 bit: the content plus 257 times what the painting changed, as many channels as `values` has.
+    fn deep_painting(&self, values: &[u16], painted: &Frame) -> Vec<u16> {
+        let channels = values.len() / self.content.size.pixels();
+        let mut mixed = values.to_vec();
+        let contents = self.content.pixels().as_chunks::<CHANNELS>().0.iter();
+        let paintings = painted.pixels().as_chunks::<CHANNELS>().0.iter();
+        for ((pixel, content), painted) in mixed.chunks_exact_mut(channels).zip(contents).zip(paintings) {
+            for ((value, content), painted) in pixel.iter_mut().zip(content).zip(painted) {
+                let change = 257 * (i32::from(*painted) - i32::from(*content));
+                *value = (i32::from(*value) + change).clamp(0, 65_535) as u16;
+            }
+        }
+        mixed
+    }
+
+    fn opacity_of_eight_bits(&self, has_opacity: bool) -> Option<Vec<u8>> {
+        match (&self.opacity, &self.deep) {
+            (Some(opacity), _) => Some(opacity.clone()),
+            (None, Some(values)) if has_opacity => {
+                Some(values.as_chunks::<4>().0.iter().map(|[.., alpha]| to_eight_bits(*alpha)).collect())
+            }
+            _ => None,
+        }
+    }
+
+    fn write(
+        &self,
+        bytes: &[u8],
+        color: ExtendedColorType,
+        format: StillFormat,
+        quality: u8,
+        mut output: BufWriter<impl Write + Seek>,
+        notes: &mut Vec<&'static str>,
+    ) -> Result<()> {
+        match format {
+            StillFormat::Png => self.write_with(PngEncoder::new(&mut output), bytes, color, notes)?,
+            StillFormat::Jpeg => {
+                self.write_with(JpegEncoder::new_with_quality(&mut output, quality), bytes, color, notes)?;
+            }
+            StillFormat::WebP => self.write_with(WebPEncoder::new_lossless(&mut output), bytes, color, notes)?,
+            StillFormat::Tiff => self.write_with(TiffEncoder::new(&mut output), bytes, color, notes)?,
+        }
+        output.flush()?;
+        Ok(())
+    }
+
+    fn write_with(
+        &self,
+        mut encoder: impl ImageEncoder,
+        bytes: &[u8],
+        color: ExtendedColorType,
+        notes: &mut Vec<&'static str>,
+    ) -> Result<()> {
+        if let Some(profile) = &self.profile
+            && encoder.set_icc_profile(profile.clone()).is_err()
+        {
+            bail!("the format holds no colour profile");
+        }
+        if let Some(exif) = &self.exif
+            && encoder.set_exif_metadata(exif.clone()).is_err()
+        {
+            notes.push("the format holds no EXIF data: left out");
+        }
+        let FrameSize { width, height } = self.content.size;
+        encoder.write_image(bytes, u32::try_from(width)?, u32::try_from(height)?, color)?;
+        Ok(())
+    }
+}
+
+/// Whether a profile describes RGB (ICC.1:2022, 7.2.6): only then does it fit the painting.
+fn has_rgb_profile(profile: &[u8]) -> bool {
+    profile.get(16..20) == Some(b"RGB ")
+}
+
+/// 0–65535 to the nearest of 0–255.
+fn to_eight_bits(value: u16) -> u8 {
+    ((u32::from(value) + 128) / 257) as u8
+}
+
+/// Writes a picture of our own, as PNG.
+///
+/// # Errors
+/// If the output cannot be written.
+pub fn write_png(picture: &RgbImage, output: impl Write) -> Result<()> {
+    let mut output = BufWriter::new(output);
+    picture.write_with_encoder(PngEncoder::new(&mut output))?;
+    output.flush()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: FrameSize = FrameSize::new(24, 16);
+
+    /// A header of a profile, which is all that is looked at.
+    fn profile(space: &[u8; 4]) -> Vec<u8> {
+        let mut profile = vec![0; 128];
+        profile[16..20].copy_from_slice(space);
+        profile
+    }
+
+    fn still(deep: Option<Vec<u16>>, opacity: Option<Vec<u8>>) -> Still {
+        let mut content = Frame::black(SIZE);
+        match &deep {
+            Some(values) => {
+                let channels = values.len() / SIZE.pixels();
+                for (pixel, values) in content.pixels_mut().chunks_exact_mut(3).zip(values.chunks_exact(channels)) {
+                    pixel.iter_mut().zip(values).for_each(|(byte, value)| *byte = to_eight_bits(*value));
+                }
+            }
+            None => content.pixels_mut().iter_mut().enumerate().for_each(|(i, value)| *value = (i / 5) as u8),
+        }
+        let format = StillFormat::Png;
+        Still { content, format, deep, opacity, profile: Some(profile(b"RGB ")), exif: None, notes: Vec::new() }
+    }
+
+    fn same(frame: &Frame) -> Frame {
+        let mut copy = Frame::black(frame.size);
+        copy.pixels_mut().copy_from_slice(frame.pixels());
+        copy
+    }
+
+    fn through(still: &Still, painted: &Frame, format: StillFormat) -> (Still, Vec<&'static str>) {
+        let mut file = Cursor::new(Vec::new());
+        let notes = still.encode(painted, format, 95, &mut file).unwrap();
+        let back = Still::decode(file.get_ref()).unwrap();
+        assert_eq!(back.format(), format);
+        (back, notes)
+    }
+
+    #[test]
+    fn an_untouched_picture_comes_back_with_opacity_and_profile() {
+        let opacity: Vec<u8> = (0..SIZE.pixels()).map(|i| (i % 256) as u8).collect();
+        let still = still(None, Some(opacity.clone()));
+        for format in [StillFormat::Png, StillFormat::WebP, StillFormat::Tiff] {
+            let (back, notes) = through(&still, &same(&still.content), format);
+            assert_eq!(back.content.pixels(), still.content.pixels(), "{format:?}");
+            assert_eq!(back.opacity.as_ref(), Some(&opacity), "{format:?}");
+            assert_eq!(back.profile, still.profile, "{format:?}");
+            assert!(notes.is_empty(), "{notes:?}");
+        }
+        let (back, notes) = through(&still, &same(&still.content), StillFormat::Jpeg);
+        assert!(back.opacity.is_none() && notes.len() == 1, "{notes:?}");
+        assert_eq!(back.profile, still.profile);
+        // What is transparent is white.
+        assert!(back.content.pixels()[0] > 240);
+    }
+
+    #[test]
+    fn sixteen_bits_come_back_to_the_last_where_nothing_was_painted() {
+        for channels in [3, 4] {
+            let values: Vec<u16> = (0..SIZE.pixels() * channels).map(|i| (i * 7919 % 65_536) as u16).collect();
+            let still = still(Some(values.clone()), None);
+            for format in [StillFormat::Png, StillFormat::Tiff] {
+                let (back, notes) = through(&still, &same(&still.content), format);
+                assert_eq!(back.deep.as_ref(), Some(&values), "{format:?} {channels}");
+                assert!(notes.is_empty(), "{notes:?}");
+            }
+            let (back, notes) = through(&still, &same(&still.content), StillFormat::WebP);
+            assert_eq!((back.deep, back.opacity.is_some()), (None, channels == 4));
+            assert_eq!(notes.len(), 1, "{notes:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_painted_over_sixteen_bits_is_what_was_painted_in_eight() {
+        let values: Vec<u16> = (0..SIZE.pixels() * 3).map(|i| (i * 7919 % 65_536) as u16).collect();
+        let still = still(Some(values), None);
+        let mut painted = same(&still.content);
+        painted.pixels_mut().iter_mut().for_each(|value| *value = 255 - *value);
+        let (back, _) = through(&still, &painted, StillFormat::Tiff);
+        let worst = back.content.pixels().iter().zip(painted.pixels()).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+        assert!(worst <= 1, "{worst}");
+    }
+
+    #[test]
+    fn a_picture_that_lies_on_its_side_is_turned_once() {
+        // A JPEG with an EXIF block that says "rotate by 90 degrees": big-endian TIFF, one entry, orientation 6.
+        let exif = b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0".to_vec();
+        let mut file = Vec::new();
+        let mut encoder = JpegEncoder::new_with_quality(&mut file, 95);
+        encoder.set_exif_metadata(exif).unwrap();
+        // Left half black, right half white: turned clockwise, the upper half is black.
+        let pixels: Vec<u8> = (0..16 * 8).map(|i| if i % 16 < 8 { 0 } else { 255 }).flat_map(|v| [v; 3]).collect();
+        encoder.write_image(&pixels, 16, 8, ExtendedColorType::Rgb8).unwrap();
+        let still = Still::decode(&file).unwrap();
+        assert_eq!(still.content.size, FrameSize::new(8, 16));
+        assert!(still.content.pixels()[..24].iter().all(|value| *value < 20));
+        for format in [StillFormat::Jpeg, StillFormat::Png, StillFormat::WebP] {
+            let (back, _) = through(&still, &same(&still.content), format);
+            assert_eq!(back.content.size, still.content.size, "{format:?}");
+            assert!(back.exif.is_some(), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn profiles_of_other_spaces_are_left_out_and_noted() {
+        let mut file = Vec::new();
+        let mut encoder = PngEncoder::new(&mut file);
+        encoder.set_icc_profile(profile(b"GRAY")).unwrap();
+        encoder.write_image(&[0, 255], 2, 1, ExtendedColorType::L8).unwrap();
+        let still = Still::decode(&file).unwrap();
+        assert_eq!((still.profile.is_none(), still.notes().len()), (true, 1));
+        assert_eq!(still.content.pixels(), [0, 0, 0, 255, 255, 255]);
+    }
+
+    #[test]
+    fn what_is_no_picture_is_refused() {
+        for bytes in [&b""[..], b"no picture", b"\x89PNG\r\n\x1a\nno more", b"GIF89a"] {
+            assert!(Still::decode(bytes).is_err());
+        }
+    }
+}
