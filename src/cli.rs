@@ -37,7 +37,7 @@ pub enum Command {
     Image(ImageArgs),
     /// Measure how steady and how sharp a painted clip is
     Measure(MeasureArgs),
-    /// List the styles that come with impasto
+    /// List the styles that come with impasto, or show a picture in all of them
     Styles(StylesArgs),
     /// Measure the network, each stage and the whole chain on this machine
     Bench(BenchArgs),
@@ -405,10 +405,66 @@ pub struct RunArgs {
 
 /// `impasto styles`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct StylesArgs {
     /// Print the list in JSON
     #[arg(long)]
     pub json: bool,
+
+    /// What to do instead of listing
+    #[command(subcommand)]
+    pub command: Option<StylesCommand>,
+}
+
+/// What `impasto styles` does beside listing.
+#[derive(Debug, Subcommand)]
+pub enum StylesCommand {
+    /// Paint a picture in every style and lay the paintings side by side, to choose from
+    Sheet(SheetArgs),
+}
+
+/// `impasto styles sheet`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  impasto styles sheet photo.jpg -o sheet.png
+  impasto styles sheet in.mp4 --at 1:30 -o sheet.png --strengths 0.3,0.6,1")]
+pub struct SheetArgs {
+    /// A picture (PNG, JPEG, WebP, TIFF) or a video
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub input: PathBuf,
+
+    /// The picture to write
+    #[arg(short, long, value_name = "FILE.png", value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
+
+    /// Replace the output if it exists
+    #[arg(short = 'y', long = "yes")]
+    pub overwrite: bool,
+
+    /// How much of each style: a row of paintings for each strength
+    #[arg(long, value_name = "0..1,...", default_value = "1", value_delimiter = ',', value_parser = parse_fraction)]
+    pub strengths: Vec<f32>,
+
+    /// Which frame of a video, by its time [default: the middle one]
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<Time>,
+
+    /// Keep the colours of the input: only lightness is painted
+    #[arg(long)]
+    pub keep_color: bool,
+
+    /// Shorter side, in pixels, of the picture that the network sees: as it will be used
+    #[arg(long, value_name = "PIXELS", default_value_t = crate::commands::DEFAULT_WORK_SIZE, value_parser = clap::value_parser!(u32).range(16..=8192))]
+    pub work_size: u32,
+
+    /// Threads of the network [default: one a core]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
+
+    /// Say nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
 }
 
 /// `impasto bench`.

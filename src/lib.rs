@@ -7,6 +7,7 @@ pub mod cli;
 pub mod commands;
 pub mod console;
 pub mod frame;
+mod lettering;
 pub mod measure;
 pub mod media;
 pub mod motion;

@@ -11,9 +11,7 @@ use image::codecs::png::PngEncoder;
 use image::codecs::tiff::{TiffDecoder, TiffEncoder};
 use image::codecs::webp::WebPEncoder;
 use image::metadata::Orientation;
-use image::{
-    DynamicImage, ExtendedColorType, ImageDecoder as _, ImageEncoder, ImageFormat, ImageReader, Limits, RgbImage,
-};
+use image::{DynamicImage, ExtendedColorType, ImageDecoder as _, ImageEncoder, ImageFormat, ImageReader, Limits};
 
 use crate::frame::{CHANNELS, Frame, FrameSize};
 
@@ -312,17 +310,6 @@ fn has_rgb_profile(profile: &[u8]) -> bool {
 /// 0–65535 to the nearest of 0–255.
 fn to_eight_bits(value: u16) -> u8 {
     ((u32::from(value) + 128) / 257) as u8
-}
-
-/// Writes a picture of our own, as PNG.
-///
-/// # Errors
-/// If the output cannot be written.
-pub fn write_png(picture: &RgbImage, output: impl Write) -> Result<()> {
-    let mut output = BufWriter::new(output);
-    picture.write_with_encoder(PngEncoder::new(&mut output))?;
-    output.flush()?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use walkdir::WalkDir;
 
 use super::style::{self, OpenStyle};
 use super::video::stop_on_signals;
-use super::{Outcome, UsageError};
+use super::{Outcome, UsageError, thread_count};
 use crate::cli::{ImageArgs, StyleArgs};
 use crate::console::Console;
 use crate::frame::Frame;
@@ -35,10 +35,7 @@ pub fn run(args: &ImageArgs) -> Result<Outcome> {
     let mut progress = console.progress_of_pictures((tasks.len() * styles.len()) as u64);
     let mut providers = Vec::new();
     for style in &styles {
-        let threads = args.threads.map_or_else(
-            || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
-            |threads| threads as usize,
-        );
+        let threads = thread_count(args.threads);
         let OpenStyle { mut engine, label, provider, notes } =
             style::open(&style_args(args, style), threads, &control)?;
         notes.iter().for_each(|note| console.note(note));

@@ -7,6 +7,7 @@ mod debug_view;
 mod image;
 mod measure;
 mod pipe;
+mod sheet;
 mod stages;
 mod style;
 mod styles;
@@ -66,6 +67,12 @@ pub fn run(cli: Cli) -> Result<Outcome> {
     }
 }
 
+/// Threads asked for, or one a core.
+fn thread_count(asked: Option<u32>) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    asked.map_or_else(cores, |threads| threads as usize)
+}
+
 fn print_bytes(bytes: Vec<u8>) -> Result<Outcome> {
     console::data(&String::from_utf8_lossy(&bytes)).context("write to stdout")?;
     Ok(Outcome::Done)
@@ -76,8 +83,9 @@ fn render_manual(page: &mut Vec<u8>) -> std::io::Result<()> {
     let mut command = Cli::command();
     command.build();
     clap_mangen::Man::new(command.clone()).render(page)?;
-    for subcommand in command.get_subcommands() {
-        let name = format!("impasto-{}", subcommand.get_name());
+    let nested = command.get_subcommands().flat_map(clap::Command::get_subcommands);
+    for subcommand in command.get_subcommands().chain(nested) {
+        let name = subcommand.get_display_name().unwrap_or_else(|| subcommand.get_name()).to_owned();
         let manual = clap_mangen::Man::new(subcommand.clone()).title(name);
         manual.render_name_section(page)?;
         manual.render_synopsis_section(page)?;

@@ -3,8 +3,8 @@
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::Outcome;
-use crate::cli::StylesArgs;
+use super::{Outcome, sheet};
+use crate::cli::{StylesArgs, StylesCommand};
 use crate::console;
 use crate::style::{Catalog, CatalogStyle};
 
@@ -36,6 +36,9 @@ impl<'a> From<&'a CatalogStyle> for StyleFigures<'a> {
 
 /// Runs the command.
 pub fn run(args: &StylesArgs) -> Result<Outcome> {
+    if let Some(StylesCommand::Sheet(args)) = &args.command {
+        return sheet::run(args);
+    }
     let styles = Catalog::bundled()?.styles();
     let text = if args.json {
         let figures: Vec<StyleFigures<'_>> = styles.iter().map(StyleFigures::from).collect();

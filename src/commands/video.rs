@@ -226,10 +226,7 @@ impl EncodingArgs {
 impl RunArgs {
     /// Threads asked for, or one a core.
     pub fn thread_count(&self) -> usize {
-        self.threads.map_or_else(
-            || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
-            |threads| threads as usize,
-        )
+        super::thread_count(self.threads)
     }
 }
 

@@ -1,10 +1,9 @@
-//! The warping error over time as a picture: axes, a line for each clip, no fonts of the system.
-//!
-//! The few letters that are needed are drawn here, so that the picture is the same on every machine.
+//! The warping error over time as a picture: axes, a line for each clip.
 
 use image::{Rgb, RgbImage};
 
 use super::figures::{Figures, PerClip};
+use crate::lettering::{text_width, write};
 
 const WIDTH: u32 = 1200;
 const HEIGHT: u32 = 480;
@@ -121,63 +120,6 @@ fn line(picture: &mut RgbImage, from: (f32, f32), to: (f32, f32), color: Rgb<u8>
     }
 }
 
-/// Pixels of the picture for each of a letter's.
-const SCALE: u32 = 2;
-/// Columns of a letter and the space after it.
-const ADVANCE: u32 = 6 * SCALE;
-
-fn text_width(text: &str) -> u32 {
-    text.chars().count() as u32 * ADVANCE
-}
-
-fn write(picture: &mut RgbImage, x: u32, y: u32, text: &str, color: Rgb<u8>) {
-    for (index, letter) in text.chars().enumerate() {
-        for (row, bits) in glyph(letter).into_iter().enumerate() {
-            for column in (0..5).filter(|column| bits & (0b10000 >> column) != 0) {
-                let (x, y) = (x + index as u32 * ADVANCE + column * SCALE, y + row as u32 * SCALE);
-                for (dx, dy) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
-                    if let Some(pixel) = picture.get_pixel_mut_checked(x + dx, y + dy) {
-                        *pixel = color;
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Five columns and seven rows and two below the line, top to bottom.
-#[rustfmt::skip]
-fn glyph(letter: char) -> [u8; 9] {
-    match letter {
-        '0' => [0b01110, 0b10001, 0b10001, 0b10001, 0b10001, 0b10001, 0b01110, 0, 0],
-        '1' => [0b00100, 0b01100, 0b00100, 0b00100, 0b00100, 0b00100, 0b01110, 0, 0],
-        '2' => [0b01110, 0b10001, 0b00001, 0b00110, 0b01000, 0b10000, 0b11111, 0, 0],
-        '3' => [0b01110, 0b10001, 0b00001, 0b00110, 0b00001, 0b10001, 0b01110, 0, 0],
-        '4' => [0b00010, 0b00110, 0b01010, 0b10010, 0b11111, 0b00010, 0b00010, 0, 0],
-        '5' => [0b11111, 0b10000, 0b11110, 0b00001, 0b00001, 0b10001, 0b01110, 0, 0],
-        '6' => [0b00110, 0b01000, 0b10000, 0b11110, 0b10001, 0b10001, 0b01110, 0, 0],
-        '7' => [0b11111, 0b00001, 0b00010, 0b00100, 0b01000, 0b01000, 0b01000, 0, 0],
-        '8' => [0b01110, 0b10001, 0b10001, 0b01110, 0b10001, 0b10001, 0b01110, 0, 0],
-        '9' => [0b01110, 0b10001, 0b10001, 0b01111, 0b00001, 0b00010, 0b01100, 0, 0],
-        '.' => [0, 0, 0, 0, 0, 0b01100, 0b01100, 0, 0],
-        'a' => [0, 0, 0b01110, 0b00001, 0b01111, 0b10001, 0b01111, 0, 0],
-        'c' => [0, 0, 0b01110, 0b10000, 0b10000, 0b10001, 0b01110, 0, 0],
-        'e' => [0, 0, 0b01110, 0b10001, 0b11111, 0b10000, 0b01110, 0, 0],
-        'f' => [0b00110, 0b01001, 0b01000, 0b11100, 0b01000, 0b01000, 0b01000, 0, 0],
-        'g' => [0, 0, 0b01111, 0b10001, 0b10001, 0b10001, 0b01111, 0b00001, 0b01110],
-        'i' => [0b00100, 0, 0b01100, 0b00100, 0b00100, 0b00100, 0b01110, 0, 0],
-        'm' => [0, 0, 0b11010, 0b10101, 0b10101, 0b10001, 0b10001, 0, 0],
-        'n' => [0, 0, 0b10110, 0b11001, 0b10001, 0b10001, 0b10001, 0, 0],
-        'o' => [0, 0, 0b01110, 0b10001, 0b10001, 0b10001, 0b01110, 0, 0],
-        'p' => [0, 0, 0b11110, 0b10001, 0b10001, 0b10001, 0b11110, 0b10000, 0b10000],
-        'r' => [0, 0, 0b10110, 0b11001, 0b10000, 0b10000, 0b10000, 0, 0],
-        't' => [0b01000, 0b01000, 0b11100, 0b01000, 0b01000, 0b01001, 0b00110, 0, 0],
-        'u' => [0, 0, 0b10001, 0b10001, 0b10001, 0b10011, 0b01101, 0, 0],
-        'w' => [0, 0, 0b10001, 0b10001, 0b10101, 0b10101, 0b01010, 0, 0],
-        _ => [0; 9],
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,13 +128,6 @@ mod tests {
     fn steps_are_round_numbers() {
         for (step, expected) in [(0.003, 0.005), (1.0, 1.0), (14.0, 20.0), (6e-5, 1e-4), (0.0, 1.0), (f64::NAN, 1.0)] {
             assert!((nice_step(step) / expected - 1.0).abs() < 1e-9, "{step}: {}", nice_step(step));
-        }
-    }
-
-    #[test]
-    fn every_letter_that_is_written_has_a_shape() {
-        for letter in "inputoutputreferencewarpingerrorframe0123456789.".chars() {
-            assert_ne!(glyph(letter), [0; 9], "{letter}");
         }
     }
 }

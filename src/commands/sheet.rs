@@ -1,0 +1,206 @@
+//! `impasto styles sheet`: one picture in every style of the catalog, side by side under their names.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use image::{ImageFormat, Rgb, RgbImage};
+
+use super::style::{self, OpenStyle};
+use super::video::stop_on_signals;
+use super::{Outcome, UsageError, thread_count};
+use crate::cli::{SheetArgs, StyleArgs};
+use crate::console::Console;
+use crate::frame::{Frame, FrameSize};
+use crate::lettering::{LINE_HEIGHT, text_width, write};
+use crate::media::{Cut, ReaderOptions, Time, VideoReader};
+use crate::output::{self, AtomicFile};
+use crate::pipeline::Control;
+use crate::scale::{Filter, Scaler};
+use crate::stills::{Still, StillFormat};
+use crate::style::pixels::{Mix, mix_in_place};
+use crate::style::{Catalog, Stylizer};
+
+/// Longer side of a painting on the sheet.
+const CELL_SIDE: usize = 480;
+/// Paintings side by side; more styles go below.
+const COLUMNS: usize = 5;
+/// Around paintings and names.
+const MARGIN: u32 = 12;
+const BACKGROUND: Rgb<u8> = Rgb([255; 3]);
+const INK: Rgb<u8> = Rgb([40; 3]);
+
+/// A small picture and what is written under it.
+struct Cell {
+    name: String,
+    picture: Frame,
+}
+
+/// Runs the command.
+pub fn run(args: &SheetArgs) -> Result<Outcome> {
+    let console = Console::new(args.quiet);
+    check_output(args)?;
+    let content = read(&args.input, args.at)?;
+    let control = Control::new();
+    stop_on_signals(&control, console)?;
+
+    let cell_size = content.size.with_long_side_at_most(CELL_SIDE);
+    let mut scaler = Scaler::new();
+    let mut small = |frame: &Frame| -> Result<Frame> {
+        let mut small = Frame::black(cell_size);
+        scaler.scale_rgb(frame.size, frame.pixels(), cell_size, small.pixels_mut(), Filter::Box)?;
+        Ok(small)
+    };
+    let small_content = small(&content)?;
+    let styles = Catalog::bundled()?.styles();
+    let mut progress = console.progress_of_pictures(styles.len() as u64);
+    // One column for each style, a painting for each strength.
+    let mut columns = vec![vec![Cell { name: "input".to_owned(), picture: copy(&small_content) }]];
+    for (index, style) in styles.iter().enumerate() {
+        let OpenStyle { mut engine, .. } =
+            style::open(&style_args(args, &style.name), thread_count(args.threads), &control)?;
+        let mut painted = Frame::black(content.size);
+        let done = engine.stylize(&content, &mut painted);
+        if control.is_stopped() {
+            progress.end();
+            console.line("interrupted: nothing was written");
+            return Ok(Outcome::Interrupted);
+        }
+        done.with_context(|| format!("paint in the style '{}'", style.name))?;
+        let whole = small(&painted)?;
+        let cells = args.strengths.iter().map(|&strength| {
+            let mut picture = copy(&whole);
+            mix_in_place(small_content.pixels(), picture.pixels_mut(), Mix { strength, keep_color: false });
+            let is_alone = args.strengths.len() == 1 && strength >= 1.0;
+            let name = if is_alone { style.name.clone() } else { format!("{} {strength}", style.name) };
+            Cell { name, picture }
+        });
+        columns.push(cells.collect());
+        progress.update(index as u64 + 1, std::time::Duration::ZERO, None);
+    }
+    progress.end();
+    let sheet = lay_out(&columns, cell_size, args.strengths.len());
+    save(&sheet, &args.output, args.overwrite)?;
+    console.line(&format!("{}: {} styles of {}", args.output.display(), styles.len(), args.input.display()));
+    Ok(Outcome::Done)
+}
+
+fn style_args(args: &SheetArgs, style: &str) -> StyleArgs {
+    StyleArgs {
+        style: Some(style.to_owned()),
+        style_image: None,
+        strength: 1.0,
+        keep_color: args.keep_color,
+        work_size: args.work_size,
+    }
+}
+
+fn check_output(args: &SheetArgs) -> Result<()> {
+    let path = args.output.display();
+    if !args.output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")) {
+        return Err(UsageError(anyhow!("the sheet '{path}' is no PNG (expected a name that ends in .png)")).into());
+    }
+    if let (Ok(input), Ok(output)) = (args.input.canonicalize(), args.output.canonicalize())
+        && input == output
+    {
+        bail!("the sheet '{path}' would replace the input (choose another name)");
+    }
+    if !args.overwrite && output::is_taken(&args.output) {
+        bail!("the output '{path}' exists already (choose another name, or -y to replace it)");
+    }
+    Ok(())
+}
+
+/// The picture itself, or a frame of a video: at a time, or the middle one.
+fn read(path: &Path, at: Option<Time>) -> Result<Frame> {
+    let extension = path.extension().map(|extension| extension.to_string_lossy().into_owned()).unwrap_or_default();
+    if StillFormat::of_extension(&extension).is_some() {
+        if at.is_some() {
+            let text = format!("'{}' is a picture and has no frames (expected no --at)", path.display());
+            return Err(UsageError(anyhow!(text)).into());
+        }
+        let bytes = std::fs::read(path).with_context(|| format!("cannot read '{}'", path.display()))?;
+        let still = Still::decode(&bytes).with_context(|| format!("cannot read the picture '{}'", path.display()))?;
+        return Ok(still.content);
+    }
+    let open = |start: Option<Time>| {
+        VideoReader::open(
+            path,
+            ReaderOptions { cut: Cut { start, end: None, frames: Some(1) }, ..ReaderOptions::default() },
+        )
+    };
+    let start = match at {
+        Some(at) => Some(at),
+        None => middle(&VideoReader::open(path, ReaderOptions::default())?),
+    };
+    let frame = open(start)?.next_frame()?;
+    frame.with_context(|| format!("'{}' has no frame there", path.display()))
+}
+
+fn middle(reader: &VideoReader) -> Option<Time> {
+    let info = reader.info();
+    let (frames, rate) = (info.expected_frames?, f64::from(info.frame_rate));
+    (rate > 0.0).then(|| Time((frames as f64 / 2.0 / rate * 1e6) as i64))
+}
+
+fn copy(frame: &Frame) -> Frame {
+    let mut copy = Frame::black(frame.size);
+    copy.pixels_mut().copy_from_slice(frame.pixels());
+    copy
+}
+
+/// Bands of at most [`COLUMNS`] columns, each as many rows high as there are strengths.
+fn lay_out(columns: &[Vec<Cell>], cell_size: FrameSize, rows: usize) -> RgbImage {
+    let names = columns.iter().flatten().map(|cell| text_width(&cell.name));
+    let width = names.fold(cell_size.width as u32, u32::max) + MARGIN;
+    let height = cell_size.height as u32 + MARGIN / 2 + LINE_HEIGHT + MARGIN;
+    let side_by_side = columns.len().min(COLUMNS);
+    let bands = columns.len().div_ceil(COLUMNS);
+    let size = (side_by_side as u32 * width + MARGIN, (bands * rows) as u32 * height + MARGIN);
+    let mut sheet = RgbImage::from_pixel(size.0, size.1, BACKGROUND);
+    for (index, column) in columns.iter().enumerate() {
+        let x = MARGIN + (index % COLUMNS) as u32 * width;
+        for (row, cell) in column.iter().enumerate() {
+            let y = MARGIN + (index / COLUMNS * rows + row) as u32 * height;
+            place(&mut sheet, x, y, &cell.picture);
+            write(&mut sheet, x, y + cell_size.height as u32 + MARGIN / 2, &cell.name, INK);
+        }
+    }
+    sheet
+}
+
+fn place(sheet: &mut RgbImage, x: u32, y: u32, picture: &Frame) {
+    for (index, pixel) in picture.pixels().as_chunks::<3>().0.iter().enumerate() {
+        let (column, row) = (index % picture.size.width, index / picture.size.width);
+        if let Some(target) = sheet.get_pixel_mut_checked(x + column as u32, y + row as u32) {
+            *target = Rgb(*pixel);
+        }
+    }
+}
+
+fn save(sheet: &RgbImage, path: &Path, overwrite: bool) -> Result<()> {
+    let mut bytes = Cursor::new(Vec::new());
+    sheet.write_to(&mut bytes, ImageFormat::Png).context("draw the sheet")?;
+    let write = || -> std::io::Result<()> {
+        let file = AtomicFile::create(path, overwrite)?;
+        std::fs::write(file.temporary(), bytes.get_ref())?;
+        file.commit()
+    };
+    write().with_context(|| format!("cannot write the sheet '{}'", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sheet_has_room_for_every_column_and_row() {
+        let cell_size = FrameSize::new(40, 30);
+        let cell = |name: &str| Cell { name: name.to_owned(), picture: Frame::black(cell_size) };
+        let columns: Vec<Vec<Cell>> = (0..7).map(|i| vec![cell(&format!("a{i}")), cell("b")]).collect();
+        let sheet = lay_out(&columns, cell_size, 2);
+        assert_eq!(sheet.dimensions(), (5 * 52 + 12, 4 * 66 + 12));
+        let black = sheet.pixels().filter(|pixel| pixel.0 == [0; 3]).count();
+        assert_eq!(black, 14 * cell_size.pixels());
+    }
+}
