@@ -1,7 +1,8 @@
 //! impasto turns video into moving paintings: neural style transfer for files.
 //!
 //! The modules in reading order follow a frame on its way: [`frame`], [`media`], [`runtime`], [`onnx`], [`style`],
-//! [`pipeline`], then [`cli`], [`commands`] and [`console`] of the binary. [`measure`] judges what comes out.
+//! [`pipeline`], then [`cli`], [`commands`] and [`console`] of the binary. [`stills`] are pictures in files. [`measure`]
+//! judges what comes out.
 
 pub mod cli;
 pub mod commands;

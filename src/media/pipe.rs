@@ -262,6 +262,7 @@ pub struct PipeWriter<W> {
     bytes: Vec<u8>,
     /// Where the picture begins.
     picture_start: usize,
+    picture_bytes: usize,
 }
 
 impl<W: Write> PipeWriter<W> {
@@ -272,7 +273,7 @@ impl<W: Write> PipeWriter<W> {
     pub fn new(output: W, format: &PipeFormat) -> Result<Self> {
         let converter = PictureConverter::new(format.layout, format.size, format.coding)?;
         let picture_bytes = format.layout.bytes(format.size).context("the pictures are too large")?;
-        let mut writer = Self { output, converter, bytes: Vec::new(), picture_start: 0 };
+        let mut writer = Self { output, converter, bytes: Vec::new(), picture_start: 0, picture_bytes };
         if let Some(header) = &format.header {
             writer.bytes = header.to_line();
             writer.write_out()?;
@@ -280,7 +281,6 @@ impl<W: Write> PipeWriter<W> {
             y4m::write_frame_line(&mut writer.bytes);
         }
         writer.picture_start = writer.bytes.len();
-        writer.bytes.resize(writer.picture_start + picture_bytes, 0);
         Ok(writer)
     }
 
@@ -289,6 +289,8 @@ impl<W: Write> PipeWriter<W> {
     /// # Errors
     /// [`ReaderLeft`], or if the frame has another size or the output cannot be written.
     pub fn write(&mut self, frame: &Frame) -> Result<()> {
+        // Not before there is a frame: the header's word is not enough.
+        self.bytes.resize(self.picture_start + self.picture_bytes, 0);
         self.converter.encode(frame, &mut self.bytes[self.picture_start..])?;
         self.write_out()
     }
@@ -384,6 +386,8 @@ mod tests {
         let error = reader.next_frame().unwrap_err().to_string();
         assert!(error.contains("after 100000 of its 121500000 bytes"), "{error}");
         assert!(reader.picture.capacity() < 300_000, "{}", reader.picture.capacity());
+        let writer = PipeWriter::new(Vec::new(), reader.format()).unwrap();
+        assert!(writer.bytes.capacity() < 1000, "{}", writer.bytes.capacity());
 
         for header in ["W65535 H65535", "W65535 H9000 C444p10"] {
             let error = pass(&y4m(header, &[], 0), 99, PipeOptions::default()).unwrap_err().to_string();

@@ -283,6 +283,14 @@ mod tests {
     }
 
     #[test]
+    fn a_header_of_vapoursynth_is_understood() {
+        let header = parse("YUV4MPEG2 C422p10 F24000:1001 Ip A0:0 W640 H360 XLENGTH=240").unwrap();
+        assert_eq!((header.size(), header.range()), (FrameSize::new(640, 360), None));
+        assert_eq!(header.layout(), PictureLayout::Planar(Sampling::Yuv422, BitDepth::Ten));
+        assert!(header.to_line().ends_with(b" XLENGTH=240\n"));
+    }
+
+    #[test]
     fn what_is_left_out_has_its_usual_meaning() {
         let header = parse("YUV4MPEG2 H2 W4").unwrap();
         assert_eq!(header.size(), FrameSize::new(4, 2));
