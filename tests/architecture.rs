@@ -53,7 +53,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("opencv", &["motion"]),
     ("clap", &["cli", "commands", "main"]),
     ("indicatif", &["console"]),
-    ("multiversion", &["temporal"]),
+    ("multiversion", &["motion", "temporal"]),
     ("glob", &["commands"]),
     ("walkdir", &["commands"]),
     ("prost", &["onnx"]),

@@ -11,7 +11,7 @@ use super::debug_view::{DebugView, Views};
 use crate::console::Progress;
 use crate::frame::{Frame, FramePool};
 use crate::media::{Rational, VideoReader, VideoWriter, Written};
-use crate::motion::{Motion, MotionEstimator, MotionSettings};
+use crate::motion::{Motion, MotionEstimator, MotionSettings, TimeConstants};
 use crate::pipeline::{Ending, Pipeline, PipelineStats, RunError, Sink, Source, Stage, StageSnapshot};
 use crate::style::Stylizer;
 use crate::temporal::{Propagation, PropagationSettings, Smoother, SmootherSettings};
@@ -67,8 +67,9 @@ impl TemporalStages {
         if seconds <= 0.0 && stride <= 1 && !keep_views {
             return Ok(Self { motion: MotionStage(None), propagation: None, smooth: SmoothStage::default() });
         }
-        let motion = MotionSettings { content_time_constant_seconds: seconds, ..MotionSettings::default() };
-        let smoother = SmootherSettings { time_constant_seconds: seconds, ..SmootherSettings::default() };
+        let motion = MotionSettings { time_constants: TimeConstants::of_content(seconds), ..MotionSettings::default() };
+        let smoother =
+            SmootherSettings { time_constants: TimeConstants::of_painting(seconds), ..SmootherSettings::default() };
         let propagation = PropagationSettings { stride, ..PropagationSettings::default() };
         Ok(Self {
             motion: MotionStage(Some(MotionEstimator::new(motion, f64::from(time_base))?)),
