@@ -8,6 +8,7 @@ pub mod cli;
 pub mod commands;
 pub mod console;
 pub mod frame;
+pub mod gatys;
 mod lettering;
 pub mod measure;
 pub mod media;

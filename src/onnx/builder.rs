@@ -4,7 +4,7 @@
 //! inside). The first node that does not fit is remembered and told by [`GraphBuilder::finish`], so that a formula reads
 //! as one: `let difference = graph.sub(&a, &b); let loss = graph.mean_square(&difference);`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -54,6 +54,8 @@ pub struct GraphBuilder {
     shapes: HashMap<String, Vec<usize>>,
     integers: HashMap<String, Vec<i64>>,
     small_floats: HashMap<String, Vec<f32>>,
+    /// Values that gradients take for constants.
+    pub(super) detached: HashSet<String>,
     made: usize,
     error: Option<anyhow::Error>,
 }
@@ -254,13 +256,14 @@ impl GraphBuilder {
         }
         outputs
             .iter()
-            .map(|output| names.get(*output).map(|name| self.value(name)).with_context(|| format!("it has no '{output}'")))
+            .map(|output| {
+                names.get(*output).map(|name| self.value(name)).with_context(|| format!("it has no '{output}'"))
+            })
             .collect()
     }
 
     fn import_constant(&mut self, tensor: &TensorProto) -> Result<Value> {
-        let shape: Vec<usize> =
-            tensor.dims.iter().map(|&length| usize::try_from(length)).collect::<Result<_, _>>()?;
+        let shape: Vec<usize> = tensor.dims.iter().map(|&length| usize::try_from(length)).collect::<Result<_, _>>()?;
         let elements = floats(tensor).with_context(|| format!("constant '{}' is not of numbers", tensor.name()))?;
         if tensor.data_type() == i32::from(DataType::Int64) {
             let integers: Vec<i64> = elements.iter().map(|&element| element as i64).collect();

@@ -219,6 +219,18 @@ impl GraphBuilder {
         self.push("Where", &[condition, a, b], &[])
     }
 
+    /// Values one behind another along an axis. It has no gradient.
+    pub fn concat(&mut self, parts: &[&Value], axis: usize) -> Value {
+        self.push("Concat", parts, &[Attribute::Int("axis", axis as i64)])
+    }
+
+    /// The same value, which gradients take for a constant.
+    pub fn detach(&mut self, a: &Value) -> Value {
+        let detached = self.push("Identity", &[a], &[]);
+        self.detached.insert(detached.name.clone());
+        detached
+    }
+
     fn lengths(&mut self, lengths: &[usize]) -> Value {
         let lengths: Vec<i64> = lengths.iter().map(|&length| length as i64).collect();
         self.integers(&lengths)

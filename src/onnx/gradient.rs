@@ -28,7 +28,8 @@ impl GraphBuilder {
         let mut variable: HashSet<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
         for node in &nodes {
             if node.input.iter().any(|input| variable.contains(input.as_str())) {
-                variable.extend(node.output.iter().map(String::as_str));
+                let outputs = node.output.iter().map(String::as_str);
+                variable.extend(outputs.filter(|output| !self.detached.contains(*output)));
             }
         }
         let producers: HashMap<&str, &NodeProto> =
@@ -38,7 +39,9 @@ impl GraphBuilder {
         let seed = self.reshape(&one, &loss.shape);
         parts.insert(loss.name.clone(), vec![seed]);
         for node in nodes.iter().rev() {
-            let Some(output) = node.output.first().filter(|output| variable.contains(output.as_str())) else { continue };
+            let Some(output) = node.output.first().filter(|output| variable.contains(output.as_str())) else {
+                continue;
+            };
             if inputs.iter().any(|input| input.name == *output) {
                 continue;
             }
@@ -55,7 +58,8 @@ impl GraphBuilder {
             .iter()
             .map(|input| {
                 let flowing = parts.remove(&input.name);
-                let total = self.total(flowing.with_context(|| format!("the loss does not depend on '{}'", input.name))?);
+                let total =
+                    self.total(flowing.with_context(|| format!("the loss does not depend on '{}'", input.name))?);
                 Ok(self.expand(&total, &input.shape))
             })
             .collect()
@@ -316,10 +320,16 @@ impl Back<'_> {
         let mut contributions = Vec::new();
         if self.is_variable(0) {
             let [top, left, bottom, right] = window.padding;
-            let is_turnable = window.stride == [1, 1] && top.max(bottom) < kernel_height && left.max(right) < kernel_width;
+            let is_turnable =
+                window.stride == [1, 1] && top.max(bottom) < kernel_height && left.max(right) < kernel_width;
             let flowing = if is_turnable {
                 let turned = turned_kernels(graph, &weight);
-                let padding = [kernel_height - 1 - top, kernel_width - 1 - left, kernel_height - 1 - bottom, kernel_width - 1 - right];
+                let padding = [
+                    kernel_height - 1 - top,
+                    kernel_width - 1 - left,
+                    kernel_height - 1 - bottom,
+                    kernel_width - 1 - right,
+                ];
                 graph.conv(&gradient, &turned, None, Window { padding, ..window })
             } else {
                 let ints = |values: &[usize]| values.iter().map(|&value| value as i64).collect::<Vec<_>>();
@@ -341,12 +351,8 @@ impl Back<'_> {
             let turned_gradient = graph.transpose(&gradient, &[1, 0, 2, 3]);
             let [_, _, rows, columns] = image_shape(&gradient.shape)?;
             let padding = window.padding.map(|count| count as i64);
-            let padded = graph.pad(
-                &turned_image,
-                &[0, 0, padding[0], padding[1]],
-                &[0, 0, padding[2], padding[3]],
-                "constant",
-            );
+            let padded =
+                graph.pad(&turned_image, &[0, 0, padding[0], padding[1]], &[0, 0, padding[2], padding[3]], "constant");
             let spaced = space_out(graph, &turned_gradient, window.stride)?;
             let whole = Window {
                 kernel: [(rows - 1) * window.stride[0] + 1, (columns - 1) * window.stride[1] + 1],

@@ -176,6 +176,18 @@ impl Model {
         })
     }
 
+    /// Shape and elements of the weights called `name`, as `f32`, also behind a node that casts them; `None` where there
+    /// are none, or they are no numbers.
+    pub fn constant(&self, name: &str) -> Option<(Vec<usize>, Vec<f32>)> {
+        let tensor = self.initializer(name).or_else(|| {
+            let cast = self.producer(name).filter(|node| node.op_type() == "Cast")?;
+            self.initializer(cast.input.first()?)
+        })?;
+        let shape = tensor.dims.iter().map(|&length| usize::try_from(length).ok()).collect::<Option<Vec<_>>>()?;
+        let elements = floats(tensor)?;
+        (shape.iter().product::<usize>() == elements.len()).then_some((shape, elements))
+    }
+
     /// Files beside the network that hold some of its weights, relative to the network's folder.
     pub fn external_files(&self) -> Vec<PathBuf> {
         let mut files: Vec<PathBuf> = self
@@ -313,9 +325,7 @@ fn floats(tensor: &TensorProto) -> Option<Vec<f32>> {
         DataType::Float16 if tensor.int32_data.is_empty() => {
             Some(raw.as_chunks::<2>().0.iter().map(|&bytes| f16::from_le_bytes(bytes).to_f32()).collect())
         }
-        DataType::Float16 => {
-            Some(tensor.int32_data.iter().map(|&bits| f16::from_bits(bits as u16).to_f32()).collect())
-        }
+        DataType::Float16 => Some(tensor.int32_data.iter().map(|&bits| f16::from_bits(bits as u16).to_f32()).collect()),
         _ => None,
     }
 }

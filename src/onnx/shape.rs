@@ -69,12 +69,16 @@ impl Window {
     /// When it is not over two dimensions, dilated, grouped or padded automatically.
     pub fn of(node: &NodeProto, kernel: Option<[usize; 2]>) -> Result<Self> {
         let ints = |name: &str| integer_attribute(node, name);
-        ensure!(string_attribute(node, "auto_pad").is_none_or(|pad| pad == "NOTSET"), "padding is not given in numbers");
+        ensure!(
+            string_attribute(node, "auto_pad").is_none_or(|pad| pad == "NOTSET"),
+            "padding is not given in numbers"
+        );
         ensure!(ints("dilations").is_none_or(|all| all.iter().all(|&one| one == 1)), "the window is dilated");
         ensure!(ints("group").is_none_or(|group| group == [1]), "the convolution is grouped");
         ensure!(ints("ceil_mode").is_none_or(|mode| mode == [0]), "the pooling rounds up");
         let lengths = |values: Vec<i64>| values.into_iter().map(|value| usize::try_from(value).unwrap_or(0)).collect();
-        let two = |values: Vec<usize>| <[usize; 2]>::try_from(values).ok().context("the window is not of two dimensions");
+        let two =
+            |values: Vec<usize>| <[usize; 2]>::try_from(values).ok().context("the window is not of two dimensions");
         let kernel = match kernel {
             Some(kernel) => kernel,
             None => two(lengths(ints("kernel_shape").context("the pooling has no size")?))?,
@@ -93,7 +97,9 @@ impl Window {
     pub fn count(&self, axis: usize, length: usize) -> Result<usize> {
         let padded = length + self.padding[axis] + self.padding[axis + 2];
         let room = padded.checked_sub(self.kernel[axis]);
-        Ok(room.with_context(|| format!("a window of {} does not fit into {padded}", self.kernel[axis]))? / self.stride[axis] + 1)
+        Ok(room.with_context(|| format!("a window of {} does not fit into {padded}", self.kernel[axis]))?
+            / self.stride[axis]
+            + 1)
     }
 
     /// Rows and columns at the end of a picture that no window reaches: the output padding of the transpose.
