@@ -4,6 +4,7 @@
 //! [`pipeline`], then [`cli`], [`commands`] and [`console`] of the binary. [`stills`] are pictures in files. [`measure`]
 //! judges what comes out.
 
+mod chart;
 pub mod cli;
 pub mod commands;
 pub mod console;

@@ -18,13 +18,15 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("gatys", &["frame", "onnx", "runtime", "scale"]),
     ("motion", &["frame", "scale"]),
     ("lettering", &[]),
-    ("measure", &["frame", "lettering", "media", "motion"]),
+    ("chart", &["lettering"]),
+    ("measure", &["chart", "frame", "media", "motion"]),
     ("pipeline", &[]),
     ("console", &["pipeline"]),
     ("cli", &["commands", "frame", "gatys", "media", "stills", "temporal"]),
     (
         "commands",
         &[
+            "chart",
             "cli",
             "console",
             "frame",

@@ -139,6 +139,7 @@ fn matrices() {
 fn shapes_that_change() {
     check(&[&[2, 3, 4]], |graph, inputs| graph.transpose(&inputs[0], &[2, 0, 1]));
     check(&[&[2, 6]], |graph, inputs| graph.reshape(&inputs[0], &[3, 4]));
+    check(&[&[2, 6]], |graph, inputs| graph.slice(&inputs[0], 1, 2, 5));
     check(&[&[1, 3]], |graph, inputs| graph.expand(&inputs[0], &[2, 3]));
     check(&[&[1, 3]], |graph, inputs| {
         let axes = graph.integers(&[0]);

@@ -102,6 +102,20 @@ pub fn scale_schedule(content: FrameSize, longest: usize, smallest: usize, first
         .collect()
 }
 
+/// A part of the loss that pulls at a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pull {
+    /// Towards the content.
+    Content,
+    /// Towards the style.
+    Style,
+}
+
+impl Pull {
+    /// The parts by name.
+    pub const NAMES: [(&str, Self); 2] = [("content", Self::Content), ("style", Self::Style)];
+}
+
 /// What became of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
@@ -251,6 +265,46 @@ impl<'a> Painting<'a> {
             self.last_good = self.picture();
         }
         Ok(Some(Progress { scale_index: self.state.scale_index, size: scale.size, iteration, losses }))
+    }
+
+    /// How much each pixel of `picture` pulls at one part of the loss: the mean over its channels of the derivative's
+    /// magnitude, `[height, width]`. Blocks for an iteration.
+    ///
+    /// # Errors
+    /// When that part weighs nothing, or the graph cannot be run.
+    pub fn pull(&self, picture: &Picture, pull: Pull) -> Result<Vec<f32>> {
+        let mut settings = self.settings.clone();
+        let objective = &mut settings.objective;
+        objective.roughness_weight = 0.0;
+        match pull {
+            Pull::Content => objective.style_weight = 0.0,
+            Pull::Style => objective.content_weight = 0.0,
+        }
+        settings.objective.check(self.vgg)?;
+        let content = self.content.clone();
+        settings.scales = vec![Scale { size: picture.size, iterations: 1 }];
+        settings.optimizer = Optimizer::Lbfgs;
+        let mut painting = Painting::new(self.vgg, settings, content, self.regions.clone(), picture)?;
+        painting.step()?;
+        let Some(Stage::Lbfgs { bindings, .. }) = &painting.stage else { bail!("no gradient was computed") };
+        let planes: Vec<&[f32]> = bindings.output(1).chunks(picture.size.pixels().max(1)).collect();
+        let magnitude = |index: usize| planes.iter().map(|plane| plane[index].abs()).sum::<f32>() / CHANNELS as f32;
+        Ok((0..picture.size.pixels()).map(magnitude).collect())
+    }
+
+    /// About how many bytes of memory the largest size takes.
+    ///
+    /// # Errors
+    /// When its graph cannot be built.
+    pub fn peak_bytes(&self) -> Result<u64> {
+        let last = self.settings.scales.last().context("no size is asked for")?;
+        let graph = self.settings.objective.build(self.vgg, last.size)?;
+        let optimizer = match self.settings.optimizer {
+            Optimizer::Lbfgs => 2 * LbfgsSettings::default().history + 5,
+            Optimizer::Adam | Optimizer::Gradient | Optimizer::RmsProp => 10,
+        };
+        let picture = (last.size.pixels() * CHANNELS * size_of::<f32>()) as u64;
+        Ok(graph.graph.peak_bytes() + picture * optimizer as u64)
     }
 
     fn next_scale(&mut self) -> Result<Option<Progress>> {

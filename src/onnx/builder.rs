@@ -272,6 +272,33 @@ impl GraphBuilder {
         Ok(self.constant(&shape, &elements))
     }
 
+    /// About how many bytes a run of this graph takes at most: constants, and the values that are alive at one time when
+    /// nodes run in the order in which they were added.
+    pub fn peak_bytes(&self) -> u64 {
+        let bytes = |name: &str| self.shape_of(name).iter().product::<usize>() as u64 * size_of::<f32>() as u64;
+        let mut last_use: HashMap<&str, usize> = HashMap::new();
+        for (index, node) in self.nodes.iter().enumerate() {
+            node.input.iter().for_each(|input| {
+                last_use.insert(input, index);
+            });
+        }
+        let constants: u64 = self.initializers.iter().map(|tensor| bytes(tensor.name())).sum();
+        let inputs: u64 = self.inputs.iter().map(|input| bytes(input.name())).sum();
+        let is_made: HashSet<&str> =
+            self.nodes.iter().flat_map(|node| node.output.iter().map(String::as_str)).collect();
+        let (mut alive, mut peak) = (0, 0);
+        for (index, node) in self.nodes.iter().enumerate() {
+            alive += node.output.iter().map(|output| bytes(output)).sum::<u64>();
+            peak = peak.max(alive);
+            let mut dead: Vec<&str> = node.input.iter().map(String::as_str).collect();
+            dead.sort_unstable();
+            dead.dedup();
+            let dead = dead.into_iter().filter(|name| is_made.contains(name) && last_use.get(name) == Some(&index));
+            alive -= dead.map(|name| bytes(name)).sum::<u64>();
+        }
+        constants + inputs + peak
+    }
+
     /// The finished graph.
     ///
     /// # Errors

@@ -227,6 +227,7 @@ impl Back<'_> {
                 single(graph.scale(&mean, rows * columns))
             }
             "Pad" => self.padding(graph).and_then(single),
+            "Slice" => self.slicing(graph).and_then(single),
             "InstanceNormalization" => self.instance_normalization(graph),
             "DepthToSpace" | "SpaceToDepth" => self.depth_and_space(graph).and_then(single),
             _ => bail!("it has no gradient here"),
@@ -441,6 +442,25 @@ impl Back<'_> {
             flowing = graph.total(parts);
         }
         Ok(flowing)
+    }
+
+    /// What was cut away has no influence.
+    fn slicing(&self, graph: &mut GraphBuilder) -> Result<Value> {
+        let input = self.input(graph, 0)?;
+        let one = |graph: &GraphBuilder, index: usize| -> Result<i64> {
+            let name = self.input(graph, index)?.name;
+            match graph.integers_of(&name) {
+                Some(&[value]) => Ok(value),
+                _ => bail!("more than one axis is cut"),
+            }
+        };
+        let axis = absolute_axes(&[one(graph, 3)?], input.shape.len())?[0];
+        ensure!(one(graph, 4)? == 1 && one(graph, 1)? >= 0, "it does not run forwards from a given element");
+        let flowing = self.whole(graph);
+        let (mut before, mut after) = (vec![0; input.shape.len()], vec![0; input.shape.len()]);
+        before[axis] = one(graph, 1)?;
+        after[axis] = input.shape[axis] as i64 - flowing.shape[axis] as i64 - before[axis];
+        Ok(graph.pad(&flowing, &before, &after, "constant"))
     }
 
     fn depth_and_space(&self, graph: &mut GraphBuilder) -> Result<Value> {
