@@ -2,7 +2,7 @@
 
 use image::{Rgb, RgbImage};
 
-use crate::lettering::{text_width, write};
+use crate::lettering::{LINE_HEIGHT, text_width, write};
 
 const WIDTH: u32 = 1200;
 const HEIGHT: u32 = 480;
@@ -12,7 +12,7 @@ const BACKGROUND: Rgb<u8> = Rgb([255, 255, 255]);
 const INK: Rgb<u8> = Rgb([60, 60, 60]);
 const GRID: Rgb<u8> = Rgb([225, 225, 225]);
 /// Of Okabe and Ito: told apart by people who do not see all colours.
-pub const COLORS: [Rgb<u8>; 7] = [
+pub const COLORS: [Rgb<u8>; 8] = [
     Rgb([213, 94, 0]),
     Rgb([0, 114, 178]),
     Rgb([0, 158, 115]),
@@ -20,8 +20,11 @@ pub const COLORS: [Rgb<u8>; 7] = [
     Rgb([230, 159, 0]),
     Rgb([86, 180, 233]),
     Rgb([130, 130, 130]),
+    Rgb([0, 0, 0]),
 ];
 const LINE_WIDTH: f32 = 2.0;
+/// Where the legend's first row starts.
+const LEGEND_TOP: u32 = 16;
 
 /// A line of a chart.
 #[derive(Debug, Clone)]
@@ -67,6 +70,8 @@ pub fn draw(title: &str, along: &str, axis: Axis, curves: &[Curve]) -> RgbImage 
     };
     let [left, above, right, below] = MARGINS;
     let (bottom, end) = (HEIGHT - below, WIDTH - right);
+    let legend = legend_places(curves, left + text_width(title) + 50, end);
+    let above = above + legend.iter().map(|(_, y)| y - LEGEND_TOP).max().unwrap_or(0);
     let place = |at: usize, value: f64| {
         let x = left as f32 + (end - left) as f32 * at as f32 / last as f32;
         let share = ((value - range.low) / (range.high - range.low)).clamp(0.0, 1.0) as f32;
@@ -88,11 +93,10 @@ pub fn draw(title: &str, along: &str, axis: Axis, curves: &[Curve]) -> RgbImage 
     write(&mut picture, ((left + end) / 2).saturating_sub(text_width(along) / 2), HEIGHT - 22, along, INK);
     write(&mut picture, left, 16, title, INK);
 
-    let mut legend = end;
-    for curve in curves {
-        legend = legend.saturating_sub(text_width(&curve.name) + 50);
-        line(&mut picture, (legend as f32, 23.0), (legend as f32 + 28.0, 23.0), curve.color);
-        write(&mut picture, legend + 36, 16, &curve.name, curve.color);
+    for (curve, (x, y)) in curves.iter().zip(legend) {
+        let middle = y as f32 + 7.0;
+        line(&mut picture, (x as f32, middle), (x as f32 + 28.0, middle), curve.color);
+        write(&mut picture, x + 36, y, &curve.name, curve.color);
     }
     for curve in curves {
         let points: Vec<Option<(f32, f32)>> = curve
@@ -109,6 +113,22 @@ pub fn draw(title: &str, along: &str, axis: Axis, curves: &[Curve]) -> RgbImage 
         }
     }
     picture
+}
+
+/// Upper left corners of the entries of a legend, from right to left in as many rows as it takes.
+fn legend_places(curves: &[Curve], left: u32, right: u32) -> Vec<(u32, u32)> {
+    let (mut x, mut y) = (right, LEGEND_TOP);
+    curves
+        .iter()
+        .map(|curve| {
+            let width = text_width(&curve.name) + 50;
+            if x < left + width && x < right {
+                (x, y) = (right, y + LINE_HEIGHT + 4);
+            }
+            x = x.saturating_sub(width);
+            (x, y)
+        })
+        .collect()
 }
 
 fn linear_range(highest: f64) -> Range {

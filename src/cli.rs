@@ -458,7 +458,7 @@ pub struct PaintSearchArgs {
     #[arg(long, value_name = "OPTIMIZER", default_value = "lbfgs", value_parser = parse_word(Optimizer::NAMES.to_vec()))]
     pub optimizer: Optimizer,
 
-    /// Length of a step, for pixels of 0-1 [default: adam 0.02, rmsprop 0.01, gd 100; lbfgs finds its own]
+    /// Length of a step, for pixels of 0-1 [default: adam 0.02, rmsprop 0.01, gd 0.000005; lbfgs finds its own]
     #[arg(long, value_name = "NUMBER", value_parser = parse_scale)]
     pub learning_rate: Option<f32>,
 
@@ -491,7 +491,7 @@ pub struct PaintReportArgs {
     #[arg(long, value_name = "FILE.png", value_hint = ValueHint::FilePath)]
     pub plot: Option<PathBuf>,
 
-    /// Draw where in the result content and style pull
+    /// Draw where in the result the content's features are off, and where the style pulls
     #[arg(long, value_name = "FILE.png", value_hint = ValueHint::FilePath)]
     pub heatmap: Option<PathBuf>,
 

@@ -18,7 +18,7 @@ pub enum Rule {
     Adam,
     /// The mean of the gradient's square.
     RmsProp,
-    /// The gradient itself.
+    /// The gradient itself, times the number of pixels: a rate then means the same at every size.
     Gradient,
 }
 
@@ -126,7 +126,8 @@ impl Rule {
         let rate = graph_mut.slice(&numbers, 0, 0, 1);
         let rate = graph_mut.reshape(&rate, &[]);
         let direction = match self {
-            Self::Gradient => gradient,
+            // A loss is a mean over pixels: its derivative by one of them gets smaller the more there are.
+            Self::Gradient => graph_mut.scale(&gradient, size.pixels() as f32),
             Self::Adam | Self::RmsProp => {
                 let correction = graph_mut.slice(&numbers, 0, 1, 2);
                 let correction = graph_mut.reshape(&correction, &[]);

@@ -17,7 +17,7 @@ pub mod vgg;
 
 pub use judge::{Judge, Judgement};
 pub use objective::{Losses, Objective, Statistics, StyleLayer};
-pub use painting::{Ending, Optimizer, PaintSettings, Painting, Progress, Pull};
+pub use painting::{Ending, Optimizer, PaintSettings, Painting, Progress};
 pub use picture::Picture;
 pub use targets::Targets;
 pub use vgg::{Layer, Pooling, Vgg};

@@ -10,10 +10,11 @@ use super::descent::{Rule, Slot, average_weight};
 use super::lbfgs::{Lbfgs, LbfgsSettings};
 use super::objective::{GRADIENT, IMAGE, LOSSES, Losses, Objective, Term};
 use super::picture::Picture;
-use super::targets::{Region, Targets, open};
+use super::targets::{Region, Targets, features_of, open};
 use super::vgg::Vgg;
 use crate::frame::{CHANNELS, FrameSize};
 use crate::runtime::{Bindings, Session, SessionOptions};
+use crate::scale::{Filter, Scaler};
 
 /// Which optimizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,7 +40,7 @@ impl Optimizer {
         match self {
             Self::Lbfgs => 1.0,
             Self::Adam => 0.02,
-            Self::Gradient => 100.0,
+            Self::Gradient => 5e-6,
             Self::RmsProp => 0.01,
         }
     }
@@ -100,20 +101,6 @@ pub fn scale_schedule(content: FrameSize, longest: usize, smallest: usize, first
             iterations: if index == 0 { first } else { later },
         })
         .collect()
-}
-
-/// A part of the loss that pulls at a picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pull {
-    /// Towards the content.
-    Content,
-    /// Towards the style.
-    Style,
-}
-
-impl Pull {
-    /// The parts by name.
-    pub const NAMES: [(&str, Self); 2] = [("content", Self::Content), ("style", Self::Style)];
 }
 
 /// What became of a step.
@@ -267,20 +254,42 @@ impl<'a> Painting<'a> {
         Ok(Some(Progress { scale_index: self.state.scale_index, size: scale.size, iteration, losses }))
     }
 
-    /// How much each pixel of `picture` pulls at one part of the loss: the mean over its channels of the derivative's
-    /// magnitude, `[height, width]`. Blocks for an iteration.
+    /// Where the content's loss lives: the squared difference of features at each place, summed over the layers, each
+    /// relative to its energy; `[height, width]`. Blocks for less than an iteration.
     ///
     /// # Errors
-    /// When that part weighs nothing, or the graph cannot be run.
-    pub fn pull(&self, picture: &Picture, pull: Pull) -> Result<Vec<f32>> {
-        let mut settings = self.settings.clone();
-        let objective = &mut settings.objective;
-        objective.roughness_weight = 0.0;
-        match pull {
-            Pull::Content => objective.style_weight = 0.0,
-            Pull::Style => objective.content_weight = 0.0,
+    /// When the network cannot be run.
+    pub fn content_heat(&self, picture: &Picture) -> Result<Vec<f32>> {
+        let Objective { content_layers, pooling, .. } = &self.settings.objective;
+        let options = SessionOptions { threads: self.settings.threads };
+        let features = |picture: &Picture| features_of(self.vgg, *pooling, picture, content_layers, &options);
+        let wanted = features(&self.content.scaled(picture.size)?)?;
+        let mut heat = vec![0.0; picture.size.pixels()];
+        for (found, wanted) in features(picture)?.iter().zip(&wanted) {
+            let &[_, _, height, width] = wanted.shape.as_slice() else { bail!("features of shape {:?}", wanted.shape) };
+            let energy: f32 = wanted.data.iter().map(|value| value * value).sum::<f32>().max(f32::MIN_POSITIVE);
+            let mut plane = vec![0.0; height * width];
+            let channels = found.data.chunks(height * width).zip(wanted.data.chunks(height * width));
+            for (found, wanted) in channels {
+                let values = plane.iter_mut().zip(found).zip(wanted);
+                values.for_each(|((sum, found), wanted)| *sum += (found - wanted).powi(2) / energy);
+            }
+            let small = FrameSize::new(width, height);
+            let scaled = Scaler::new().scale_plane(small, &plane, picture.size, Filter::CatmullRom)?;
+            heat.iter_mut().zip(scaled).for_each(|(sum, value)| *sum += value.max(0.0));
         }
-        settings.objective.check(self.vgg)?;
+        Ok(heat)
+    }
+
+    /// Where the style's loss pulls: the mean over a pixel's channels of the derivative's magnitude, `[height, width]`.
+    /// Blocks for an iteration.
+    ///
+    /// # Errors
+    /// When the style weighs nothing, or the graph cannot be run.
+    pub fn style_heat(&self, picture: &Picture) -> Result<Vec<f32>> {
+        let mut settings = self.settings.clone();
+        settings.objective.roughness_weight = 0.0;
+        settings.objective.content_weight = 0.0;
         let content = self.content.clone();
         settings.scales = vec![Scale { size: picture.size, iterations: 1 }];
         settings.optimizer = Optimizer::Lbfgs;

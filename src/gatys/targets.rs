@@ -9,7 +9,7 @@ use super::objective::{
     style_input,
 };
 use super::picture::Picture;
-use super::vgg::{Layer, Vgg};
+use super::vgg::{Layer, Pooling, Vgg};
 use crate::frame::FrameSize;
 use crate::onnx::{GraphBuilder, Model};
 use crate::runtime::{Bindings, ModelSource, Runtime, Session, SessionOptions, Tensor};
@@ -56,7 +56,8 @@ impl Targets {
         let mut targets = Self::default();
         if objective.content_weight > 0.0 {
             let layers = &objective.content_layers;
-            let features = features_of(vgg, objective, content, layers, options).context("look at the content")?;
+            let features =
+                features_of(vgg, objective.pooling, content, layers, options).context("look at the content")?;
             for (&layer, features) in layers.iter().zip(features) {
                 targets.values.insert(content_input(layer), features);
             }
@@ -169,12 +170,12 @@ pub fn open(model: &Model, options: &SessionOptions) -> Result<Session> {
 /// When the picture is too small or the network lacks a layer.
 pub fn features_of(
     vgg: &Vgg,
-    objective: &Objective,
+    pooling: Pooling,
     picture: &Picture,
     layers: &[Layer],
     options: &SessionOptions,
 ) -> Result<Vec<Tensor>> {
-    run_features(vgg, objective, picture, layers, options, |_, features| vec![features])
+    run_features(vgg, pooling, picture, layers, options, |_, features| vec![features])
 }
 
 /// The statistics of a picture at `layers`: a Gram matrix each, or mean and covariance.
@@ -185,7 +186,7 @@ fn statistics_of(
     layers: &[Layer],
     options: &SessionOptions,
 ) -> Result<Vec<Tensor>> {
-    run_features(vgg, objective, picture, layers, options, |graph, features| {
+    run_features(vgg, objective.pooling, picture, layers, options, |graph, features| {
         let &[_, channels, height, width] = features.shape.as_slice() else { return Vec::new() };
         let flat = graph.reshape(&features, &[channels, height * width]);
         match objective.statistics {
@@ -200,7 +201,7 @@ fn statistics_of(
 
 fn run_features(
     vgg: &Vgg,
-    objective: &Objective,
+    pooling: Pooling,
     picture: &Picture,
     layers: &[Layer],
     options: &SessionOptions,
@@ -208,7 +209,7 @@ fn run_features(
 ) -> Result<Vec<Tensor>> {
     let mut graph = GraphBuilder::new();
     let image = graph.input(IMAGE, &Picture::shape(picture.size));
-    let features = vgg.features(&mut graph, &image, layers, objective.pooling)?;
+    let features = vgg.features(&mut graph, &image, layers, pooling)?;
     let mut names = Vec::new();
     for features in features {
         for value in reduce(&mut graph, features) {

@@ -1,4 +1,4 @@
-//! Where in a painting content and style pull: how much each pixel would change its loss.
+//! Where in a painting its losses live: how far the content's features are off, and how much each pixel pulls at the style.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -9,7 +9,7 @@ use image::{ImageFormat, Rgb, RgbImage};
 use super::setup::Setup;
 use super::write_file;
 use crate::frame::CHANNELS;
-use crate::gatys::{Picture, Pull};
+use crate::gatys::Picture;
 use crate::lettering::{LINE_HEIGHT, write as write_letters};
 
 const MARGIN: u32 = 12;
@@ -18,18 +18,21 @@ const INK: Rgb<u8> = Rgb([40; 3]);
 /// This share of pixels is brighter than the scale goes: a few stand out, and the rest is to be seen as well.
 const CLIPPED_SHARE: f64 = 0.01;
 
-/// Draws the painting, and the pull of content and of style on it, side by side.
+/// Draws the painting, and the losses of content and of style on it, side by side.
 ///
 /// # Errors
 /// When the network cannot be run or the file not be written.
 pub fn write(path: &Path, setup: &Setup, picture: &Picture) -> Result<()> {
-    let pulls = Pull::NAMES.map(|(name, pull)| {
-        let painting = setup.painting(&setup.settings)?;
-        Ok((name, painting.pull(picture, pull)?))
-    });
-    let pulls = pulls.into_iter().collect::<Result<Vec<_>>>()?;
+    let painting = setup.painting(&setup.settings)?;
+    let mut heats = Vec::new();
+    if setup.settings.objective.content_weight > 0.0 {
+        heats.push(("content", painting.content_heat(picture)?));
+    }
+    if setup.settings.objective.style_weight > 0.0 {
+        heats.push(("style", painting.style_heat(picture)?));
+    }
     let (width, height) = (picture.size.width as u32, picture.size.height as u32);
-    let columns = 1 + pulls.len() as u32;
+    let columns = 1 + heats.len() as u32;
     let size = (columns * (width + MARGIN) + MARGIN, height + 3 * MARGIN / 2 + LINE_HEIGHT + MARGIN);
     let mut sheet = RgbImage::from_pixel(size.0, size.1, BACKGROUND);
     let mut place = |column: u32, name: &str, pixel: &dyn Fn(usize) -> Rgb<u8>| {
@@ -42,12 +45,12 @@ pub fn write(path: &Path, setup: &Setup, picture: &Picture) -> Result<()> {
     let frame = picture.to_frame();
     let pixels = frame.pixels().as_chunks::<CHANNELS>().0;
     place(0, "painting", &|index| Rgb(pixels[index]));
-    for (column, (name, pull)) in (1..).zip(&pulls) {
-        let mut sorted = pull.clone();
+    for (column, (name, values)) in (1..).zip(&heats) {
+        let mut sorted = values.clone();
         sorted.sort_unstable_by(f32::total_cmp);
         let at = ((sorted.len() as f64 * (1.0 - CLIPPED_SHARE)) as usize).min(sorted.len().saturating_sub(1));
         let most = sorted.get(at).copied().unwrap_or(0.0).max(f32::MIN_POSITIVE);
-        place(column, name, &|index| heat(pull[index] / most));
+        place(column, name, &|index| heat(values[index] / most));
     }
     let mut bytes = Cursor::new(Vec::new());
     sheet.write_to(&mut bytes, ImageFormat::Png).context("draw the heat map")?;

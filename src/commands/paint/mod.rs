@@ -99,7 +99,7 @@ pub fn run(args: &PaintArgs) -> Result<Outcome> {
     let mut previews = 0;
     let mut last_state = Instant::now();
     let ended = optimize(&mut painting, &control, console, |progress, painting| {
-        trace.push(progress);
+        trace.push(progress, started.elapsed().as_secs_f64());
         if args.report.preview_every.is_some_and(|every| (trace.len() as u64).is_multiple_of(every)) {
             previews += 1;
             save(args, &setup, &painting.picture(), &preview_path(&args.output, previews), true)?;

@@ -10,10 +10,10 @@ use crate::chart::{Axis, COLORS, Curve, draw};
 use crate::cli::PaintReportArgs;
 use crate::gatys::{Losses, Progress};
 
-/// The iterations of a run, in their order.
+/// The iterations of a run, in their order, each with the seconds since the start at its end.
 #[derive(Debug, Default)]
 pub struct Trace {
-    iterations: Vec<Progress>,
+    iterations: Vec<(Progress, f64)>,
 }
 
 /// How a trace is written.
@@ -31,14 +31,15 @@ struct Row {
     width: usize,
     height: usize,
     iteration: u64,
+    seconds: f64,
     total: f32,
     terms: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Trace {
-    /// Adds an iteration.
-    pub fn push(&mut self, progress: &Progress) {
-        self.iterations.push(progress.clone());
+    /// Adds an iteration that ended so many seconds after the start.
+    pub fn push(&mut self, progress: &Progress, seconds: f64) {
+        self.iterations.push((progress.clone(), seconds));
     }
 
     /// Iterations so far.
@@ -48,7 +49,7 @@ impl Trace {
 
     /// The losses of the last one.
     pub fn last(&self) -> Option<&Losses> {
-        self.iterations.last().map(|progress| &progress.losses)
+        self.iterations.last().map(|(progress, _)| &progress.losses)
     }
 
     /// The format that a file's name asks for.
@@ -91,13 +92,13 @@ impl Trace {
     }
 
     fn csv(&self) -> String {
-        let mut text = String::from("width,height,iteration,total");
+        let mut text = String::from("width,height,iteration,seconds,total");
         if let Some(losses) = self.last() {
             losses.terms.iter().for_each(|(term, _)| text.push_str(&format!(",{term}")));
         }
         text.push('\n');
-        for Progress { size, iteration, losses, .. } in &self.iterations {
-            text.push_str(&format!("{},{},{iteration},{}", size.width, size.height, losses.total));
+        for (Progress { size, iteration, losses, .. }, seconds) in &self.iterations {
+            text.push_str(&format!("{},{},{iteration},{seconds:.3},{}", size.width, size.height, losses.total));
             losses.terms.iter().for_each(|(_, loss)| text.push_str(&format!(",{loss}")));
             text.push('\n');
         }
@@ -108,10 +109,11 @@ impl Trace {
         let rows: Vec<Row> = self
             .iterations
             .iter()
-            .map(|Progress { size, iteration, losses, .. }| Row {
+            .map(|(Progress { size, iteration, losses, .. }, seconds)| Row {
                 width: size.width,
                 height: size.height,
                 iteration: *iteration,
+                seconds: *seconds,
                 total: losses.total,
                 terms: losses.terms.iter().map(|(term, loss)| (term.to_string(), (*loss).into())).collect(),
             })
@@ -122,7 +124,7 @@ impl Trace {
     /// The total, and each term, over all iterations.
     fn plot(&self) -> image::RgbImage {
         let values = |value: &dyn Fn(&Losses) -> f32| {
-            self.iterations.iter().map(|progress| Some(f64::from(value(&progress.losses)))).collect()
+            self.iterations.iter().map(|(progress, _)| Some(f64::from(value(&progress.losses)))).collect()
         };
         let terms = self.last().map_or(&[][..], |losses| &losses.terms);
         let mut curves: Vec<Curve> = terms
