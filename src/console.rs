@@ -51,6 +51,11 @@ impl Console {
         Progress::new(self.is_quiet, Some(total), "pictures")
     }
 
+    /// Progress towards `total`, in units that only say how far it is.
+    pub fn progress_of_cost(&self, total: u64) -> Progress {
+        Progress::new(self.is_quiet, Some(total), "")
+    }
+
     /// What each stage did with its time.
     pub fn stages(&self, stages: &[StageSnapshot]) {
         self.line("stage        frames     busy  a frame   waiting for input   for output");
@@ -118,6 +123,7 @@ impl Progress {
             let target = ProgressDrawTarget::stderr_with_hz(10);
             let bar = ProgressBar::with_draw_target(total, target);
             let template = match total {
+                Some(_) if unit.is_empty() => "{bar:28}  {msg}".to_owned(),
                 Some(_) => format!("{{bar:28}} {{pos}} of {{len}} {unit}  {{msg}}"),
                 None => format!("{{spinner}} {{pos}} {unit}  {{msg}}"),
             };
@@ -133,7 +139,21 @@ impl Progress {
 
     /// Shows that `frames` are done, that they last `media_time` (zero: not known), and which stage sets the pace.
     pub fn update(&mut self, frames: u64, media_time: Duration, slowest: Option<&str>) {
-        let elapsed = self.started.elapsed();
+        let rate_unit = if self.unit == "frames" { "fps" } else { "a second" };
+        let message = rates(frames, self.total, self.started.elapsed(), media_time, slowest, rate_unit);
+        self.show(frames, message);
+    }
+
+    /// Shows that `cost` of the total is spent, with what there is to say and the time left.
+    pub fn update_cost(&mut self, cost: u64, text: &str) {
+        let message = match time_left(cost, self.total, self.started.elapsed()) {
+            Some(left) => format!("{text}  ETA {}", clock(left)),
+            None => text.to_owned(),
+        };
+        self.show(cost, message);
+    }
+
+    fn show(&mut self, frames: u64, message: String) {
         let is_due = match &self.display {
             Display::Bar(_) => true,
             Display::Lines { last } => last.elapsed() >= Self::LINE_INTERVAL,
@@ -142,8 +162,6 @@ impl Progress {
         if !is_due {
             return;
         }
-        let rate_unit = if self.unit == "frames" { "fps" } else { "a second" };
-        let message = rates(frames, self.total, elapsed, media_time, slowest, rate_unit);
         match &mut self.display {
             Display::Bar(bar) => {
                 // A guess that was too low must not show "140 of 132".
@@ -155,6 +173,10 @@ impl Progress {
             }
             Display::Lines { last } => {
                 *last = Instant::now();
+                if self.unit.is_empty() {
+                    write_stderr(&message);
+                    return;
+                }
                 let of_total = self.total.map(|total| format!(" of {total}")).unwrap_or_default();
                 write_stderr(&format!("{frames}{of_total} {}  {message}", self.unit));
             }
@@ -185,14 +207,19 @@ fn rates(
     if !media_time.is_zero() {
         parts.push(format!("{:.2}×", media_time.as_secs_f64() / seconds));
     }
-    if let Some(total) = total.filter(|total| *total > frames && fps > 0.0) {
-        let left = ((total - frames) as f64 / fps).round() as u64;
+    if let Some(left) = time_left(frames, total, elapsed) {
         parts.push(format!("ETA {}", clock(left)));
     }
     if let Some(slowest) = slowest {
         parts.push(format!("slowest: {slowest}"));
     }
     parts.join("  ")
+}
+
+/// Seconds until `total` is reached at the pace so far.
+fn time_left(done: u64, total: Option<u64>, elapsed: Duration) -> Option<u64> {
+    let total = total.filter(|total| *total > done && done > 0)?;
+    Some(((total - done) as f64 * elapsed.as_secs_f64() / done as f64).round() as u64)
 }
 
 fn clock(seconds: u64) -> String {

@@ -4,10 +4,12 @@
 //! [`pipeline`], then [`cli`], [`commands`] and [`console`] of the binary. [`stills`] are pictures in files. [`measure`]
 //! judges what comes out.
 
+mod chart;
 pub mod cli;
 pub mod commands;
 pub mod console;
 pub mod frame;
+pub mod gatys;
 mod lettering;
 pub mod measure;
 pub mod media;

@@ -8,7 +8,7 @@ use std::ops::Range;
 use anyhow::{Context as _, Result, ensure};
 use fast_image_resize as fir;
 use fir::images::{TypedImage, TypedImageRef};
-use fir::pixels::{U8x2, U8x3};
+use fir::pixels::{F32, U8x2, U8x3};
 
 use crate::frame::FrameSize;
 
@@ -21,7 +21,18 @@ pub enum Filter {
     CatmullRom,
 }
 
-/// Scales pictures of 8 bits a channel; keeps its buffers between pictures.
+impl Filter {
+    fn options(self) -> fir::ResizeOptions {
+        let filter = match self {
+            Self::Box => fir::FilterType::Box,
+            Self::CatmullRom => fir::FilterType::CatmullRom,
+        };
+        // No pixel type here has an opacity that would weigh its colors.
+        fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(filter)).use_alpha(false)
+    }
+}
+
+/// Scales pictures of 8 bits a channel, and planes of numbers; keeps its buffers between pictures.
 pub struct Scaler {
     resizer: fir::Resizer,
 }
@@ -80,6 +91,22 @@ impl Scaler {
         self.scale::<U8x2>(from, src, to, rows, dst, filter)
     }
 
+    /// Scales one channel of numbers from `src`, `[from.height, from.width]`, to the size `to`.
+    ///
+    /// # Errors
+    /// When a size is 0 or there are not as many numbers as pixels.
+    pub fn scale_plane(&mut self, from: FrameSize, src: &[f32], to: FrameSize, filter: Filter) -> Result<Vec<f32>> {
+        ensure!(from.pixels() > 0 && to.pixels() > 0, "a picture of {from} cannot be scaled to {to}");
+        let mut resize = || -> Result<Vec<f32>> {
+            let pixels: Vec<F32> = src.iter().map(|&value| F32::new(value)).collect();
+            let src = TypedImageRef::new(u32::try_from(from.width)?, u32::try_from(from.height)?, &pixels)?;
+            let mut dst = TypedImage::<F32>::new(u32::try_from(to.width)?, u32::try_from(to.height)?);
+            self.resizer.resize_typed(&src, &mut dst, &filter.options())?;
+            Ok(dst.pixels().iter().map(|pixel| pixel.0).collect())
+        };
+        resize().with_context(|| format!("scale a picture from {from} to {to}"))
+    }
+
     fn scale<P: fir::PixelTrait>(
         &mut self,
         from: FrameSize,
@@ -91,13 +118,7 @@ impl Scaler {
     ) -> Result<()> {
         ensure!(rows.start < rows.end && rows.end <= to.height, "a picture of {to} has no rows {rows:?}");
         ensure!(from.pixels() > 0 && to.pixels() > 0, "a picture of {from} cannot be scaled to {to}");
-        let filter = match filter {
-            Filter::Box => fir::FilterType::Box,
-            Filter::CatmullRom => fir::FilterType::CatmullRom,
-        };
-        let options = fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(filter));
-        // No pixel type here has an opacity that would weigh its colors.
-        let options = options.use_alpha(false);
+        let options = filter.options();
         // The rows around the part are still seen: it has no borders of its own.
         let row_height = from.height as f64 / to.height as f64;
         let top = rows.start as f64 * row_height;

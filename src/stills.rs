@@ -163,6 +163,28 @@ impl Still {
         Ok(Self { content, format, deep, opacity, profile, exif, notes })
     }
 
+    /// A picture of `size` in `format` without anything but a colour profile, to encode paintings with.
+    pub fn plain(size: FrameSize, format: StillFormat, profile: Option<Vec<u8>>) -> Self {
+        Self { content: Frame::black(size), format, deep: None, opacity: None, profile, exif: None, notes: Vec::new() }
+    }
+
+    /// Whether something shines through anywhere.
+    pub fn has_transparency(&self) -> bool {
+        let is_deep_opacity = |values: &Vec<u16>| values.len() == self.content.size.pixels() * (CHANNELS + 1);
+        match (&self.opacity, &self.deep) {
+            (Some(opacity), _) => opacity.iter().any(|&alpha| alpha < u8::MAX),
+            (None, Some(values)) if is_deep_opacity(values) => {
+                values.as_chunks::<4>().0.iter().any(|[.., alpha]| *alpha < u16::MAX)
+            }
+            _ => false,
+        }
+    }
+
+    /// The ICC profile of its colours.
+    pub fn profile(&self) -> Option<Vec<u8>> {
+        self.profile.clone()
+    }
+
     /// The kind of file that it came from.
     pub fn format(&self) -> StillFormat {
         self.format

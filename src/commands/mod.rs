@@ -6,6 +6,7 @@ mod bench;
 mod debug_view;
 mod image;
 mod measure;
+mod paint;
 mod pipe;
 mod sheet;
 mod stages;
@@ -18,6 +19,7 @@ use clap::CommandFactory;
 
 use crate::cli::{Cli, Command};
 use crate::console;
+pub use paint::{KeepColor, Preset};
 
 /// Shorter side of the network's picture where none is asked for.
 pub const DEFAULT_WORK_SIZE: u32 = 1080;
@@ -51,6 +53,7 @@ pub fn run(cli: Cli) -> Result<Outcome> {
         Command::Video(args) => video::run(&args),
         Command::Pipe(args) => pipe::run(&args),
         Command::Image(args) => image::run(&args),
+        Command::Paint(args) => paint::run(&args),
         Command::Measure(args) => measure::run(&args),
         Command::Styles(args) => styles::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -31,9 +31,11 @@ const BACKGROUND: Rgb<u8> = Rgb([255; 3]);
 const INK: Rgb<u8> = Rgb([40; 3]);
 
 /// A small picture and what is written under it.
-struct Cell {
-    name: String,
-    picture: Frame,
+pub(super) struct Cell {
+    /// What is written under it.
+    pub name: String,
+    /// The picture.
+    pub picture: Frame,
 }
 
 /// Runs the command.
@@ -150,7 +152,7 @@ fn copy(frame: &Frame) -> Frame {
 }
 
 /// Bands of at most [`COLUMNS`] columns, each as many rows high as there are strengths.
-fn lay_out(columns: &[Vec<Cell>], cell_size: FrameSize, rows: usize) -> RgbImage {
+pub(super) fn lay_out(columns: &[Vec<Cell>], cell_size: FrameSize, rows: usize) -> RgbImage {
     let names = columns.iter().flatten().map(|cell| text_width(&cell.name));
     let width = names.fold(cell_size.width as u32, u32::max) + MARGIN;
     let height = cell_size.height as u32 + MARGIN / 2 + LINE_HEIGHT + MARGIN;

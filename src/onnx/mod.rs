@@ -1,4 +1,4 @@
-//! An ONNX graph in memory: load, look at, edit, save.
+//! An ONNX graph in memory: load, look at, edit, build, differentiate, save.
 //!
 //! This room knows the file format and nothing of pictures or of the runtime that executes a graph. The messages in
 //! [`schema`] are ONNX's own, all of them, so that a graph which is loaded and saved keeps everything that the format
@@ -8,9 +8,16 @@
 #[rustfmt::skip]
 pub mod schema;
 
+pub mod builder;
+mod formula;
+mod gradient;
+pub mod shape;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+pub use builder::{GraphBuilder, Value};
+use half::f16;
 use prost::Message as _;
 use schema::tensor_proto::DataType;
 use schema::tensor_shape_proto::dimension::Value as DimensionValue;
@@ -169,6 +176,18 @@ impl Model {
         })
     }
 
+    /// Shape and elements of the weights called `name`, as `f32`, also behind a node that casts them; `None` where there
+    /// are none, or they are no numbers.
+    pub fn constant(&self, name: &str) -> Option<(Vec<usize>, Vec<f32>)> {
+        let tensor = self.initializer(name).or_else(|| {
+            let cast = self.producer(name).filter(|node| node.op_type() == "Cast")?;
+            self.initializer(cast.input.first()?)
+        })?;
+        let shape = tensor.dims.iter().map(|&length| usize::try_from(length).ok()).collect::<Option<Vec<_>>>()?;
+        let elements = floats(tensor)?;
+        (shape.iter().product::<usize>() == elements.len()).then_some((shape, elements))
+    }
+
     /// Files beside the network that hold some of its weights, relative to the network's folder.
     pub fn external_files(&self) -> Vec<PathBuf> {
         let mut files: Vec<PathBuf> = self
@@ -256,6 +275,12 @@ pub fn integer_attribute(node: &NodeProto, name: &str) -> Option<Vec<i64>> {
     if attribute.ints.is_empty() { attribute.i.map(|value| vec![value]) } else { Some(attribute.ints.clone()) }
 }
 
+/// An attribute of a node as text.
+pub fn string_attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a str> {
+    let attribute = node.attribute.iter().find(|attribute| attribute.name() == name)?;
+    attribute.s.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok())
+}
+
 fn dimensions_mut(value: &mut ValueInfoProto) -> Option<&mut Vec<schema::tensor_shape_proto::Dimension>> {
     match value.r#type.as_mut()?.value.as_mut()? {
         type_proto::Value::TensorType(tensor) => tensor.shape.as_mut().map(|shape| &mut shape.dim),
@@ -297,6 +322,10 @@ fn floats(tensor: &TensorProto) -> Option<Vec<f32>> {
             Some(raw.as_chunks::<8>().0.iter().map(|&bytes| i64::from_le_bytes(bytes) as f32).collect())
         }
         DataType::Int64 => Some(tensor.int64_data.iter().map(|&value| value as f32).collect()),
+        DataType::Float16 if tensor.int32_data.is_empty() => {
+            Some(raw.as_chunks::<2>().0.iter().map(|&bytes| f16::from_le_bytes(bytes).to_f32()).collect())
+        }
+        DataType::Float16 => Some(tensor.int32_data.iter().map(|&bits| f16::from_bits(bits as u16).to_f32()).collect()),
         _ => None,
     }
 }

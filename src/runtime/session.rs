@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use ort::memory::Allocator;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{IoBinding, RunOptions};
@@ -231,24 +231,38 @@ impl Session {
         run().map_err(run_error)
     }
 
-    /// Runs the network on the named inputs and returns the first output, whatever its shape.
+    /// Runs the network on the named inputs and returns one output, whatever its shape.
     ///
     /// For probing and for what runs once; a stream uses [`Session::run_bound`].
     ///
     /// # Errors
     /// When a node fails, an input does not fit, the output is not `f32`, or the run was terminated.
     pub fn run(&mut self, inputs: &[(&str, &Tensor)], output: &str) -> Result<Tensor> {
+        let mut outputs = self.run_for(inputs, &[output])?;
+        outputs.pop().with_context(|| format!("the network has no output '{output}'"))
+    }
+
+    /// As [`Session::run`], for several outputs in the order in which they are named.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub fn run_for(&mut self, inputs: &[(&str, &Tensor)], outputs: &[&str]) -> Result<Vec<Tensor>> {
         let mut values = Vec::with_capacity(inputs.len());
         for &(name, tensor) in inputs {
             let value = ort::value::TensorRef::from_array_view((tensor.shape.clone(), tensor.data.as_slice()))
                 .map_err(run_error)?;
             values.push((name.to_owned(), ort::session::SessionInputValue::from(value)));
         }
-        let outputs = self.session.run_with_options(values, &self.run_options).map_err(run_error)?;
-        let Some(value) = outputs.get(output) else { bail!("the network has no output '{output}'") };
-        let (shape, data) = value.try_extract_tensor::<f32>().map_err(run_error)?;
-        let shape = shape.iter().map(|&length| usize::try_from(length).unwrap_or(0)).collect();
-        Ok(Tensor { shape, data: data.to_vec() })
+        let found = self.session.run_with_options(values, &self.run_options).map_err(run_error)?;
+        outputs
+            .iter()
+            .map(|&output| {
+                let value = found.get(output).with_context(|| format!("the network has no output '{output}'"))?;
+                let (shape, data) = value.try_extract_tensor::<f32>().map_err(run_error)?;
+                let shape = shape.iter().map(|&length| usize::try_from(length).unwrap_or(0)).collect();
+                Ok(Tensor { shape, data: data.to_vec() })
+            })
+            .collect()
     }
 }
 
@@ -262,6 +276,31 @@ impl Bindings {
     /// Elements of the input at `index` of those that were bound, to write to.
     pub fn input_mut(&mut self, index: usize) -> &mut [f32] {
         self.inputs.get_mut(index).map_or(&mut [], |(_, tensor)| tensor.extract_tensor_mut().1)
+    }
+
+    /// Makes the output at `output` the input at `input` of the next run, and the other way round: what a step computed is
+    /// what the next one starts from, and nothing is copied.
+    ///
+    /// # Errors
+    /// When their shapes differ, or there are none at these places.
+    pub fn swap(&mut self, input: usize, output: usize) -> Result<()> {
+        let Self { binding, inputs, outputs } = self;
+        let (Some((_, input)), Some((name, output))) = (inputs.get_mut(input), outputs.get_mut(output)) else {
+            anyhow::bail!("no tensors are bound there");
+        };
+        anyhow::ensure!(input.shape() == output.shape(), "tensors of two shapes cannot change places");
+        std::mem::swap(input, output);
+        binding.bind_output(name.as_str(), output).map_err(run_error)
+    }
+
+    /// Inputs that are bound.
+    pub fn input_count(&self) -> usize {
+        self.inputs.len()
+    }
+
+    /// Elements of the input at `index` of those that were bound.
+    pub fn input(&self, index: usize) -> &[f32] {
+        self.inputs.get(index).map_or(&[], |(_, tensor)| tensor.extract_tensor().1)
     }
 
     /// Elements of the output at `index` of those that were bound, as the last run left them.

@@ -1,0 +1,306 @@
+//! `impasto paint`: one picture in the style of any painting, by optimization.
+
+mod colors;
+mod heatmap;
+mod report;
+mod setup;
+mod state;
+mod sweep;
+
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+
+use super::video::stop_on_signals;
+use super::{Outcome, UsageError};
+use crate::cli::PaintArgs;
+use crate::console::{self, Console};
+use crate::frame::Frame;
+use crate::gatys::{Ending, Losses, Painting, Picture, Progress};
+use crate::output::{self, AtomicFile};
+use crate::pipeline::Control;
+use crate::stills::{Still, StillFormat};
+use crate::style::pixels::{Mix, mix_in_place};
+use report::Trace;
+use setup::Setup;
+
+/// How much time a painting may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    /// To try things out.
+    Fast,
+    /// Worth looking at.
+    Good,
+    /// As good as it gets.
+    Best,
+}
+
+impl Preset {
+    /// The presets by name.
+    pub const NAMES: [(&str, Self); 3] = [("fast", Self::Fast), ("good", Self::Good), ("best", Self::Best)];
+
+    fn size(self) -> u32 {
+        match self {
+            Self::Fast => 384,
+            Self::Good => 512,
+            Self::Best => 768,
+        }
+    }
+
+    fn iterations(self) -> u64 {
+        match self {
+            Self::Fast => 40,
+            Self::Good => 100,
+            Self::Best => 250,
+        }
+    }
+}
+
+/// How the content's colours are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepColor {
+    /// Lightness is painted, colours stay.
+    Luminance,
+    /// The style gets the content's mean and covariance of colours before anything else.
+    Match,
+}
+
+impl KeepColor {
+    /// The ways by name.
+    pub const NAMES: [(&str, Self); 2] = [("luminance", Self::Luminance), ("match", Self::Match)];
+}
+
+/// How often the state of a run is written, so that a crash loses little.
+const STATE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Runs the command.
+pub fn run(args: &PaintArgs) -> Result<Outcome> {
+    let console = Console::new(args.quiet);
+    let started = Instant::now();
+    check_outputs(args)?;
+    let control = Control::new();
+    stop_on_signals(&control, console)?;
+    let setup = Setup::read(args)?;
+    setup.notes.iter().for_each(|note| console.note(note));
+    if let Some(sweep) = &args.report.sweep {
+        return sweep::run(args, &setup, sweep, &control, console);
+    }
+    let mut painting = setup.painting(&setup.settings)?;
+    setup::check_memory(&painting, args, console)?;
+    let fingerprint = setup.fingerprint();
+    let state_path = state::path_beside(&args.output);
+    if let Some(resume) = &args.search.resume {
+        state::resume(&mut painting, resume, &fingerprint)?;
+    }
+    let mut trace = Trace::default();
+    let mut previews = 0;
+    let mut last_state = Instant::now();
+    let ended = optimize(&mut painting, &control, console, |progress, painting| {
+        trace.push(progress, started.elapsed().as_secs_f64());
+        if args.report.preview_every.is_some_and(|every| (trace.len() as u64).is_multiple_of(every)) {
+            previews += 1;
+            save(args, &setup, &painting.picture(), &preview_path(&args.output, previews), true)?;
+        }
+        if last_state.elapsed() >= STATE_INTERVAL {
+            state::save(&state_path, &painting.state(), &fingerprint)?;
+            last_state = Instant::now();
+        }
+        Ok(())
+    });
+    let diverged = match &ended {
+        Err(error) if error.is::<Ending>() => true,
+        Err(_) => return ended.map(|_| Outcome::Done),
+        Ok(()) => false,
+    };
+    let picture = painting.picture();
+    save(args, &setup, &picture, &args.output, args.overwrite)?;
+    trace.write(&args.report)?;
+    if diverged {
+        console.line(&format!("the last good picture is saved as '{}'", args.output.display()));
+        return ended.map(|()| Outcome::Done);
+    }
+    if control.is_stopped() {
+        state::save(&state_path, &painting.state(), &fingerprint)?;
+        console.line(&format!(
+            "interrupted: {} is the painting so far (go on with --resume {})",
+            args.output.display(),
+            state_path.display()
+        ));
+    } else if state_path.exists() {
+        std::fs::remove_file(&state_path).with_context(|| format!("remove '{}'", state_path.display()))?;
+    }
+    if let Some(path) = &args.report.heatmap {
+        heatmap::write(path, &setup, &picture)?;
+    }
+    let summary = Summary {
+        content: &args.content,
+        styles: &args.styles,
+        output: &args.output,
+        width: picture.size.width,
+        height: picture.size.height,
+        iterations: trace.len() as u64,
+        seconds: started.elapsed().as_secs_f64(),
+        total_loss: trace.last().map(|losses| losses.total),
+        content_loss: trace.last().map(Losses::content),
+        style_loss: trace.last().map(Losses::style),
+        interrupted: control.is_stopped(),
+    };
+    if args.report.json {
+        console::data(&(serde_json::to_string_pretty(&summary).context("write the summary")? + "\n"))
+            .context("write to stdout")?;
+    }
+    console.line(&format!(
+        "{}: {}, {} iterations in {:.1} s{}",
+        args.output.display(),
+        picture.size,
+        summary.iterations,
+        summary.seconds,
+        trace.last().map(|losses| format!(", {}", describe(losses))).unwrap_or_default()
+    ));
+    Ok(if control.is_stopped() { Outcome::Interrupted } else { Outcome::Done })
+}
+
+/// Steps until all is done, somebody stops it or `each` fails.
+fn optimize(
+    painting: &mut Painting<'_>,
+    control: &Control,
+    console: Console,
+    mut each: impl FnMut(&Progress, &Painting<'_>) -> Result<()>,
+) -> Result<()> {
+    let scales = painting.settings().scales.clone();
+    // An iteration costs as much as it has pixels.
+    let cost = |scale: &crate::gatys::painting::Scale, iterations: u64| scale.size.pixels() as u64 * iterations;
+    let total: u64 = scales.iter().map(|scale| cost(scale, scale.iterations)).sum();
+    let mut display = console.progress_of_cost(total);
+    let result = loop {
+        if control.is_stopped() {
+            break Ok(());
+        }
+        let progress = match painting.step() {
+            Ok(Some(progress)) => progress,
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
+        };
+        let before: u64 = scales[..progress.scale_index].iter().map(|scale| cost(scale, scale.iterations)).sum();
+        let scale = &scales[progress.scale_index];
+        let text = format!(
+            "size {} of {} ({})  {}/{}  {}",
+            progress.scale_index + 1,
+            scales.len(),
+            progress.size,
+            progress.iteration,
+            scale.iterations,
+            describe(&progress.losses)
+        );
+        display.update_cost(before + cost(scale, progress.iteration), &text);
+        if let Err(error) = each(&progress, painting) {
+            break Err(error);
+        }
+    };
+    display.end();
+    result
+}
+
+fn describe(losses: &Losses) -> String {
+    format!("loss {:.4} (content {:.4}, style {:.4})", losses.total, losses.content(), losses.style())
+}
+
+/// Refuses, before anything is painted, files that could not be written.
+fn check_outputs(args: &PaintArgs) -> Result<()> {
+    let report = &args.report;
+    let png = |path: &&PathBuf| !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
+    for path in [&report.plot, &report.heatmap].into_iter().flatten().filter(png) {
+        let text = format!("'{}' is no PNG (expected a name that ends in .png)", path.display());
+        return Err(UsageError(anyhow::anyhow!(text)).into());
+    }
+    if let Some(trace) = &report.trace {
+        Trace::format(trace)?;
+    }
+    format_of(&args.output)?;
+    for path in [Some(&args.output), report.trace.as_ref(), report.plot.as_ref(), report.heatmap.as_ref()] {
+        let Some(path) = path else { continue };
+        if !args.overwrite && output::is_taken(path) {
+            bail!("'{}' exists already (choose another name, or -y to replace it)", path.display());
+        }
+        let folder = output::folder_of(path);
+        if !folder.is_dir() {
+            bail!("there is no folder '{}' to write '{}' to", folder.display(), path.display());
+        }
+        if let (Ok(input), Ok(output)) = (args.content.canonicalize(), path.canonicalize())
+            && input == output
+        {
+            bail!("'{}' would replace the content (choose another name)", path.display());
+        }
+    }
+    Ok(())
+}
+
+fn format_of(path: &Path) -> Result<StillFormat> {
+    let extension = path.extension().map(|extension| extension.to_string_lossy().into_owned()).unwrap_or_default();
+    StillFormat::of_extension(&extension).ok_or_else(|| {
+        let text = format!("'{}' names no format (expected .png, .jpg, .webp or .tif at its end)", path.display());
+        UsageError(anyhow::anyhow!(text)).into()
+    })
+}
+
+/// `out.png` → `out.0003.png`.
+fn preview_path(output: &Path, index: u64) -> PathBuf {
+    let extension = output.extension().map(|extension| extension.to_string_lossy().into_owned()).unwrap_or_default();
+    output.with_extension(format!("{index:04}.{extension}"))
+}
+
+/// Quality of JPEG.
+const QUALITY: u8 = 95;
+
+fn save(args: &PaintArgs, setup: &Setup, picture: &Picture, path: &Path, overwrite: bool) -> Result<()> {
+    let bytes = encode(&finished(args, setup, picture)?, path, setup.profile.clone())?;
+    write_file(path, &bytes, overwrite)
+}
+
+/// The picture as it is shown: in 8 bits, with the content's colours if they are to stay.
+fn finished(args: &PaintArgs, setup: &Setup, picture: &Picture) -> Result<Frame> {
+    let mut frame = picture.to_frame();
+    if args.objective.keep_color == Some(KeepColor::Luminance) {
+        let content = setup.content.scaled(picture.size)?.to_frame();
+        mix_in_place(content.pixels(), frame.pixels_mut(), Mix { strength: 1.0, keep_color: true });
+    }
+    Ok(frame)
+}
+
+fn encode(frame: &Frame, path: &Path, profile: Option<Vec<u8>>) -> Result<Vec<u8>> {
+    let mut bytes = Cursor::new(Vec::new());
+    let format = format_of(path)?;
+    Still::plain(frame.size, format, profile)
+        .encode(frame, format, QUALITY, &mut bytes)
+        .with_context(|| format!("encode '{}'", path.display()))?;
+    Ok(bytes.into_inner())
+}
+
+/// Writes a file in one step.
+fn write_file(path: &Path, bytes: &[u8], overwrite: bool) -> Result<()> {
+    let write = || -> std::io::Result<()> {
+        let file = AtomicFile::create(path, overwrite)?;
+        std::fs::write(file.temporary(), bytes)?;
+        file.commit()
+    };
+    write().with_context(|| format!("cannot write '{}'", path.display()))
+}
+
+/// What was painted, for programs.
+#[derive(Debug, Serialize)]
+struct Summary<'a> {
+    content: &'a Path,
+    styles: &'a [String],
+    output: &'a Path,
+    width: usize,
+    height: usize,
+    iterations: u64,
+    seconds: f64,
+    total_loss: Option<f32>,
+    content_loss: Option<f32>,
+    style_loss: Option<f32>,
+    interrupted: bool,
+}

@@ -1,0 +1,274 @@
+//! From arguments to pictures, masks and settings.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+
+use super::colors;
+use super::{KeepColor, UsageError};
+use crate::cli::PaintArgs;
+use crate::console::Console;
+use crate::frame::{CHANNELS, Frame};
+use crate::gatys::painting::scale_schedule;
+use crate::gatys::targets::Region;
+use crate::gatys::{Objective, PaintSettings, Painting, Picture, Vgg};
+use crate::stills::Still;
+
+/// A picture that is smaller than this has nothing to show.
+const SMALLEST_SIDE: usize = 32;
+
+/// Everything that a painting is made of.
+pub struct Setup {
+    /// The content at its own size.
+    pub content: Picture,
+    /// Its colour profile, which the painting gets as well.
+    pub profile: Option<Vec<u8>>,
+    /// Styles and where they are to be.
+    pub regions: Vec<Region>,
+    /// What to start from.
+    pub start: Picture,
+    /// How it is painted.
+    pub settings: PaintSettings,
+    /// What was found that is worth knowing.
+    pub notes: Vec<String>,
+    vgg: Vgg,
+}
+
+impl Setup {
+    /// Reads and checks what the arguments name.
+    ///
+    /// # Errors
+    /// [`UsageError`] for arguments that do not go together; else the file, what is wrong with it and what to do.
+    pub fn read(args: &PaintArgs) -> Result<Self> {
+        let objective_args = &args.objective;
+        let styles = args.styles.iter().map(|text| parse_style(text)).collect::<Result<Vec<_>>>()?;
+        if !objective_args.masks.is_empty() && objective_args.masks.len() != styles.len() {
+            let text = format!(
+                "{} masks for {} styles (expected one --mask for each --style, in their order)",
+                objective_args.masks.len(),
+                styles.len()
+            );
+            return Err(UsageError(anyhow!(text)).into());
+        }
+        let mut notes = Vec::new();
+        let still = read_still(&args.content)?;
+        let content = Picture::from_frame(&still.content);
+        check_size(&content, &args.content)?;
+        if still.has_transparency() {
+            notes.push(format!("{}: its transparency is left out", args.content.display()));
+        }
+        let mut pictures = Vec::with_capacity(styles.len());
+        for (path, weight) in &styles {
+            let still = read_still(path)?;
+            ensure!(
+                !still.has_transparency(),
+                "the style '{}' is transparent in places (expected an opaque picture: flatten it first)",
+                path.display()
+            );
+            let mut picture = Picture::from_frame(&still.content);
+            check_size(&picture, path)?;
+            if objective_args.keep_color == Some(KeepColor::Match) {
+                colors::match_colors(&mut picture, &content);
+            }
+            pictures.push((picture, *weight));
+        }
+        let regions = if objective_args.masks.is_empty() {
+            let sum: f32 = pictures.iter().map(|(_, weight)| weight).sum();
+            let styles = pictures.into_iter().map(|(picture, weight)| (picture, weight / sum)).collect();
+            vec![Region { mask: None, styles }]
+        } else {
+            let masks = objective_args.masks.iter().zip(pictures);
+            masks
+                .map(|(path, (picture, _))| {
+                    Ok(Region { mask: Some(read_mask(path, &content)?), styles: vec![(picture, 1.0)] })
+                })
+                .collect::<Result<_>>()?
+        };
+        let start = match args.search.init.as_str() {
+            "content" => content.clone(),
+            "noise" => Picture::noise(content.size, args.search.seed),
+            path => {
+                let path = Path::new(path);
+                let start = Picture::from_frame(&read_still(path)?.content);
+                check_size(&start, path)?;
+                start
+            }
+        };
+        let vgg = match &objective_args.vgg {
+            Some(path) => Vgg::load(path)?,
+            None => Vgg::bundled()?.clone(),
+        };
+        let mut setup = Self {
+            settings: settings(args, &content, regions.len()),
+            content,
+            profile: still.profile(),
+            regions,
+            start,
+            notes,
+            vgg,
+        };
+        setup.settings.threads = super::super::thread_count(args.threads);
+        setup.settings.objective.check(&setup.vgg)?;
+        Ok(setup)
+    }
+
+    /// A painting with these settings, before its first step.
+    ///
+    /// # Errors
+    /// When the settings are not usable.
+    pub fn painting(&self, settings: &PaintSettings) -> Result<Painting<'_>> {
+        Painting::new(&self.vgg, settings.clone(), self.content.clone(), self.regions.clone(), &self.start)
+    }
+
+    /// A number that is another one for other pictures or settings.
+    pub fn fingerprint(&self) -> String {
+        let mut hasher = DefaultHasher::new();
+        let mut hash = |picture: &Picture| picture.planes.iter().for_each(|value| value.to_bits().hash(&mut hasher));
+        hash(&self.content);
+        for region in &self.regions {
+            region.styles.iter().for_each(|(picture, _)| hash(picture));
+        }
+        let mut settings = self.settings.clone();
+        settings.threads = 0;
+        format!("{settings:?}").hash(&mut hasher);
+        for region in &self.regions {
+            region.styles.iter().for_each(|(_, share)| share.to_bits().hash(&mut hasher));
+            region.mask.iter().flatten().for_each(|value| value.to_bits().hash(&mut hasher));
+        }
+        format!("{:016x}", hasher.finish())
+    }
+}
+
+fn settings(args: &PaintArgs, content: &Picture, regions: usize) -> PaintSettings {
+    let (objective, search) = (&args.objective, &args.search);
+    let size = search.size.unwrap_or_else(|| args.preset.size()) as usize;
+    let iterations = search.iterations.unwrap_or_else(|| args.preset.iterations());
+    let smallest = (search.start_size as usize).min(size);
+    PaintSettings {
+        objective: Objective {
+            content_weight: objective.content_weight,
+            content_layers: objective.content_layers.clone(),
+            style_weight: objective.style_weight,
+            style_layers: objective.style_layers.clone(),
+            statistics: objective.statistics,
+            roughness_weight: objective.roughness_weight,
+            anchor_weight: 0.0,
+            pooling: objective.pooling,
+            regions,
+        },
+        optimizer: search.optimizer,
+        learning_rate: search.learning_rate.unwrap_or_else(|| search.optimizer.default_learning_rate()),
+        scales: scale_schedule(content.size, size, smallest, 2 * iterations, iterations),
+        style_scale: objective.style_scale,
+        threads: 0,
+    }
+}
+
+/// `painting.jpg:2` is the painting with twice the weight of others.
+fn parse_style(text: &str) -> Result<(PathBuf, f32)> {
+    // A file that is called so is meant, whatever follows its colon.
+    let (path, weight) = match text.rsplit_once(':') {
+        Some((path, weight)) if !Path::new(text).exists() && !weight.contains(['/', '\\']) => (path, weight),
+        _ => return Ok((PathBuf::from(text), 1.0)),
+    };
+    match weight.parse::<f32>() {
+        Ok(weight) if weight.is_finite() && weight > 0.0 => Ok((PathBuf::from(path), weight)),
+        _ => {
+            let text = format!(
+                "weight '{weight}' of the style '{path}' is not usable (expected a number above 0, for example {path}:2)"
+            );
+            Err(UsageError(anyhow!(text)).into())
+        }
+    }
+}
+
+fn read_still(path: &Path) -> Result<Still> {
+    let bytes = std::fs::read(path).with_context(|| format!("read '{}'", path.display()))?;
+    Still::decode(&bytes).with_context(|| format!("read '{}'", path.display()))
+}
+
+fn check_size(picture: &Picture, path: &Path) -> Result<()> {
+    ensure!(
+        picture.size.short_side() >= SMALLEST_SIDE,
+        "'{}' is {} (expected at least {SMALLEST_SIDE} pixels on its shorter side)",
+        path.display(),
+        picture.size
+    );
+    Ok(())
+}
+
+/// How white a mask is at each pixel of the content.
+fn read_mask(path: &Path, content: &Picture) -> Result<Vec<f32>> {
+    let mask = read_still(path)?.content;
+    let (a, b) = (mask.size.width * content.size.height, mask.size.height * content.size.width);
+    // A mask of another size is scaled; one of another shape is a mistake.
+    if a.abs_diff(b) * 50 > a.max(b) {
+        bail!(
+            "the mask '{}' is {} and the content {} (expected the same shape)",
+            path.display(),
+            mask.size,
+            content.size
+        );
+    }
+    let gray = Picture::from_frame(&gray(&mask)).scaled(content.size)?;
+    let plane: Vec<f32> = gray.planes[..content.size.pixels()].iter().map(|value| value.clamp(0.0, 1.0)).collect();
+    let share = plane.iter().sum::<f32>() / plane.len() as f32;
+    ensure!(share > 0.001, "the mask '{}' is black (expected white where the style is to be)", path.display());
+    Ok(plane)
+}
+
+fn gray(frame: &Frame) -> Frame {
+    let mut gray = Frame::black(frame.size);
+    let pixels = gray.pixels_mut().as_chunks_mut::<CHANNELS>().0.iter_mut();
+    for (gray, [red, green, blue]) in pixels.zip(frame.pixels().as_chunks::<CHANNELS>().0) {
+        let mean = (u16::from(*red) + u16::from(*green) + u16::from(*blue)) / 3;
+        *gray = [mean as u8; CHANNELS];
+    }
+    gray
+}
+
+/// Says how much memory the painting takes, and refuses one that cannot fit.
+///
+/// # Errors
+/// When less memory is available; the error names the size that would fit.
+pub fn check_memory(painting: &Painting<'_>, args: &PaintArgs, console: Console) -> Result<()> {
+    let needed = painting.peak_bytes()?;
+    let gigabytes = |bytes: u64| bytes as f64 / 1e9;
+    console.line(&format!("about {:.1} GB of memory will be needed", gigabytes(needed)));
+    let Some(available) = available_memory() else { return Ok(()) };
+    if needed <= available {
+        return Ok(());
+    }
+    let size = args.search.size.unwrap_or_else(|| args.preset.size());
+    // Memory grows with the number of pixels.
+    let fitting = (f64::from(size) * (available as f64 / needed as f64).sqrt()) as u32 / 32 * 32;
+    bail!(
+        "a size of {size} needs about {:.1} GB of memory and {:.1} GB are available (expected at most --size {fitting})",
+        gigabytes(needed),
+        gigabytes(available)
+    );
+}
+
+/// Bytes that can be had without swapping, where the system tells.
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_weight_stands_behind_the_last_colon() {
+        assert_eq!(parse_style("a.jpg").unwrap(), (PathBuf::from("a.jpg"), 1.0));
+        assert_eq!(parse_style("a.jpg:2.5").unwrap(), (PathBuf::from("a.jpg"), 2.5));
+        assert_eq!(parse_style(r"C:\a.jpg").unwrap(), (PathBuf::from(r"C:\a.jpg"), 1.0));
+        for text in ["a.jpg:", "a.jpg:-1", "a.jpg:nan", "a.jpg:x"] {
+            assert!(parse_style(text).unwrap_err().is::<UsageError>(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Optimization of a picture until its features are those of a content and of a style: the method of Gatys et al. 2016.
+//!
+//! Leon A. Gatys, Alexander S. Ecker and Matthias Bethge, "Image Style Transfer Using Convolutional Neural Networks". The
+//! gradient is an ONNX graph that is built here, so that it runs wherever ONNX Runtime does. The parts in reading order:
+//! [`vgg`] the features, [`picture`] a picture of numbers, [`objective`] what is asked of it, as a graph, [`targets`] what
+//! content and style give for it, [`lbfgs`] and [`descent`] how it is approached, [`painting`] the whole from small to
+//! large; [`judge`] the same losses as measures of a painting.
+
+pub mod descent;
+pub mod judge;
+pub mod lbfgs;
+pub mod objective;
+pub mod painting;
+pub mod picture;
+pub mod targets;
+pub mod vgg;
+
+pub use judge::{Judge, Judgement};
+pub use objective::{Losses, Objective, Statistics, StyleLayer};
+pub use painting::{Ending, Optimizer, PaintSettings, Painting, Progress};
+pub use picture::Picture;
+pub use targets::Targets;
+pub use vgg::{Layer, Pooling, Vgg};

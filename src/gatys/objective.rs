@@ -1,0 +1,465 @@
+//! What is asked of a picture, as a graph: from the picture to each loss, their weighted sum, and its gradient.
+//!
+//! Every loss is relative, so that weights mean the same for every layer, style and network:
+//! - content at a layer: Σ(F − P)² / ΣP², P the features of the content picture;
+//! - style at a layer: ‖G − A‖² / ‖A‖² with Gram matrices G = F·Fᵀ/(C·H·W), A that of the style ([`Statistics::Gram`];
+//!   Gatys et al. 2016), or the squared 2-Wasserstein distance of the Gaussians with the features' means and covariances,
+//!   divided by the style's mean square ([`Statistics::Moments`]);
+//! - roughness: the mean of squared differences of neighbouring pixels, 0–1 (total variation in its smooth form);
+//! - anchor: the mean of c·(x − a)², a picture to stay near where its confidence c asks for it (Ruder et al. 2016).
+
+use anyhow::{Result, ensure};
+
+use super::picture::Picture;
+use super::vgg::{Layer, Pooling, Vgg};
+use crate::frame::FrameSize;
+use crate::onnx::{GraphBuilder, Model, Value};
+
+/// What of a style's features is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Statistics {
+    /// Gram matrices.
+    #[default]
+    Gram,
+    /// Means and covariances.
+    Moments,
+}
+
+impl Statistics {
+    /// The statistics by name.
+    pub const NAMES: [(&str, Self); 2] = [("gram", Self::Gram), ("moments", Self::Moments)];
+}
+
+/// A layer of the style, and its share among the layers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StyleLayer {
+    /// Which.
+    pub layer: Layer,
+    /// Its share; only the ratio to those of the other layers counts.
+    pub weight: f32,
+}
+
+/// Weights and layers: everything but the pictures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Objective {
+    /// Weight of the content, at least 0.
+    pub content_weight: f32,
+    /// Where content is compared.
+    pub content_layers: Vec<Layer>,
+    /// Weight of the style, at least 0.
+    pub style_weight: f32,
+    /// Where style is compared.
+    pub style_layers: Vec<StyleLayer>,
+    /// What of a style's features is compared.
+    pub statistics: Statistics,
+    /// Weight of the roughness, at least 0.
+    pub roughness_weight: f32,
+    /// Weight of staying near the anchor, at least 0; 0 where there is none.
+    pub anchor_weight: f32,
+    /// How features are halved.
+    pub pooling: Pooling,
+    /// Parts of the picture that have styles of their own; 1 where the picture has one.
+    pub regions: usize,
+}
+
+impl Default for Objective {
+    fn default() -> Self {
+        let style = [Layer::new(1, 1), Layer::new(2, 1), Layer::new(3, 1), Layer::new(4, 1), Layer::new(5, 1)];
+        Self {
+            content_weight: 1.0,
+            content_layers: vec![Layer::new(4, 2)],
+            style_weight: 10.0,
+            style_layers: style.map(|layer| StyleLayer { layer, weight: 1.0 }).to_vec(),
+            statistics: Statistics::Gram,
+            roughness_weight: 1.0,
+            anchor_weight: 0.0,
+            pooling: Pooling::Average,
+            regions: 1,
+        }
+    }
+}
+
+/// One term of the sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Term {
+    /// Content at a layer.
+    Content(Layer),
+    /// Style at a layer, in a part of the picture.
+    Style(Layer, usize),
+    /// Differences of neighbouring pixels.
+    Roughness,
+    /// Distance from the anchor.
+    Anchor,
+}
+
+impl std::fmt::Display for Term {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Content(layer) => write!(f, "content {layer}"),
+            Self::Style(layer, 0) => write!(f, "style {layer}"),
+            Self::Style(layer, region) => write!(f, "style {layer} region {region}"),
+            Self::Roughness => f.write_str("roughness"),
+            Self::Anchor => f.write_str("anchor"),
+        }
+    }
+}
+
+/// The losses of one picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Losses {
+    /// Each term, already times its weight; they sum to the total.
+    pub terms: Vec<(Term, f32)>,
+    /// Their sum: what is minimized.
+    pub total: f32,
+}
+
+impl Losses {
+    /// The sum of the terms that `select` picks.
+    pub fn sum(&self, select: impl Fn(Term) -> bool) -> f32 {
+        self.terms.iter().filter(|(term, _)| select(*term)).map(|(_, loss)| loss).sum()
+    }
+
+    /// The content's part.
+    pub fn content(&self) -> f32 {
+        self.sum(|term| matches!(term, Term::Content(_)))
+    }
+
+    /// The style's part.
+    pub fn style(&self) -> f32 {
+        self.sum(|term| matches!(term, Term::Style(..)))
+    }
+}
+
+/// The graph, while it is built: the picture, and what the losses of it are.
+pub struct ObjectiveGraph {
+    /// The builder, to go on with.
+    pub graph: GraphBuilder,
+    /// `[1, 3, H, W]`, RGB, 0–1: the graph's input `image`.
+    pub image: Value,
+    /// The derivative of the total by the image, in its shape.
+    pub gradient: Value,
+    /// The terms, weighted, and their sum at the end: `[terms + 1]`.
+    pub losses: Value,
+    /// What the elements of `losses` are, but for the sum.
+    pub terms: Vec<Term>,
+    /// The other inputs, in order, by name and shape: see [`super::Targets`].
+    pub target_inputs: Vec<(String, Vec<usize>)>,
+}
+
+/// The picture that a graph starts from.
+pub const IMAGE: &str = "image";
+/// The output that holds the terms and their sum.
+pub const LOSSES: &str = "losses";
+/// The output that holds the derivative.
+pub const GRADIENT: &str = "gradient";
+/// The picture to stay near.
+pub const ANCHOR: &str = "anchor";
+/// How much each pixel is to stay near.
+pub const ANCHOR_CONFIDENCE: &str = "anchor-confidence";
+
+/// The input that holds the content's features.
+pub fn content_input(layer: Layer) -> String {
+    format!("content-{layer}")
+}
+
+/// The input that holds the part `part` of the style's statistics.
+pub fn style_input(part: &str, layer: Layer, region: usize) -> String {
+    format!("style-{part}-{layer}-{region}")
+}
+
+/// The input that holds where a region is, in the plane of a layer.
+pub fn mask_input(layer: Layer, region: usize) -> String {
+    format!("mask-{layer}-{region}")
+}
+
+/// The smallest side of a picture that has features at `layer` of more than a pixel.
+pub fn smallest_side(layer: Layer) -> usize {
+    2 << layer.halvings()
+}
+
+impl Objective {
+    /// # Errors
+    /// When a weight is negative or no number, no layer is asked for, or the network lacks one.
+    pub fn check(&self, vgg: &Vgg) -> Result<()> {
+        let weights = [
+            ("content weight", self.content_weight),
+            ("style weight", self.style_weight),
+            ("roughness weight", self.roughness_weight),
+            ("anchor weight", self.anchor_weight),
+        ];
+        let layers = self.style_layers.iter().map(|style| ("weight of a style layer", style.weight));
+        for (name, weight) in weights.into_iter().chain(layers) {
+            ensure!(weight.is_finite() && weight >= 0.0, "{name} {weight} is out of range (expected at least 0)");
+        }
+        ensure!(self.content_weight + self.style_weight > 0.0, "neither content nor style is asked for (both weigh 0)");
+        ensure!(self.style_weight == 0.0 || self.style_weight_sum() > 0.0, "the style layers weigh 0 in all");
+        ensure!(self.content_weight == 0.0 || !self.content_layers.is_empty(), "no content layer is named");
+        for layer in self.layers() {
+            vgg.channels(layer)?;
+        }
+        Ok(())
+    }
+
+    fn style_weight_sum(&self) -> f32 {
+        self.style_layers.iter().map(|style| style.weight).sum()
+    }
+
+    /// All layers that are compared, each once.
+    pub fn layers(&self) -> Vec<Layer> {
+        let content = self.content_layers.iter().filter(|_| self.content_weight > 0.0).copied();
+        let style = self.style_layers.iter().filter(|style| self.style_weight > 0.0 && style.weight > 0.0);
+        let mut layers: Vec<Layer> = content.chain(style.map(|style| style.layer)).collect();
+        layers.sort_unstable();
+        layers.dedup();
+        layers
+    }
+
+    /// Builds the graph for pictures of `size`, up to the losses and the gradient.
+    ///
+    /// # Errors
+    /// When the picture is too small for the deepest layer, or the network lacks a layer.
+    pub fn build(&self, vgg: &Vgg, size: FrameSize) -> Result<ObjectiveGraph> {
+        let mut graph = GraphBuilder::new();
+        let image = graph.input(IMAGE, &Picture::shape(size));
+        let layers = self.layers();
+        let deepest = layers.iter().max().copied().unwrap_or(Layer::new(1, 1));
+        ensure!(
+            size.short_side() >= smallest_side(deepest),
+            "a picture of {size} is too small for {deepest} (expected at least {0}×{0})",
+            smallest_side(deepest)
+        );
+        let features = vgg.features(&mut graph, &image, &layers, self.pooling)?;
+        let of = |layer: Layer| layers.iter().position(|known| *known == layer).map(|index| features[index].clone());
+        let mut terms = Terms { graph, found: Vec::new(), losses: Vec::new(), target_inputs: Vec::new() };
+        for &layer in self.content_layers.iter().filter(|_| self.content_weight > 0.0) {
+            let Some(features) = of(layer) else { continue };
+            let target = terms.target(content_input(layer), &features.shape);
+            let error = relative_error(&mut terms.graph, &features, &target);
+            terms.push(Term::Content(layer), &error, self.content_weight / self.content_layers.len() as f32);
+        }
+        for style in self.style_layers.iter().filter(|style| self.style_weight > 0.0 && style.weight > 0.0) {
+            let Some(features) = of(style.layer) else { continue };
+            let share = self.style_weight * style.weight / self.style_weight_sum() / self.regions.max(1) as f32;
+            for region in 0..self.regions.max(1) {
+                let masked = terms.masked(&features, style.layer, region, self.regions);
+                let error = match self.statistics {
+                    Statistics::Gram => terms.gram_error(&masked, style.layer, region),
+                    Statistics::Moments => terms.moments_error(&masked, style.layer, region),
+                };
+                terms.push(Term::Style(style.layer, region), &error, share);
+            }
+        }
+        if self.roughness_weight > 0.0 {
+            let roughness = roughness(&mut terms.graph, &image);
+            terms.push(Term::Roughness, &roughness, self.roughness_weight);
+        }
+        if self.anchor_weight > 0.0 {
+            let anchor = terms.target(ANCHOR.to_owned(), &image.shape);
+            let confidence = terms.target(ANCHOR_CONFIDENCE.to_owned(), &[1, 1, size.height, size.width]);
+            let difference = terms.graph.sub(&image, &anchor);
+            let square = terms.graph.square(&difference);
+            let weighted = terms.graph.mul(&square, &confidence);
+            let distance = terms.graph.mean(&weighted);
+            terms.push(Term::Anchor, &distance, self.anchor_weight);
+        }
+        terms.finish(image)
+    }
+
+    /// The graph from a picture to losses and gradient, complete: input `image` and the targets, outputs `losses` and
+    /// `gradient`.
+    ///
+    /// # Errors
+    /// As [`Objective::build`].
+    pub fn build_gradient(&self, vgg: &Vgg, size: FrameSize) -> Result<(Model, Vec<Term>, Vec<(String, Vec<usize>)>)> {
+        let mut built = self.build(vgg, size)?;
+        built.graph.output(LOSSES, &built.losses);
+        built.graph.output(GRADIENT, &built.gradient);
+        Ok((built.graph.finish()?, built.terms, built.target_inputs))
+    }
+}
+
+/// Terms while they are gathered.
+struct Terms {
+    graph: GraphBuilder,
+    found: Vec<Term>,
+    /// Scalars, weighted.
+    losses: Vec<Value>,
+    target_inputs: Vec<(String, Vec<usize>)>,
+}
+
+/// What may be divided by: a black picture has no features.
+const SMALLEST_ENERGY: f32 = 1e-12;
+
+impl Terms {
+    fn target(&mut self, name: String, shape: &[usize]) -> Value {
+        let value = self.graph.input(&name, shape);
+        self.target_inputs.push((name, shape.to_vec()));
+        value
+    }
+
+    fn push(&mut self, term: Term, error: &Value, weight: f32) {
+        let weighted = self.graph.scale(error, weight);
+        self.losses.push(self.graph.reshape(&weighted, &[]));
+        self.found.push(term);
+    }
+
+    /// Features `[1, C, H, W]` as `[C, H·W]`, those outside the region at 0; the mask's mean square is 1.
+    fn masked(&mut self, features: &Value, layer: Layer, region: usize, regions: usize) -> Value {
+        let &[_, channels, height, width] = features.shape.as_slice() else { return features.clone() };
+        let flat = self.graph.reshape(features, &[channels, height * width]);
+        if regions <= 1 {
+            return flat;
+        }
+        let mask = self.target(mask_input(layer, region), &[1, height * width]);
+        self.graph.mul(&flat, &mask)
+    }
+
+    fn gram_error(&mut self, features: &Value, layer: Layer, region: usize) -> Value {
+        let gram = gram(&mut self.graph, features);
+        let target = self.target(style_input("gram", layer, region), &gram.shape);
+        relative_error(&mut self.graph, &gram, &target)
+    }
+
+    /// W² = ‖µ − m‖² + tr(Σ + S − 2·(√S·Σ·√S)^½), m and S the style's; relative to ‖m‖² + tr S.
+    fn moments_error(&mut self, features: &Value, layer: Layer, region: usize) -> Value {
+        let (mean, covariance) = moments(&mut self.graph, features);
+        let style_mean = self.target(style_input("mean", layer, region), &mean.shape);
+        let style_root = self.target(style_input("root", layer, region), &covariance.shape);
+        let graph = &mut self.graph;
+        let difference = graph.sub(&mean, &style_mean);
+        let difference = graph.square(&difference);
+        let mean_distance = graph.sum(&difference);
+        let trace = trace(graph, &covariance);
+        // The trace of S = √S·√S is the sum of the squares of its root.
+        let style_square = graph.square(&style_root);
+        let style_trace = graph.sum(&style_square);
+        let inner = graph.matmul(&style_root, &covariance);
+        let inner = graph.matmul(&inner, &style_root);
+        let common = trace_of_root(graph, &inner);
+        let common = graph.scale(&common, -2.0);
+        let covariance_distance = graph.add(&trace, &style_trace);
+        let covariance_distance = graph.add(&covariance_distance, &common);
+        let distance = graph.add(&mean_distance, &covariance_distance);
+        let style_mean_square = graph.square(&style_mean);
+        let style_mean_square = graph.sum(&style_mean_square);
+        let energy = graph.add(&style_mean_square, &style_trace);
+        let energy = graph.shift(&energy, SMALLEST_ENERGY);
+        graph.div(&distance, &energy)
+    }
+
+    fn finish(mut self, image: Value) -> Result<ObjectiveGraph> {
+        let graph = &mut self.graph;
+        let Some((first, rest)) = self.losses.split_first() else { anyhow::bail!("nothing is asked for") };
+        let total = rest.iter().fold(first.clone(), |sum, loss| graph.add(&sum, loss));
+        let gradient = graph.gradients(&total, std::slice::from_ref(&image))?.remove(0);
+        let single: Vec<Value> =
+            self.losses.iter().chain([&total]).map(|loss| self.graph.reshape(loss, &[1])).collect();
+        let single: Vec<&Value> = single.iter().collect();
+        let losses = self.graph.concat(&single, 0);
+        Ok(ObjectiveGraph {
+            graph: self.graph,
+            image,
+            gradient,
+            losses,
+            terms: self.found,
+            target_inputs: self.target_inputs,
+        })
+    }
+}
+
+/// Σ(a − target)² / Σ target².
+pub(super) fn relative_error(graph: &mut GraphBuilder, a: &Value, target: &Value) -> Value {
+    let difference = graph.sub(a, target);
+    let error = graph.mean_square(&difference);
+    let energy = graph.mean_square(target);
+    let energy = graph.shift(&energy, SMALLEST_ENERGY);
+    graph.div(&error, &energy)
+}
+
+/// The mean over both directions of squared differences of neighbours in `[1, 3, H, W]`.
+fn roughness(graph: &mut GraphBuilder, image: &Value) -> Value {
+    let mut parts = Vec::new();
+    for axis in [2, 3] {
+        let length = image.shape[axis];
+        let low = graph.slice(image, axis, 0, length - 1);
+        let high = graph.slice(image, axis, 1, length);
+        let difference = graph.sub(&high, &low);
+        parts.push(graph.mean_square(&difference));
+    }
+    graph.add(&parts[0], &parts[1])
+}
+
+/// The Gram matrix `[C, C]` of features `[C, N]`, divided by C·N.
+pub fn gram(graph: &mut GraphBuilder, features: &Value) -> Value {
+    let turned = graph.transpose_matrix(features);
+    let product = graph.matmul(features, &turned);
+    graph.scale(&product, 1.0 / features.len() as f32)
+}
+
+/// Mean `[C, 1]` and covariance `[C, C]` of features `[C, N]`.
+pub fn moments(graph: &mut GraphBuilder, features: &Value) -> (Value, Value) {
+    let count = features.shape.last().copied().unwrap_or(1) as f32;
+    let sum = graph.sum_over(features, &[1]);
+    let mean = graph.scale(&sum, 1.0 / count);
+    let centered = graph.sub(features, &mean);
+    let turned = graph.transpose_matrix(&centered);
+    let product = graph.matmul(&centered, &turned);
+    let covariance = graph.scale(&product, 1.0 / count);
+    (mean, covariance)
+}
+
+fn identity(graph: &mut GraphBuilder, side: usize) -> Value {
+    let elements: Vec<f32> = (0..side * side).map(|at| if at % (side + 1) == 0 { 1.0 } else { 0.0 }).collect();
+    graph.constant(&[side, side], &elements)
+}
+
+fn trace(graph: &mut GraphBuilder, matrix: &Value) -> Value {
+    let identity = identity(graph, matrix.shape[0]);
+    let diagonal = graph.mul(matrix, &identity);
+    graph.sum(&diagonal)
+}
+
+/// Steps of the Newton–Schulz iteration: enough for a condition of 10⁴ in `f32`.
+const ROOT_STEPS: usize = 12;
+/// Share of the mean eigenvalue that is added to each, so that the root of a singular matrix is found.
+const ROOT_DAMPING: f32 = 1e-4;
+
+/// The root of a positive matrix and the inverse of that root, by the coupled Newton–Schulz iteration (Higham, Functions of
+/// Matrices, 2008, §6.7), from ROOT_DAMPING more than it.
+pub fn matrix_root(graph: &mut GraphBuilder, matrix: &Value) -> (Value, Value) {
+    let side = matrix.shape[0];
+    let identity = identity(graph, side);
+    let trace = trace(graph, matrix);
+    let damping = graph.scale(&trace, ROOT_DAMPING / side as f32);
+    let damping = graph.shift(&damping, SMALLEST_ENERGY);
+    let damping = graph.mul(&identity, &damping);
+    let damped = graph.add(matrix, &damping);
+    let square = graph.square(&damped);
+    let square = graph.sum(&square);
+    let norm = graph.sqrt(&square);
+    let mut root = graph.div(&damped, &norm);
+    let mut inverse = identity.clone();
+    let triple = graph.scale(&identity, 3.0);
+    for _ in 0..ROOT_STEPS {
+        let product = graph.matmul(&inverse, &root);
+        let rest = graph.sub(&triple, &product);
+        let step = graph.scale(&rest, 0.5);
+        root = graph.matmul(&root, &step);
+        inverse = graph.matmul(&step, &inverse);
+    }
+    let scale = graph.sqrt(&norm);
+    (graph.mul(&root, &scale), graph.div(&inverse, &scale))
+}
+
+/// tr(M^½) with its gradient ½·M^(−½), which the iteration finds as well: nothing is differentiated through its steps.
+fn trace_of_root(graph: &mut GraphBuilder, matrix: &Value) -> Value {
+    let constant = graph.detach(matrix);
+    let (root, inverse) = matrix_root(graph, &constant);
+    let value = trace(graph, &root);
+    // ½·⟨M^(−½), M − detached M⟩ is 0 and has the gradient.
+    let difference = graph.sub(matrix, &constant);
+    let along = graph.mul(&inverse, &difference);
+    let along = graph.sum(&along);
+    let along = graph.scale(&along, 0.5);
+    graph.add(&value, &along)
+}

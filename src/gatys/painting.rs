@@ -1,0 +1,487 @@
+//! The optimization as a whole: from small to large, one step at a time.
+//!
+//! The picture is optimized at a small size first and carried up, so that large forms are found where they are cheap (Gatys
+//! et al. 2017, "Controlling Perceptual Factors in Neural Style Transfer", §6). The caller asks for each step, and may stop
+//! after any: the picture so far is always there.
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::descent::{Rule, Slot, average_weight};
+use super::lbfgs::{Lbfgs, LbfgsSettings};
+use super::objective::{GRADIENT, IMAGE, LOSSES, Losses, Objective, Term};
+use super::picture::Picture;
+use super::targets::{Region, Targets, features_of, open};
+use super::vgg::Vgg;
+use crate::frame::{CHANNELS, FrameSize};
+use crate::runtime::{Bindings, Session, SessionOptions};
+use crate::scale::{Filter, Scaler};
+
+/// Which optimizer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Optimizer {
+    /// L-BFGS: the fewest iterations.
+    #[default]
+    Lbfgs,
+    /// Adam: steady, and wholly on the device.
+    Adam,
+    /// Plain gradient descent: for comparison.
+    Gradient,
+    /// RMSprop: for comparison.
+    RmsProp,
+}
+
+impl Optimizer {
+    /// The optimizers by name.
+    pub const NAMES: [(&str, Self); 4] =
+        [("lbfgs", Self::Lbfgs), ("adam", Self::Adam), ("gd", Self::Gradient), ("rmsprop", Self::RmsProp)];
+
+    /// The learning rate where none is asked for: for pixels of 0–1. L-BFGS finds its own.
+    pub fn default_learning_rate(self) -> f32 {
+        match self {
+            Self::Lbfgs => 1.0,
+            Self::Adam => 0.02,
+            Self::Gradient => 5e-6,
+            Self::RmsProp => 0.01,
+        }
+    }
+
+    fn rule(self) -> Option<Rule> {
+        match self {
+            Self::Lbfgs => None,
+            Self::Adam => Some(Rule::Adam),
+            Self::Gradient => Some(Rule::Gradient),
+            Self::RmsProp => Some(Rule::RmsProp),
+        }
+    }
+}
+
+/// How a picture is painted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PaintSettings {
+    /// What is asked of it.
+    pub objective: Objective,
+    /// How it is approached.
+    pub optimizer: Optimizer,
+    /// Length of a step; L-BFGS has none.
+    pub learning_rate: f32,
+    /// The sizes it is painted at, each with its number of iterations; the last one is that of the result.
+    pub scales: Vec<Scale>,
+    /// How large the style's strokes are: the style picture is brought to this share of the painting's size.
+    pub style_scale: f32,
+    /// Threads of the network; 0: one a core.
+    pub threads: usize,
+}
+
+/// A size, and how long it is painted at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scale {
+    /// Width and height in pixels.
+    pub size: FrameSize,
+    /// Gradients that are computed.
+    pub iterations: u64,
+}
+
+/// Ratio of one size to the next: √2, twice the pixels.
+const SCALE_STEP: f64 = std::f64::consts::SQRT_2;
+
+/// The schedule of sizes with the shape of `content` up to a longer side of `longest`, from a longer side of `smallest` on.
+pub fn scale_schedule(content: FrameSize, longest: usize, smallest: usize, first: u64, later: u64) -> Vec<Scale> {
+    let side = content.width.max(content.height).max(1) as f64;
+    let mut sides = vec![longest as f64];
+    while let Some(next) = sides.last().map(|last| last / SCALE_STEP).filter(|next| *next >= smallest as f64 - 1.0) {
+        sides.push(next);
+    }
+    let scaled = |length: usize, to: f64| ((length as f64 * to / side).round() as usize).max(1);
+    sides
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(index, &to)| Scale {
+            size: FrameSize::new(scaled(content.width, to), scaled(content.height, to)),
+            iterations: if index == 0 { first } else { later },
+        })
+        .collect()
+}
+
+/// What became of a step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// Which size, from 0.
+    pub scale_index: usize,
+    /// The size.
+    pub size: FrameSize,
+    /// Which iteration at this size, from 1.
+    pub iteration: u64,
+    /// The losses of the picture before the step.
+    pub losses: Losses,
+}
+
+/// Why a painting ended before its time.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Ending {
+    /// A loss was no number.
+    #[error("the losses at {size} are no numbers at iteration {iteration} (a smaller learning rate may help)")]
+    Diverged {
+        /// At this size.
+        size: FrameSize,
+        /// In this iteration, from 1.
+        iteration: u64,
+    },
+}
+
+/// What is carried from one size to the next, and what a painting can go on from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// Which size, from 0.
+    pub scale_index: usize,
+    /// Iterations done at it.
+    pub iteration: u64,
+    /// Steps that the means of gradients know of, over all sizes.
+    pub steps: u64,
+    /// The picture.
+    pub picture: Picture,
+    /// What else the optimizer holds, in the order of its slots behind the picture; none at the start.
+    pub memory: Vec<Picture>,
+}
+
+/// A picture that is being painted.
+pub struct Painting<'a> {
+    vgg: &'a Vgg,
+    settings: PaintSettings,
+    content: Picture,
+    regions: Vec<Region>,
+    state: State,
+    stage: Option<Stage>,
+    last_good: Picture,
+}
+
+/// How often the last good picture is noted.
+const CHECK_INTERVAL: u64 = 10;
+
+impl<'a> Painting<'a> {
+    /// A painting of `content` that starts from `start`; both are scaled as the settings say.
+    ///
+    /// # Errors
+    /// When the settings are not usable.
+    pub fn new(
+        vgg: &'a Vgg,
+        settings: PaintSettings,
+        content: Picture,
+        regions: Vec<Region>,
+        start: &Picture,
+    ) -> Result<Self> {
+        settings.objective.check(vgg)?;
+        ensure!(
+            settings.learning_rate.is_finite() && settings.learning_rate > 0.0,
+            "learning rate {} is out of range (expected above 0)",
+            settings.learning_rate
+        );
+        ensure!(
+            settings.style_scale.is_finite() && settings.style_scale > 0.0,
+            "style scale {} is out of range (expected above 0)",
+            settings.style_scale
+        );
+        let first = settings.scales.first().context("no size is asked for")?;
+        let picture = start.scaled(first.size)?;
+        let state = State { scale_index: 0, iteration: 0, steps: 0, picture: picture.clone(), memory: Vec::new() };
+        Ok(Self { vgg, settings, content, regions, state, stage: None, last_good: picture })
+    }
+
+    /// Goes on from a state of the same painting.
+    ///
+    /// # Errors
+    /// When the state is not of these sizes.
+    pub fn resume(&mut self, state: State) -> Result<()> {
+        let scale = self.settings.scales.get(state.scale_index).context("it is at a size that is not painted")?;
+        ensure!(
+            scale.size == state.picture.size,
+            "it is at {} (expected {}: the same content and size as before)",
+            state.picture.size,
+            scale.size
+        );
+        let slots = self.settings.optimizer.rule().map_or(1, |rule| rule.slots().len());
+        ensure!(
+            state.memory.is_empty() || state.memory.len() + 1 == slots,
+            "it is of another optimizer (expected the same as before)"
+        );
+        ensure!(state.memory.iter().all(|slot| slot.size == scale.size), "it is damaged");
+        self.last_good = state.picture.clone();
+        self.state = state;
+        self.stage = None;
+        Ok(())
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &PaintSettings {
+        &self.settings
+    }
+
+    /// Where the painting is, to go on from later.
+    pub fn state(&self) -> State {
+        self.stage.as_ref().map_or_else(|| self.state.clone(), |stage| stage.state(&self.state))
+    }
+
+    /// The best picture so far; 0–1 but for what an optimizer lets over.
+    pub fn picture(&self) -> Picture {
+        let picture = self.stage.as_ref().map_or_else(|| self.state.picture.clone(), Stage::result);
+        if picture.planes.iter().all(|value| value.is_finite()) { picture } else { self.last_good.clone() }
+    }
+
+    /// One gradient; `None` when all are done. Blocks for it.
+    ///
+    /// # Errors
+    /// [`Ending::Diverged`]; [`Painting::picture`] is the last good one then. Else when a graph cannot be run.
+    pub fn step(&mut self) -> Result<Option<Progress>> {
+        let Some(&scale) = self.settings.scales.get(self.state.scale_index) else { return Ok(None) };
+        if self.state.iteration >= scale.iterations {
+            return self.next_scale();
+        }
+        if self.stage.is_none() {
+            self.stage = Some(self.open_stage(scale)?);
+        }
+        let Some(stage) = &mut self.stage else { bail!("no stage is open") };
+        let losses = stage.step(self.settings.learning_rate, self.state.steps + 1)?;
+        self.state.iteration += 1;
+        self.state.steps += 1;
+        let iteration = self.state.iteration;
+        if !losses.total.is_finite() && !matches!(stage, Stage::Lbfgs { .. }) || iteration == 1 && losses.total.is_nan()
+        {
+            return Err(Ending::Diverged { size: scale.size, iteration }.into());
+        }
+        if iteration % CHECK_INTERVAL == 1 {
+            self.last_good = self.picture();
+        }
+        Ok(Some(Progress { scale_index: self.state.scale_index, size: scale.size, iteration, losses }))
+    }
+
+    /// Where the content's loss lives: the squared difference of features at each place, summed over the layers, each
+    /// relative to its energy; `[height, width]`. Blocks for less than an iteration.
+    ///
+    /// # Errors
+    /// When the network cannot be run.
+    pub fn content_heat(&self, picture: &Picture) -> Result<Vec<f32>> {
+        let Objective { content_layers, pooling, .. } = &self.settings.objective;
+        let options = SessionOptions { threads: self.settings.threads };
+        let features = |picture: &Picture| features_of(self.vgg, *pooling, picture, content_layers, &options);
+        let wanted = features(&self.content.scaled(picture.size)?)?;
+        let mut heat = vec![0.0; picture.size.pixels()];
+        for (found, wanted) in features(picture)?.iter().zip(&wanted) {
+            let &[_, _, height, width] = wanted.shape.as_slice() else { bail!("features of shape {:?}", wanted.shape) };
+            let energy: f32 = wanted.data.iter().map(|value| value * value).sum::<f32>().max(f32::MIN_POSITIVE);
+            let mut plane = vec![0.0; height * width];
+            let channels = found.data.chunks(height * width).zip(wanted.data.chunks(height * width));
+            for (found, wanted) in channels {
+                let values = plane.iter_mut().zip(found).zip(wanted);
+                values.for_each(|((sum, found), wanted)| *sum += (found - wanted).powi(2) / energy);
+            }
+            let small = FrameSize::new(width, height);
+            let scaled = Scaler::new().scale_plane(small, &plane, picture.size, Filter::CatmullRom)?;
+            heat.iter_mut().zip(scaled).for_each(|(sum, value)| *sum += value.max(0.0));
+        }
+        Ok(heat)
+    }
+
+    /// Where the style's loss pulls: the mean over a pixel's channels of the derivative's magnitude, `[height, width]`.
+    /// Blocks for an iteration.
+    ///
+    /// # Errors
+    /// When the style weighs nothing, or the graph cannot be run.
+    pub fn style_heat(&self, picture: &Picture) -> Result<Vec<f32>> {
+        let mut settings = self.settings.clone();
+        settings.objective.roughness_weight = 0.0;
+        settings.objective.content_weight = 0.0;
+        let content = self.content.clone();
+        settings.scales = vec![Scale { size: picture.size, iterations: 1 }];
+        settings.optimizer = Optimizer::Lbfgs;
+        let mut painting = Painting::new(self.vgg, settings, content, self.regions.clone(), picture)?;
+        painting.step()?;
+        let Some(Stage::Lbfgs { bindings, .. }) = &painting.stage else { bail!("no gradient was computed") };
+        let planes: Vec<&[f32]> = bindings.output(1).chunks(picture.size.pixels().max(1)).collect();
+        let magnitude = |index: usize| planes.iter().map(|plane| plane[index].abs()).sum::<f32>() / CHANNELS as f32;
+        Ok((0..picture.size.pixels()).map(magnitude).collect())
+    }
+
+    /// About how many bytes of memory the largest size takes.
+    ///
+    /// # Errors
+    /// When its graph cannot be built.
+    pub fn peak_bytes(&self) -> Result<u64> {
+        let last = self.settings.scales.last().context("no size is asked for")?;
+        let graph = self.settings.objective.build(self.vgg, last.size)?;
+        let optimizer = match self.settings.optimizer {
+            Optimizer::Lbfgs => 2 * LbfgsSettings::default().history + 5,
+            Optimizer::Adam | Optimizer::Gradient | Optimizer::RmsProp => 10,
+        };
+        let picture = (last.size.pixels() * CHANNELS * size_of::<f32>()) as u64;
+        Ok(graph.graph.peak_bytes() + picture * optimizer as u64)
+    }
+
+    fn next_scale(&mut self) -> Result<Option<Progress>> {
+        let mut state = self.state();
+        state.picture = self.picture();
+        self.stage = None;
+        let Some(next) = self.settings.scales.get(state.scale_index + 1) else {
+            self.state = state;
+            self.last_good = self.state.picture.clone();
+            return Ok(None);
+        };
+        state.scale_index += 1;
+        state.iteration = 0;
+        state.picture = state.picture.scaled(next.size)?;
+        let slots = self.settings.optimizer.rule().map_or(&[][..], |rule| &rule.slots()[1..]);
+        for (slot, memory) in slots.iter().zip(&mut state.memory) {
+            *memory = match slot {
+                Slot::Image | Slot::First => memory.scaled(next.size)?,
+                Slot::Second => {
+                    // A cubic overshoots, and a mean of squares is never negative.
+                    let mut scaled = memory.scaled(next.size)?;
+                    scaled.planes.iter_mut().for_each(|value| *value = value.max(0.0));
+                    scaled
+                }
+                // The picture starts from the average, which starts anew.
+                Slot::Average => Picture::gray(next.size, 0.0),
+            };
+        }
+        self.last_good = state.picture.clone();
+        self.state = state;
+        self.step()
+    }
+
+    fn open_stage(&self, Scale { size, .. }: Scale) -> Result<Stage> {
+        let options = SessionOptions { threads: self.settings.threads };
+        let objective = &self.settings.objective;
+        let content = self.content.scaled(size)?;
+        let mut regions = Vec::with_capacity(self.regions.len());
+        for region in &self.regions {
+            let styles = region.styles.iter().map(|(picture, share)| {
+                Ok((picture.scaled(style_size(picture.size, size, self.settings.style_scale))?, *share))
+            });
+            let mask = match &region.mask {
+                Some(mask) => Some(scaled_mask(mask, self.content.size, size)?),
+                None => None,
+            };
+            regions.push(Region { mask, styles: styles.collect::<Result<_>>()? });
+        }
+        let targets = Targets::new(self.vgg, objective, &content, &regions, &options)?;
+        match self.settings.optimizer.rule() {
+            None => {
+                let (model, terms, inputs) = objective.build_gradient(self.vgg, size)?;
+                let session = open(&model, &options)?;
+                let shape = Picture::shape(size);
+                let mut bound: Vec<(&str, &[usize])> = vec![(IMAGE, &shape)];
+                bound.extend(inputs.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())));
+                let losses = [terms.len() + 1];
+                let mut bindings = session.bind(&bound, &[(LOSSES, &losses), (GRADIENT, &shape)])?;
+                targets.write(&inputs, 1, &mut bindings)?;
+                let lbfgs = Lbfgs::new(self.state.picture.planes.clone(), LbfgsSettings::default());
+                Ok(Stage::Lbfgs { size, session, bindings, terms, lbfgs })
+            }
+            Some(rule) => {
+                let graph = rule.build(objective.build(self.vgg, size)?, size)?;
+                let session = open(&graph.model, &options)?;
+                let inputs: Vec<(&str, &[usize])> =
+                    graph.inputs.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).collect();
+                let (shape, losses) = (Picture::shape(size), [graph.terms.len() + 1]);
+                let mut outputs: Vec<(&str, &[usize])> = vec![(LOSSES, &losses)];
+                outputs.extend(rule.slots().iter().map(|slot| (slot.output(), shape.as_slice())));
+                let mut bindings = session.bind(&inputs, &outputs)?;
+                let slots = rule.slots().len();
+                targets.write(&graph.inputs[slots..slots + graph.target_count], slots, &mut bindings)?;
+                bindings.input_mut(0).copy_from_slice(&self.state.picture.planes);
+                for (index, memory) in self.state.memory.iter().enumerate() {
+                    bindings.input_mut(index + 1).copy_from_slice(&memory.planes);
+                }
+                Ok(Stage::Descent { size, rule, session, bindings, terms: graph.terms, averaged: self.state.iteration })
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Painting<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Painting").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// The size that a style picture is looked at in: `scale` times the painting's, by area, and never enlarged.
+pub fn style_size(style: FrameSize, painting: FrameSize, scale: f32) -> FrameSize {
+    let factor = f64::from(scale) * (painting.pixels() as f64 / style.pixels().max(1) as f64).sqrt();
+    if factor >= 1.0 {
+        return style;
+    }
+    let scaled = |length: usize| ((length as f64 * factor).round() as usize).max(1);
+    FrameSize::new(scaled(style.width), scaled(style.height))
+}
+
+fn scaled_mask(mask: &[f32], from: FrameSize, to: FrameSize) -> Result<Vec<f32>> {
+    let gray = Picture { size: from, planes: mask.repeat(CHANNELS) };
+    let mut planes = gray.scaled(to)?.planes;
+    planes.truncate(to.pixels());
+    planes.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
+    Ok(planes)
+}
+
+/// An optimizer at one size.
+enum Stage {
+    Lbfgs { size: FrameSize, session: Session, bindings: Bindings, terms: Vec<Term>, lbfgs: Lbfgs },
+    Descent { size: FrameSize, rule: Rule, session: Session, bindings: Bindings, terms: Vec<Term>, averaged: u64 },
+}
+
+impl Stage {
+    fn step(&mut self, learning_rate: f32, step: u64) -> Result<Losses> {
+        match self {
+            Self::Lbfgs { session, bindings, terms, lbfgs, .. } => {
+                bindings.input_mut(0).copy_from_slice(lbfgs.trial());
+                session.run_bound(bindings)?;
+                let losses = losses(terms, bindings.output(0))?;
+                lbfgs.tell(losses.total, bindings.output(1));
+                Ok(losses)
+            }
+            Self::Descent { rule, session, bindings, terms, averaged, .. } => {
+                let numbers = rule.numbers(learning_rate, step);
+                let last = bindings.input_count() - 1;
+                bindings.input_mut(last).copy_from_slice(&numbers);
+                session.run_bound(bindings)?;
+                let losses = losses(terms, bindings.output(0))?;
+                for index in 0..rule.slots().len() {
+                    bindings.swap(index, index + 1)?;
+                }
+                *averaged += 1;
+                Ok(losses)
+            }
+        }
+    }
+
+    fn result(&self) -> Picture {
+        match self {
+            Self::Lbfgs { size, lbfgs, .. } => Picture { size: *size, planes: lbfgs.point().to_vec() },
+            Self::Descent { size, rule, bindings, averaged, .. } => {
+                let average = rule.slots().iter().position(|slot| *slot == Slot::Average).filter(|_| *averaged > 0);
+                let planes = match average {
+                    Some(index) => {
+                        let weight = average_weight(*averaged);
+                        bindings.input(index).iter().map(|value| value / weight).collect()
+                    }
+                    None => bindings.input(0).to_vec(),
+                };
+                Picture { size: *size, planes }
+            }
+        }
+    }
+
+    /// `before` with what the optimizer holds now.
+    fn state(&self, before: &State) -> State {
+        let mut state = State { picture: self.result(), ..before.clone() };
+        if let Self::Descent { size, rule, bindings, .. } = self {
+            let slot = |index: usize| Picture { size: *size, planes: bindings.input(index).to_vec() };
+            state.picture = slot(0);
+            state.memory = (1..rule.slots().len()).map(slot).collect();
+        }
+        state
+    }
+}
+
+fn losses(terms: &[Term], values: &[f32]) -> Result<Losses> {
+    let (total, weighted) = values.split_last().context("the graph gives no losses")?;
+    Ok(Losses { terms: terms.iter().copied().zip(weighted.iter().copied()).collect(), total: *total })
+}
