@@ -46,7 +46,7 @@ pub struct MotionSettings {
     pub content_sigma: f32,
     /// Deviation of the content, in levels, that counts as noise at most (ours).
     pub most_noise: f32,
-    /// Where flow holds (ours: three times as strict as at full size, since what comes into view beside a border of motion
+    /// Where flow holds (ours: two to three times as strict as at full size, since what comes into view beside a border of motion
     /// is narrower than a cell; docs/temporal.md).
     pub flow_tolerance: FlowTolerance,
     /// Where standing still explains the content as well as moving does, within so many levels beyond noise, nothing
@@ -75,9 +75,9 @@ impl Default for MotionSettings {
     fn default() -> Self {
         Self {
             grid_side: 320,
-            content_sigma: 18.0,
+            content_sigma: 17.0,
             most_noise: 6.0,
-            flow_tolerance: FlowTolerance { gradient_of_speed: 0.004, gradient: 0.0007, outside: 0.6 },
+            flow_tolerance: FlowTolerance { gradient_of_speed: 0.005, gradient: 0.0007, outside: 0.6 },
             still_tolerance: 1.5,
             quiet_share: 0.1,
             still_noise: 10.0,

@@ -32,7 +32,7 @@ impl Default for SmootherSettings {
     fn default() -> Self {
         Self {
             time_constants: TimeConstants::of_painting(TimeConstants::DEFAULT_SECONDS),
-            detail: 0.99,
+            detail: 1.01,
             most_gain: 4.0,
         }
     }
