@@ -13,6 +13,7 @@ pub mod objective;
 pub mod painting;
 pub mod picture;
 pub mod targets;
+mod torch_file;
 pub mod vgg;
 
 pub use judge::{Judge, Judgement};
