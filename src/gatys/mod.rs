@@ -4,7 +4,8 @@
 //! gradient is an ONNX graph that is built here, so that it runs wherever ONNX Runtime does. The parts in reading order:
 //! [`vgg`] the features, [`picture`] a picture of numbers, [`objective`] what is asked of it, as a graph, [`targets`] what
 //! content and style give for it, [`lbfgs`] and [`descent`] how it is approached, [`painting`] the whole from small to
-//! large; [`judge`] the same losses as measures of a painting.
+//! large; [`tiles`] the same
+//! gradient for pictures that do not fit into memory; [`judge`] the same losses as measures of a painting.
 
 pub mod descent;
 pub mod judge;
@@ -13,6 +14,8 @@ pub mod objective;
 pub mod painting;
 pub mod picture;
 pub mod targets;
+pub mod tiles;
+mod torch_file;
 pub mod vgg;
 
 pub use judge::{Judge, Judgement};

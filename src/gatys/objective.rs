@@ -68,7 +68,7 @@ impl Default for Objective {
         Self {
             content_weight: 1.0,
             content_layers: vec![Layer::new(4, 2)],
-            style_weight: 10.0,
+            style_weight: 5.0,
             style_layers: style.map(|layer| StyleLayer { layer, weight: 1.0 }).to_vec(),
             statistics: Statistics::Gram,
             roughness_weight: 1.0,
@@ -204,11 +204,23 @@ impl Objective {
         self.style_layers.iter().map(|style| style.weight).sum()
     }
 
+    /// The content's layers and the weight of each.
+    pub(super) fn content_shares(&self) -> Vec<(Layer, f32)> {
+        let share = self.content_weight / self.content_layers.len().max(1) as f32;
+        self.content_layers.iter().filter(|_| self.content_weight > 0.0).map(|&layer| (layer, share)).collect()
+    }
+
+    /// The style's layers and the weight of each in each region.
+    pub(super) fn style_shares(&self) -> Vec<(Layer, f32)> {
+        let scale = self.style_weight / self.style_weight_sum() / self.regions.max(1) as f32;
+        let layers = self.style_layers.iter().filter(|style| self.style_weight > 0.0 && style.weight > 0.0);
+        layers.map(|style| (style.layer, style.weight * scale)).collect()
+    }
+
     /// All layers that are compared, each once.
     pub fn layers(&self) -> Vec<Layer> {
-        let content = self.content_layers.iter().filter(|_| self.content_weight > 0.0).copied();
-        let style = self.style_layers.iter().filter(|style| self.style_weight > 0.0 && style.weight > 0.0);
-        let mut layers: Vec<Layer> = content.chain(style.map(|style| style.layer)).collect();
+        let shares = self.content_shares().into_iter().chain(self.style_shares());
+        let mut layers: Vec<Layer> = shares.map(|(layer, _)| layer).collect();
         layers.sort_unstable();
         layers.dedup();
         layers
@@ -231,22 +243,21 @@ impl Objective {
         let features = vgg.features(&mut graph, &image, &layers, self.pooling)?;
         let of = |layer: Layer| layers.iter().position(|known| *known == layer).map(|index| features[index].clone());
         let mut terms = Terms { graph, found: Vec::new(), losses: Vec::new(), target_inputs: Vec::new() };
-        for &layer in self.content_layers.iter().filter(|_| self.content_weight > 0.0) {
+        for (layer, share) in self.content_shares() {
             let Some(features) = of(layer) else { continue };
             let target = terms.target(content_input(layer), &features.shape);
             let error = relative_error(&mut terms.graph, &features, &target);
-            terms.push(Term::Content(layer), &error, self.content_weight / self.content_layers.len() as f32);
+            terms.push(Term::Content(layer), &error, share);
         }
-        for style in self.style_layers.iter().filter(|style| self.style_weight > 0.0 && style.weight > 0.0) {
-            let Some(features) = of(style.layer) else { continue };
-            let share = self.style_weight * style.weight / self.style_weight_sum() / self.regions.max(1) as f32;
+        for (layer, share) in self.style_shares() {
+            let Some(features) = of(layer) else { continue };
             for region in 0..self.regions.max(1) {
-                let masked = terms.masked(&features, style.layer, region, self.regions);
+                let masked = terms.masked(&features, layer, region, self.regions);
                 let error = match self.statistics {
-                    Statistics::Gram => terms.gram_error(&masked, style.layer, region),
-                    Statistics::Moments => terms.moments_error(&masked, style.layer, region),
+                    Statistics::Gram => terms.gram_error(&masked, layer, region),
+                    Statistics::Moments => terms.moments_error(&masked, layer, region),
                 };
-                terms.push(Term::Style(style.layer, region), &error, share);
+                terms.push(Term::Style(layer, region), &error, share);
             }
         }
         if self.roughness_weight > 0.0 {
@@ -288,7 +299,7 @@ struct Terms {
 }
 
 /// What may be divided by: a black picture has no features.
-const SMALLEST_ENERGY: f32 = 1e-12;
+pub(super) const SMALLEST_ENERGY: f32 = 1e-12;
 
 impl Terms {
     fn target(&mut self, name: String, shape: &[usize]) -> Value {
@@ -377,7 +388,7 @@ pub(super) fn relative_error(graph: &mut GraphBuilder, a: &Value, target: &Value
 }
 
 /// The mean over both directions of squared differences of neighbours in `[1, 3, H, W]`.
-fn roughness(graph: &mut GraphBuilder, image: &Value) -> Value {
+pub(super) fn roughness(graph: &mut GraphBuilder, image: &Value) -> Value {
     let mut parts = Vec::new();
     for axis in [2, 3] {
         let length = image.shape[axis];

@@ -11,6 +11,7 @@ use super::lbfgs::{Lbfgs, LbfgsSettings};
 use super::objective::{GRADIENT, IMAGE, LOSSES, Losses, Objective, Term};
 use super::picture::Picture;
 use super::targets::{Region, Targets, features_of, open};
+use super::tiles::{TILE_SIDE, TiledObjective};
 use super::vgg::Vgg;
 use crate::frame::{CHANNELS, FrameSize};
 use crate::runtime::{Bindings, Session, SessionOptions};
@@ -70,6 +71,8 @@ pub struct PaintSettings {
     pub style_scale: f32,
     /// Threads of the network; 0: one a core.
     pub threads: usize,
+    /// Sizes whose gradient takes more bytes than this are looked at in tiles, where the objective and the optimizer can.
+    pub whole_bytes: u64,
 }
 
 /// A size, and how long it is painted at.
@@ -154,6 +157,12 @@ pub struct Painting<'a> {
     stage: Option<Stage>,
     last_good: Picture,
 }
+
+/// What the process takes beside a graph: its libraries, and weights while a graph is opened.
+const RUNTIME_BYTES: u64 = 350_000_000;
+/// What ONNX Runtime takes for what is alive in a graph: values in other layouts and an arena that grows in steps
+/// (measured at 512 and 1024 pixels: 2.0 and 2.2).
+const RUNTIME_SHARE: f64 = 2.2;
 
 /// How often the last good picture is noted.
 const CHECK_INTERVAL: u64 = 10;
@@ -295,25 +304,37 @@ impl<'a> Painting<'a> {
         settings.optimizer = Optimizer::Lbfgs;
         let mut painting = Painting::new(self.vgg, settings, content, self.regions.clone(), picture)?;
         painting.step()?;
-        let Some(Stage::Lbfgs { bindings, .. }) = &painting.stage else { bail!("no gradient was computed") };
-        let planes: Vec<&[f32]> = bindings.output(1).chunks(picture.size.pixels().max(1)).collect();
+        let Some(Stage::Lbfgs { evaluator, .. }) = &painting.stage else { bail!("no gradient was computed") };
+        let planes: Vec<&[f32]> = evaluator.gradient().chunks(picture.size.pixels().max(1)).collect();
         let magnitude = |index: usize| planes.iter().map(|plane| plane[index].abs()).sum::<f32>() / CHANNELS as f32;
         Ok((0..picture.size.pixels()).map(magnitude).collect())
     }
 
-    /// About how many bytes of memory the largest size takes.
+    /// About how many bytes of memory the largest size takes, and whether it is looked at in tiles.
     ///
     /// # Errors
     /// When its graph cannot be built.
-    pub fn peak_bytes(&self) -> Result<u64> {
+    pub fn peak_bytes(&self) -> Result<(u64, bool)> {
         let last = self.settings.scales.last().context("no size is asked for")?;
-        let graph = self.settings.objective.build(self.vgg, last.size)?;
+        let is_tiled = self.is_tiled(last.size)?;
+        let size = if is_tiled { TiledObjective::tile_size(last.size, TILE_SIDE) } else { last.size };
         let optimizer = match self.settings.optimizer {
             Optimizer::Lbfgs => 2 * LbfgsSettings::default().history + 5,
             Optimizer::Adam | Optimizer::Gradient | Optimizer::RmsProp => 10,
         };
         let picture = (last.size.pixels() * CHANNELS * size_of::<f32>()) as u64;
-        Ok(graph.graph.peak_bytes() + picture * optimizer as u64)
+        Ok((RUNTIME_BYTES + self.graph_bytes(size)? + picture * optimizer as u64, is_tiled))
+    }
+
+    fn graph_bytes(&self, size: FrameSize) -> Result<u64> {
+        let graph = self.settings.objective.build(self.vgg, size)?;
+        Ok((graph.graph.peak_bytes() as f64 * RUNTIME_SHARE) as u64)
+    }
+
+    fn is_tiled(&self, size: FrameSize) -> Result<bool> {
+        let can = self.settings.optimizer == Optimizer::Lbfgs && TiledObjective::can(&self.settings.objective);
+        let is_larger = size.width.max(size.height) > TILE_SIDE;
+        Ok(can && is_larger && self.graph_bytes(size)? > self.settings.whole_bytes)
     }
 
     fn next_scale(&mut self) -> Result<Option<Progress>> {
@@ -362,9 +383,15 @@ impl<'a> Painting<'a> {
             };
             regions.push(Region { mask, styles: styles.collect::<Result<_>>()? });
         }
-        let targets = Targets::new(self.vgg, objective, &content, &regions, &options)?;
         match self.settings.optimizer.rule() {
+            None if self.is_tiled(size)? => {
+                let options = &options;
+                let tiled = TiledObjective::new(self.vgg, objective, &content, &regions, TILE_SIDE, options)?;
+                let lbfgs = Lbfgs::new(self.state.picture.planes.clone(), LbfgsSettings::default());
+                Ok(Stage::Lbfgs { size, evaluator: Evaluator::Tiles(Box::new(tiled)), lbfgs })
+            }
             None => {
+                let targets = Targets::new(self.vgg, objective, &content, &regions, &options)?;
                 let (model, terms, inputs) = objective.build_gradient(self.vgg, size)?;
                 let session = open(&model, &options)?;
                 let shape = Picture::shape(size);
@@ -374,9 +401,10 @@ impl<'a> Painting<'a> {
                 let mut bindings = session.bind(&bound, &[(LOSSES, &losses), (GRADIENT, &shape)])?;
                 targets.write(&inputs, 1, &mut bindings)?;
                 let lbfgs = Lbfgs::new(self.state.picture.planes.clone(), LbfgsSettings::default());
-                Ok(Stage::Lbfgs { size, session, bindings, terms, lbfgs })
+                Ok(Stage::Lbfgs { size, evaluator: Evaluator::Whole { session, bindings, terms }, lbfgs })
             }
             Some(rule) => {
+                let targets = Targets::new(self.vgg, objective, &content, &regions, &options)?;
                 let graph = rule.build(objective.build(self.vgg, size)?, size)?;
                 let session = open(&graph.model, &options)?;
                 let inputs: Vec<(&str, &[usize])> =
@@ -421,20 +449,44 @@ fn scaled_mask(mask: &[f32], from: FrameSize, to: FrameSize) -> Result<Vec<f32>>
     Ok(planes)
 }
 
+/// What gives losses and gradient of a picture.
+enum Evaluator {
+    Whole { session: Session, bindings: Bindings, terms: Vec<Term> },
+    Tiles(Box<TiledObjective>),
+}
+
+impl Evaluator {
+    fn evaluate(&mut self, planes: &[f32]) -> Result<Losses> {
+        match self {
+            Self::Whole { session, bindings, terms } => {
+                bindings.input_mut(0).copy_from_slice(planes);
+                session.run_bound(bindings)?;
+                losses(terms, bindings.output(0))
+            }
+            Self::Tiles(tiles) => tiles.evaluate(planes),
+        }
+    }
+
+    fn gradient(&self) -> &[f32] {
+        match self {
+            Self::Whole { bindings, .. } => bindings.output(1),
+            Self::Tiles(tiles) => tiles.gradient(),
+        }
+    }
+}
+
 /// An optimizer at one size.
 enum Stage {
-    Lbfgs { size: FrameSize, session: Session, bindings: Bindings, terms: Vec<Term>, lbfgs: Lbfgs },
+    Lbfgs { size: FrameSize, evaluator: Evaluator, lbfgs: Lbfgs },
     Descent { size: FrameSize, rule: Rule, session: Session, bindings: Bindings, terms: Vec<Term>, averaged: u64 },
 }
 
 impl Stage {
     fn step(&mut self, learning_rate: f32, step: u64) -> Result<Losses> {
         match self {
-            Self::Lbfgs { session, bindings, terms, lbfgs, .. } => {
-                bindings.input_mut(0).copy_from_slice(lbfgs.trial());
-                session.run_bound(bindings)?;
-                let losses = losses(terms, bindings.output(0))?;
-                lbfgs.tell(losses.total, bindings.output(1));
+            Self::Lbfgs { evaluator, lbfgs, .. } => {
+                let losses = evaluator.evaluate(lbfgs.trial())?;
+                lbfgs.tell(losses.total, evaluator.gradient());
                 Ok(losses)
             }
             Self::Descent { rule, session, bindings, terms, averaged, .. } => {

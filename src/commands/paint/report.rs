@@ -153,8 +153,11 @@ mod tests {
         let mut trace = Trace::default();
         let terms = vec![(Term::Content(Layer::new(4, 2)), 0.25), (Term::Style(Layer::new(1, 1), 0), 0.5)];
         let losses = Losses { terms, total: 0.75 };
-        trace.push(&Progress { scale_index: 0, size: FrameSize::new(64, 48), iteration: 1, losses });
-        assert_eq!(trace.csv(), "width,height,iteration,total,content relu4_2,style relu1_1\n64,48,1,0.75,0.25,0.5\n");
+        trace.push(&Progress { scale_index: 0, size: FrameSize::new(64, 48), iteration: 1, losses }, 1.5);
+        assert_eq!(
+            trace.csv(),
+            "width,height,iteration,seconds,total,content relu4_2,style relu1_1\n64,48,1,1.500,0.75,0.25,0.5\n"
+        );
         let json: serde_json::Value = serde_json::from_str(&trace.json().unwrap()).unwrap();
         assert_eq!(json[0]["terms"]["style relu1_1"], 0.5);
         assert!(Trace::format(Path::new("a.txt")).unwrap_err().is::<UsageError>());

@@ -15,6 +15,9 @@ use crate::gatys::targets::Region;
 use crate::gatys::{Objective, PaintSettings, Painting, Picture, Vgg};
 use crate::stills::Still;
 
+/// A gradient that takes more memory than this is computed in tiles.
+const WHOLE_BYTES: u64 = 5_000_000_000;
+
 /// A picture that is smaller than this has nothing to show.
 const SMALLEST_SIDE: usize = 32;
 
@@ -162,6 +165,7 @@ fn settings(args: &PaintArgs, content: &Picture, regions: usize) -> PaintSetting
         scales: scale_schedule(content.size, size, smallest, 2 * iterations, iterations),
         style_scale: objective.style_scale,
         threads: 0,
+        whole_bytes: WHOLE_BYTES,
     }
 }
 
@@ -233,9 +237,10 @@ fn gray(frame: &Frame) -> Frame {
 /// # Errors
 /// When less memory is available; the error names the size that would fit.
 pub fn check_memory(painting: &Painting<'_>, args: &PaintArgs, console: Console) -> Result<()> {
-    let needed = painting.peak_bytes()?;
+    let (needed, is_tiled) = painting.peak_bytes()?;
     let gigabytes = |bytes: u64| bytes as f64 / 1e9;
-    console.line(&format!("about {:.1} GB of memory will be needed", gigabytes(needed)));
+    let tiles = if is_tiled { ", in tiles" } else { "" };
+    console.line(&format!("about {:.1} GB of memory will be needed{tiles}", gigabytes(needed)));
     let Some(available) = available_memory() else { return Ok(()) };
     if needed <= available {
         return Ok(());
