@@ -172,7 +172,7 @@ fn style_and_content_are_judged_on_frames_all_over_the_clip() {
     let arguments = ["in.mkv", "out.mkv", "--reference", "in.mkv", "--style", "painting.png"];
     let figures = json(at, &arguments);
     let (style, content) = (&figures["style_loss"], &figures["content_loss"]);
-    assert!(number(&style["output"]) < 0.3 * number(&style["input"]), "{style}");
+    assert!(number(&style["output"]) < 0.6 * number(&style["input"]), "{style}");
     assert_eq!(style["input"], style["reference"]);
     assert!(number(&content["output"]) > 0.1, "{content}");
     assert_eq!(number(&content["reference"]), 0.0);
