@@ -14,7 +14,6 @@ mod ffi;
 mod filter;
 mod live_output;
 mod packets;
-mod patience;
 mod picture_encoder;
 mod pipe;
 mod planes;
@@ -38,7 +37,7 @@ use anyhow::{Context, Result, bail};
 use ffmpeg_next as ffmpeg;
 
 pub use camera::{
-    Camera, CameraChoice, CameraDevice, CameraError, CameraMode, CameraOptions, CapturedFrame, ChooseCameraError,
+    Camera, CameraChoice, CameraDevice, CameraError, CameraMode, CameraOptions, CameraPicture, ChooseCameraError,
     camera_modes, list_cameras,
 };
 pub use color::ColorTags;

@@ -3,14 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
 use super::camera::without_password;
 use super::encoder::EncoderSettings;
 use super::live_output::LiveOutput;
-use super::patience::Patience;
 use super::{Interrupt, VideoInfo};
 use crate::frame::Frame;
 
@@ -140,6 +140,35 @@ fn settings(info: &VideoInfo, bits_per_second: u64, threads: usize) -> EncoderSe
         options: options.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
         threads,
         ..EncoderSettings::default()
+    }
+}
+
+/// How long something that blocks may take: runs out after a while, unless it is renewed. Clones share it.
+#[derive(Debug, Clone)]
+struct Patience {
+    started: Instant,
+    allowed: Duration,
+    /// Milliseconds after `started`.
+    over_at: Arc<AtomicU64>,
+}
+
+impl Patience {
+    /// Patience for `allowed` from now on.
+    fn new(allowed: Duration) -> Self {
+        let patience = Self { started: Instant::now(), allowed, over_at: Arc::default() };
+        patience.renew();
+        patience
+    }
+
+    /// Begins anew.
+    fn renew(&self) {
+        let over_at = self.started.elapsed().saturating_add(self.allowed);
+        self.over_at.store(u64::try_from(over_at.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Whether it has run out.
+    fn is_over(&self) -> bool {
+        self.started.elapsed().as_millis() > u128::from(self.over_at.load(Ordering::Relaxed))
     }
 }
 

@@ -51,6 +51,11 @@ impl VirtualCamera {
         Ok(Self { path: path.to_owned(), device, picture })
     }
 
+    /// The device.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Gives a frame to whoever watches. Blocks while the device takes it.
     ///
     /// # Errors

@@ -91,6 +91,10 @@ impl CameraChoice {
         };
         match found.as_slice() {
             [camera] => Ok(labeled(camera.index)),
+            // A pipeline of one element: all that give pictures are called so.
+            [] if text.split_whitespace().next().is_some_and(|first| first.ends_with("src")) => {
+                Ok(Self::Pipeline(text.to_owned()))
+            }
             [] => Err(ChooseCameraError::Absent {
                 wanted: text.to_owned(),
                 names: names(&cameras.iter().collect::<Vec<_>>()),
@@ -165,6 +169,7 @@ mod tests {
     fn addresses_pipelines_and_files_are_told_from_names() {
         assert!(matches!(parse("rtsp://10.0.0.5/live"), Ok(CameraChoice::Url(_))));
         assert!(matches!(parse("videotestsrc ! appsink"), Ok(CameraChoice::Pipeline(_))));
+        assert!(matches!(parse("v4l2src device=/dev/video0"), Ok(CameraChoice::Pipeline(_))));
         assert!(matches!(parse(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")), Ok(CameraChoice::Clip(_))));
     }
 

@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use super::pace::Pace;
-use super::{CameraOptions, Capture};
+use super::{CameraOptions, CameraPicture, Capture};
 use crate::frame::{Frame, FramePool};
-use crate::media::patience::Patience;
 use crate::media::{Interrupt, ReaderOptions, VideoReader};
 
 /// A file that is played.
@@ -23,13 +22,11 @@ pub struct Clip {
     pace: Option<Pace>,
     has_pictures: bool,
     stop: Arc<AtomicBool>,
-    patience: Patience,
 }
 
 /// Opens a file to be played over and over.
 pub fn open_clip(path: &Path, options: &CameraOptions, stop: &Arc<AtomicBool>) -> Result<Clip> {
-    let patience = Patience::new(options.timeout);
-    let reader = open(path, &options.pool, stop, &patience)?;
+    let reader = open(path, &options.pool, stop)?;
     Ok(Clip {
         path: path.to_owned(),
         reader,
@@ -37,7 +34,6 @@ pub fn open_clip(path: &Path, options: &CameraOptions, stop: &Arc<AtomicBool>) -
         pace: Some(Pace::default()),
         has_pictures: false,
         stop: Arc::clone(stop),
-        patience,
     })
 }
 
@@ -50,10 +46,10 @@ pub fn open_url(url: &str, options: &CameraOptions, stop: &Arc<AtomicBool>) -> R
     Ok(clip)
 }
 
-fn open(path: &Path, pool: &FramePool, stop: &Arc<AtomicBool>, patience: &Patience) -> Result<VideoReader> {
-    patience.renew();
-    let (stop, patience) = (Arc::clone(stop), patience.clone());
-    let interrupt: Interrupt = Arc::new(move || stop.load(Ordering::SeqCst) || patience.is_over());
+fn open(path: &Path, pool: &FramePool, stop: &Arc<AtomicBool>) -> Result<VideoReader> {
+    // A camera that is given up is told to stop.
+    let stop = Arc::clone(stop);
+    let interrupt: Interrupt = Arc::new(move || stop.load(Ordering::SeqCst));
     // One thread: each further one of a decoder holds a picture back.
     let options =
         ReaderOptions { threads: 1, interrupt: Some(interrupt), pool: pool.clone(), ..ReaderOptions::default() };
@@ -62,7 +58,6 @@ fn open(path: &Path, pool: &FramePool, stop: &Arc<AtomicBool>, patience: &Patien
 
 impl Clip {
     fn next_in_file(&mut self) -> Result<Option<Frame>> {
-        self.patience.renew();
         let frame = self.reader.next_frame()?;
         if frame.is_some() || self.pace.is_none() {
             return Ok(frame);
@@ -72,13 +67,13 @@ impl Clip {
         if let Some(pace) = &mut self.pace {
             pace.start_over();
         }
-        self.reader = open(&self.path, &self.pool, &self.stop, &self.patience)?;
+        self.reader = open(&self.path, &self.pool, &self.stop)?;
         self.reader.next_frame()
     }
 }
 
 impl Capture for Clip {
-    fn next(&mut self) -> Result<Option<(Frame, Instant)>> {
+    fn next(&mut self) -> Result<Option<CameraPicture>> {
         let Some(frame) = self.next_in_file()? else {
             ensure!(self.stop.load(Ordering::SeqCst), "the stream has ended");
             return Ok(None);

@@ -18,8 +18,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::Rational;
-use crate::frame::{Frame, FramePool, FrameSize, Timestamp};
+use crate::frame::{Frame, FramePool, FrameSize};
 pub(super) use choice::without_password;
 pub use choice::{CameraChoice, ChooseCameraError};
 pub use devices::{CameraDevice, CameraMode, camera_modes, list_cameras};
@@ -37,21 +36,8 @@ pub struct CameraOptions {
     pub pool: FramePool,
 }
 
-/// A picture of a camera.
-#[derive(Debug)]
-pub struct CapturedFrame {
-    /// The picture. Its timestamp counts microseconds from the first picture of the camera.
-    pub frame: Frame,
-    /// When the program got it.
-    pub captured_at: Instant,
-    /// Counts the camera's pictures from 0. Whoever leaves pictures out leaves holes.
-    pub capture_index: u64,
-}
-
-impl CapturedFrame {
-    /// Unit of a frame's timestamp, in seconds.
-    pub const TIME_BASE: Rational = super::MICROSECONDS;
-}
+/// A picture of a camera, whose timestamp and number are for the taker to set, and when the program got it.
+pub type CameraPicture = (Frame, Instant);
 
 /// Why no picture comes.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +71,7 @@ pub enum CameraError {
 /// A source of pictures inside the camera's thread. Blocks; a driver may block forever.
 trait Capture {
     /// The next picture and when it came, or `None` if it was told to end.
-    fn next(&mut self) -> Result<Option<(Frame, Instant)>>;
+    fn next(&mut self) -> Result<Option<CameraPicture>>;
 
     /// Frames a second that it says it gives.
     fn frame_rate(&self) -> Option<f64>;
@@ -94,17 +80,15 @@ trait Capture {
 /// An open camera.
 pub struct Camera {
     label: String,
-    pictures: Receiver<Result<(Frame, Instant)>>,
+    pictures: Receiver<Result<CameraPicture>>,
     /// Disconnected when the thread has ended.
     ended: Receiver<()>,
     stop: Arc<AtomicBool>,
     timeout: Duration,
-    first: Option<(Frame, Instant)>,
+    first: Option<CameraPicture>,
     size: FrameSize,
     frame_rate: Option<f64>,
     waiting_since: Instant,
-    started: Option<Instant>,
-    pictures_given: u64,
 }
 
 impl Camera {
@@ -112,11 +96,15 @@ impl Camera {
     const PATIENCE_AT_END: Duration = Duration::from_secs(1);
 
     /// Opens a camera and takes its first picture, so that [`Camera::size`] is what comes. Blocks for twice the timeout at
-    /// most.
+    /// most, or until `give_up` says `true`.
     ///
     /// # Errors
     /// [`CameraError`]: when it cannot be opened, or gives no picture in time.
-    pub fn open(choice: &CameraChoice, options: &CameraOptions) -> Result<Self, CameraError> {
+    pub fn open(
+        choice: &CameraChoice,
+        options: &CameraOptions,
+        give_up: &dyn Fn() -> bool,
+    ) -> Result<Self, CameraError> {
         let label = choice.to_string();
         let cannot_open = |source| CameraError::Open { camera: label.clone(), source };
         let silent = || CameraError::Silent { camera: label.clone(), waited: options.timeout };
@@ -146,9 +134,9 @@ impl Camera {
             .spawn(reader)
             .context("start a thread")
             .map_err(cannot_open)?;
-        let frame_rate = match opened.recv_timeout(options.timeout) {
-            Ok(opened) => opened.map_err(cannot_open)?,
-            Err(_) => {
+        let frame_rate = match receive(&opened, options.timeout, give_up) {
+            Some(opened) => opened.map_err(cannot_open)?,
+            None => {
                 stop.store(true, Ordering::SeqCst);
                 return Err(silent());
             }
@@ -163,17 +151,15 @@ impl Camera {
             size: FrameSize::new(0, 0),
             frame_rate,
             waiting_since: Instant::now(),
-            started: None,
-            pictures_given: 0,
         };
-        match camera.pictures.recv_timeout(options.timeout) {
-            Ok(Ok(first)) => {
+        match receive(&camera.pictures, options.timeout, give_up) {
+            Some(Ok(first)) => {
                 camera.size = first.0.size;
                 camera.first = Some(first);
                 Ok(camera)
             }
-            Ok(Err(source)) => Err(cannot_open(source)),
-            Err(_) => Err(silent()),
+            Some(Err(source)) => Err(cannot_open(source)),
+            None => Err(silent()),
         }
     }
 
@@ -191,13 +177,13 @@ impl Camera {
     ///
     /// # Errors
     /// [`CameraError`]: when none has come for as long as the camera's timeout, or none will come any more.
-    pub fn next(&mut self, wait: Duration) -> Result<Option<CapturedFrame>, CameraError> {
+    pub fn next(&mut self, wait: Duration) -> Result<Option<CameraPicture>, CameraError> {
         let received = match self.first.take() {
             Some(first) => Ok(Ok(first)),
             None => self.pictures.recv_timeout(wait),
         };
         let lost = |source| CameraError::Lost { camera: self.label.clone(), source };
-        let (mut frame, captured_at) = match received {
+        let picture = match received {
             Ok(picture) => picture.map_err(lost)?,
             Err(RecvTimeoutError::Timeout) if self.waiting_since.elapsed() < self.timeout => return Ok(None),
             Err(RecvTimeoutError::Timeout) => {
@@ -206,12 +192,7 @@ impl Camera {
             Err(RecvTimeoutError::Disconnected) => return Err(lost(anyhow::anyhow!("its thread has ended"))),
         };
         self.waiting_since = Instant::now();
-        let started = *self.started.get_or_insert(captured_at);
-        let elapsed = captured_at.saturating_duration_since(started);
-        frame.timestamp = Timestamp { pts: i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX), duration: 0 };
-        let capture_index = self.pictures_given;
-        self.pictures_given += 1;
-        Ok(Some(CapturedFrame { frame, captured_at, capture_index }))
+        Ok(Some(picture))
     }
 }
 
@@ -225,7 +206,22 @@ impl Drop for Camera {
     }
 }
 
-fn read_on(capture: &mut dyn Capture, sender: &SyncSender<Result<(Frame, Instant)>>, stop: &AtomicBool) {
+/// Waits for a message in small steps, so that whoever waits can change their mind.
+fn receive<T>(receiver: &Receiver<T>, timeout: Duration, give_up: &dyn Fn() -> bool) -> Option<T> {
+    const STEP: Duration = Duration::from_millis(50);
+    let begin = Instant::now();
+    while !give_up() {
+        let left = timeout.checked_sub(begin.elapsed())?;
+        match receiver.recv_timeout(left.min(STEP)) {
+            Ok(message) => return Some(message),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return None,
+        }
+    }
+    None
+}
+
+fn read_on(capture: &mut dyn Capture, sender: &SyncSender<Result<CameraPicture>>, stop: &AtomicBool) {
     while !stop.load(Ordering::SeqCst) {
         let picture = match capture.next() {
             Ok(Some(picture)) => Ok(picture),
@@ -270,30 +266,27 @@ mod tests {
 
     #[test]
     fn a_file_gives_pictures_in_its_own_time() {
-        let mut camera = Camera::open(&sample(), &options(10_000)).unwrap();
+        let mut camera = Camera::open(&sample(), &options(10_000), &|| false).unwrap();
         assert_eq!(camera.size(), FrameSize::new(640, 360));
         assert!((camera.frame_rate().unwrap() - 25.0).abs() < 0.1);
-        let mut last = None;
-        for expected in 0..3 {
-            let captured = loop {
-                if let Some(captured) = camera.next(Duration::from_millis(100)).unwrap() {
-                    break captured;
-                }
-            };
-            assert_eq!(captured.capture_index, expected);
-            assert!(last.is_none_or(|last| captured.frame.timestamp.pts > last));
-            last = Some(captured.frame.timestamp.pts);
+        let mut moments = Vec::new();
+        while moments.len() < 4 {
+            moments.extend(camera.next(Duration::from_millis(100)).unwrap().map(|(_, captured_at)| captured_at));
         }
+        // 25 a second: three periods, less what the first one came late.
+        let passed = moments[3] - moments[0];
+        assert!(passed >= Duration::from_millis(100), "{passed:?}");
     }
 
     #[test]
     fn what_is_not_there_is_told_with_the_reason() {
         let absent = CameraChoice::Device { index: 4242, label: "/dev/video4242".to_owned() };
-        let error = anyhow::Error::new(Camera::open(&absent, &options(5000)).err().unwrap());
+        let error = anyhow::Error::new(Camera::open(&absent, &options(5000), &|| false).err().unwrap());
         let text = format!("{error:#}");
         assert!(text.starts_with("cannot open the camera '/dev/video4242': there is no such device"), "{text}");
-        let error =
-            anyhow::Error::new(Camera::open(&CameraChoice::Clip("/dev/null".into()), &options(5000)).err().unwrap());
+        let error = anyhow::Error::new(
+            Camera::open(&CameraChoice::Clip("/dev/null".into()), &options(5000), &|| false).err().unwrap(),
+        );
         assert!(format!("{error:#}").contains("cannot open the camera '/dev/null'"), "{error:#}");
     }
 }

@@ -8,7 +8,7 @@ use opencv::core::{LogLevel, Mat, MatTraitConst, MatTraitConstManual};
 use opencv::videoio::{self, VideoCapture, VideoCaptureTrait, VideoCaptureTraitConst};
 
 use super::devices::{self, CameraDevice};
-use super::{CameraOptions, Capture};
+use super::{CameraOptions, CameraPicture, Capture};
 use crate::frame::{CHANNELS, Frame, FramePool, FrameSize};
 
 /// A camera that OpenCV reads.
@@ -71,7 +71,8 @@ fn complete_pipeline(pipeline: &str, options: &CameraOptions) -> String {
         asked.push_str(&format!(",framerate={}/1000", (frame_rate * 1000.0).round()));
     }
     if !asked.is_empty() {
-        pipeline.push_str(&format!(" ! video/x-raw{asked}"));
+        // An element of its own: caps cannot stand behind caps.
+        pipeline.push_str(&format!(" ! capsfilter caps=video/x-raw{asked}"));
     }
     pipeline.push_str(" ! videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1 sync=false");
     pipeline
@@ -122,7 +123,7 @@ impl OpenCvCapture {
 }
 
 impl Capture for OpenCvCapture {
-    fn next(&mut self) -> Result<Option<(Frame, Instant)>> {
+    fn next(&mut self) -> Result<Option<CameraPicture>> {
         ensure!(self.capture.grab().context("read the camera")?, "no more pictures come");
         // Before it is decoded: a picture is as old as its capture.
         let captured_at = Instant::now();
@@ -181,11 +182,11 @@ mod tests {
         let completed = complete_pipeline("videotestsrc is-live=true ! ", &options);
         assert_eq!(
             completed,
-            "videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=29970/1000 \
+            "videotestsrc is-live=true ! capsfilter caps=video/x-raw,width=320,height=180,framerate=29970/1000 \
              ! videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1 sync=false"
         );
         (options.size, options.frame_rate) = (None, None);
-        assert!(!complete_pipeline("v4l2src", &options).contains("x-raw,width"));
+        assert!(!complete_pipeline("v4l2src", &options).contains("capsfilter"));
         assert_eq!(complete_pipeline("v4l2src ! appsink name=a", &options), "v4l2src ! appsink name=a");
     }
 
