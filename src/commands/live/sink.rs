@@ -44,6 +44,9 @@ struct Screen {
     has_help: bool,
     is_full_screen: bool,
     message: Option<(String, Instant)>,
+    /// The text that the window shows, and whether something else has changed since.
+    shown_text: Vec<String>,
+    is_outdated: bool,
 }
 
 /// What the sink is made of.
@@ -108,6 +111,8 @@ impl LiveSink {
             has_help: false,
             is_full_screen: false,
             message: Some(("h: keys".to_owned(), Instant::now())),
+            shown_text: Vec::new(),
+            is_outdated: false,
         });
         Self {
             progress: parts.console.progress(None),
@@ -146,13 +151,17 @@ impl LiveSink {
             || self.parts.limits.duration.is_some_and(is_long_enough)
     }
 
-    /// Shows what was shown last, with the text of now, and does what was asked for by keys.
+    /// Brings the window up to date, and does what was asked for by keys.
     fn refresh(&mut self) -> Result<()> {
         let lines = self.lines();
         let Some(screen) = &mut self.screen else { return Ok(()) };
-        if let Some((painted, content)) = &self.last_shown {
+        if let Some((painted, content)) = &self.last_shown
+            && (screen.is_outdated || screen.shown_text != lines)
+        {
             let content = content.as_ref().filter(|_| screen.is_split);
             screen.window.show(screen.view.compose(content, painted, &lines))?;
+            screen.is_outdated = false;
+            screen.shown_text = lines;
         }
         let mut actions = Vec::new();
         // Keys that were pressed while a slow network painted come one at a time.
@@ -231,6 +240,7 @@ impl LiveSink {
 
     fn change_screen(&mut self, action: Action) -> Result<()> {
         let Some(screen) = &mut self.screen else { return Ok(()) };
+        screen.is_outdated = true;
         match action {
             Action::Split => {
                 screen.is_split = !screen.is_split;
@@ -344,6 +354,9 @@ impl Sink for LiveSink {
             }
         }
         self.last_shown = Some((painted, smoothed.views.map(|views| views.content)));
+        if let Some(screen) = &mut self.screen {
+            screen.is_outdated = true;
+        }
         self.refresh()?;
         let now = Instant::now();
         let latency = now.saturating_duration_since(captured_at);
