@@ -83,7 +83,7 @@ impl Quality {
         if middle > self.budget {
             return self.lower(middle);
         }
-        let Some(larger) = self.at.checked_sub(1) else { return None };
+        let larger = self.at.checked_sub(1)?;
         // Time goes with the pixels.
         let expected = middle * (self.steps[larger] as f64 / self.steps[self.at] as f64).powi(2);
         self.roomy = if expected <= self.budget * ROOM { self.roomy + 1 } else { 0 };
@@ -107,7 +107,7 @@ impl Quality {
         let side = self.steps[self.at] as f64;
         let fits = |step: &usize| seconds * (*step as f64 / side).powi(2) <= self.budget;
         let smaller = &self.steps[self.at + 1..];
-        let found = smaller.iter().position(|step| fits(step)).unwrap_or(smaller.len() - 1);
+        let found = smaller.iter().position(fits).unwrap_or(smaller.len() - 1);
         Some(self.go_to(self.at + 1 + found))
     }
 

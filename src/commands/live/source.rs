@@ -73,14 +73,28 @@ pub struct LiveSource {
     trouble: Trouble,
     size: FrameSize,
     first: Option<Instant>,
+    has_begun: bool,
     scaler: Scaler,
 }
+
+/// Pictures that a camera and its thread may hold: one taken when it was opened, one handed over, one in hand.
+const HELD: usize = 3;
 
 impl LiveSource {
     /// Pictures of `camera`, opened by `recipe`.
     pub fn new(camera: Camera, recipe: CameraRecipe, control: Control, console: Console, trouble: Trouble) -> Self {
         let size = camera.size();
-        Self { camera: Some(camera), recipe, control, console, trouble, size, first: None, scaler: Scaler::new() }
+        Self {
+            camera: Some(camera),
+            recipe,
+            control,
+            console,
+            trouble,
+            size,
+            first: None,
+            has_begun: false,
+            scaler: Scaler::new(),
+        }
     }
 
     fn set_trouble(&self, trouble: Option<String>) {
@@ -119,6 +133,11 @@ impl Source for LiveSource {
                 self.reopen();
                 continue;
             };
+            if !self.has_begun {
+                self.has_begun = true;
+                // What was taken while the window and the outputs were opened is old.
+                (0..HELD).take_while(|_| matches!(camera.next(Duration::ZERO), Ok(Some(_)))).count();
+            }
             match camera.next(STEP) {
                 Ok(Some((frame, captured_at))) => {
                     let mut frame = self.fit(frame)?;
