@@ -29,13 +29,13 @@ use super::video::stop_on_signals;
 use super::{Outcome, UsageError};
 use crate::cli::{LiveArgs, QualityMode};
 use crate::console::{self, Console};
-use crate::frame::{Frame, FramePool, FrameSize};
+use crate::frame::{FramePool, FrameSize};
 use crate::media::{
     CameraChoice, CameraOptions, NoDisplay, OutputError, Rational, VideoInfo, Window, camera_modes, list_cameras,
 };
 use crate::pipeline::{Control, Pipeline, PipelineStats, RunError};
+use crate::style::StyleEngine;
 use crate::style::contract::StyleInput;
-use crate::style::{StyleEngine, Stylizer};
 
 pub use self::keys::help as keys_help;
 
@@ -65,7 +65,7 @@ pub fn run(args: &LiveArgs) -> Result<Outcome> {
     let threads = super::thread_count(args.threads);
 
     // The style before the camera: whose light need not go on for a name that is wrong.
-    let OpenStyle { mut engine, label, provider, notes } = style::open(&args.style, threads, &control)?;
+    let OpenStyle { engine, label, provider, notes } = style::open(&args.style, threads, &control)?;
     notes.iter().for_each(|note| console.note(note));
     let options = CameraOptions {
         size: args.size,
@@ -90,8 +90,6 @@ pub fn run(args: &LiveArgs) -> Result<Outcome> {
     };
     let (outputs, plan) = open_outputs(args, size, rate, threads, console)?;
 
-    // The first painting takes longest: it is none that anybody waits for.
-    engine.stylize(&Frame::black(size), &mut Frame::black(size))?;
     let (look, menu) = first_look(args, &engine, size);
     let shared = SharedLook::new(look);
     let pipeline = Pipeline::new(control.clone(), CAPACITY);
@@ -116,7 +114,8 @@ pub fn run(args: &LiveArgs) -> Result<Outcome> {
     };
     let mut sink = LiveSink::new(parts, args.overlay);
     let temporal = TemporalStages::live(args.temporal.smooth, args.temporal.stride, MICROSECOND)?;
-    let (paint, smooth) = stages::stages(temporal, engine, pool, shared);
+    let (mut paint, smooth) = stages::stages(temporal, engine, pool, shared);
+    paint.warm_up(size)?;
     let camera_label = recipe.choice.to_string();
     let source = LiveSource::new(camera, recipe, control.clone(), console, trouble);
     let outcome = pipeline.run(|wiring| {

@@ -12,7 +12,7 @@ use super::look::{LiveStylizer, Look, SharedLook};
 use crate::commands::stages::{
     AnalyzedFrame, MotionStage, PaintedFrame, SmoothStage, SmoothedFrame, StylizeStage, TemporalStages,
 };
-use crate::frame::{CHANNELS, Frame, FramePool};
+use crate::frame::{CHANNELS, Frame, FramePool, FrameSize};
 use crate::motion::Motion;
 use crate::pipeline::Stage;
 
@@ -114,6 +114,19 @@ impl<S: LiveStylizer> Stage for LivePaintStage<S> {
 }
 
 impl<S: LiveStylizer> LivePaintStage<S> {
+    /// Works once through pictures that nobody sees: first times take longest. Blocks for about as long as five paintings.
+    ///
+    /// # Errors
+    /// When a picture of this size cannot be painted.
+    pub fn warm_up(&mut self, size: FrameSize) -> Result<()> {
+        let mut gray = Frame::black(size);
+        gray.pixels_mut().fill(128);
+        gray.timestamp.pts = 1;
+        self.motion.process(Frame::black(size))?;
+        let AnalyzedFrame { content, .. } = self.motion.process(gray)?;
+        self.stylize.stylizer.stylize(&content, &mut Frame::black(size))
+    }
+
     fn analyze(&mut self, content: Frame, look: &Look, is_changed: bool) -> Result<AnalyzedFrame> {
         let is_spared = self.stylize.propagation.as_ref().is_some_and(|propagation| propagation.stride() > 1);
         // Without style there is nothing to hold still.
@@ -161,7 +174,6 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::frame::FrameSize;
     use crate::media::Rational;
     use crate::pipeline::{Control, Ending, Pipeline, Sink, Source};
     use crate::style::Stylizer;
