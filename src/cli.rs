@@ -1,5 +1,7 @@
 //! The command line: definitions and nothing else. What the arguments mean together is checked in [`crate::commands`].
 
+mod live;
+
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -11,10 +13,11 @@ use crate::gatys::{Layer, Objective, Optimizer, Pooling, Statistics, StyleLayer}
 use crate::media::{ColorRange, Matrix, PictureLayout, Rational, Time};
 use crate::stills::StillFormat;
 use crate::temporal::PropagationSettings;
+pub use live::{LiveArgs, QualityMode};
 
 /// Turns video into moving paintings
 ///
-/// impasto stylizes video files with neural networks: each frame is repainted in the style of a painting, while
+/// impasto stylizes video files and cameras with neural networks: each frame is repainted in the style of a painting, while
 /// timestamps, sound, subtitles and colours stay as they were.
 #[derive(Debug, Parser)]
 #[command(name = "impasto", version, disable_help_subcommand = true, max_term_width = 110)]
@@ -33,6 +36,8 @@ pub struct Cli {
 pub enum Command {
     /// Stylize a video file
     Video(VideoArgs),
+    /// Stylize a camera: in a window, into a recording, a stream, a virtual camera
+    Live(LiveArgs),
     /// Stylize uncompressed video from stdin to stdout, between two ffmpeg or from VapourSynth
     Pipe(PipeArgs),
     /// Stylize pictures: files, folders, or from stdin to stdout
@@ -719,6 +724,14 @@ fn parse_seconds(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(value) if (0.0..=60.0).contains(&value) => Ok(value),
         _ => Err("expected a number of seconds from 0 to 60".to_owned()),
+    }
+}
+
+/// A number above 0, up to a day in seconds.
+fn parse_positive<N: std::str::FromStr + Into<f64> + Copy>(text: &str) -> Result<N, String> {
+    match text.parse::<N>() {
+        Ok(value) if (1e-3..=86_400.0).contains(&value.into()) => Ok(value),
+        _ => Err("expected a number above 0".to_owned()),
     }
 }
 

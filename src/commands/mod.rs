@@ -5,6 +5,7 @@
 mod bench;
 mod debug_view;
 mod image;
+mod live;
 mod measure;
 mod paint;
 mod pipe;
@@ -20,6 +21,8 @@ use clap::CommandFactory;
 use crate::cli::{Cli, Command};
 use crate::console;
 pub use paint::{KeepColor, Preset};
+
+pub use live::keys_help as live_keys_help;
 
 /// Shorter side of the network's picture where none is asked for.
 pub const DEFAULT_WORK_SIZE: u32 = 1080;
@@ -51,6 +54,7 @@ pub struct UsageError(pub anyhow::Error);
 pub fn run(cli: Cli) -> Result<Outcome> {
     match cli.command {
         Command::Video(args) => video::run(&args),
+        Command::Live(args) => live::run(&args),
         Command::Pipe(args) => pipe::run(&args),
         Command::Image(args) => image::run(&args),
         Command::Paint(args) => paint::run(&args),

@@ -129,6 +129,11 @@ impl MotionEstimator {
         })
     }
 
+    /// Changes the time constant of the content's running average, in seconds, from the next frame on.
+    pub fn set_content_time_constant(&mut self, seconds: f32) {
+        self.settings.content_time_constant_seconds = seconds;
+    }
+
     /// What became of the frame before this one. Blocks for the time of two flows on the grid.
     ///
     /// # Errors

@@ -82,7 +82,7 @@ pub fn run(args: &PaintArgs) -> Result<Outcome> {
     let started = Instant::now();
     check_outputs(args)?;
     let control = Control::new();
-    stop_on_signals(&control, console)?;
+    stop_on_signals(&control, console, "stopping: the painting so far is being saved (Ctrl-C again to give it up)")?;
     let setup = Setup::read(args)?;
     setup.notes.iter().for_each(|note| console.note(note));
     if let Some(sweep) = &args.report.sweep {
