@@ -541,6 +541,13 @@ pub struct MeasureArgs {
     #[arg(long, value_name = "CLIP", value_hint = ValueHint::AnyPath)]
     pub reference: Option<PathBuf>,
 
+    /// The painting whose style was wanted: tell how much of it the clip took, and how much of its content it kept
+    ///
+    /// Losses of VGG-16's features on eight frames that lie evenly in the clip. Style: relative errors of the Gram matrices,
+    /// summed over four layers; a photo has about 5. Content: relative error at relu2_2.
+    #[arg(long, value_name = "IMAGE", value_hint = ValueHint::FilePath)]
+    pub style: Option<PathBuf>,
+
     /// Take the input's motion from .flo files (Middlebury, MPI Sintel) instead of estimating it
     ///
     /// One file, by name, from each frame to the next. Masks named "occlusions" and "invalid" are used where they lie:

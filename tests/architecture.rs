@@ -58,7 +58,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("opencv", &["media", "motion"]),
     ("clap", &["cli", "commands", "main"]),
     ("indicatif", &["console"]),
-    ("multiversion", &["temporal"]),
+    ("multiversion", &["motion", "temporal"]),
     ("glob", &["commands"]),
     ("walkdir", &["commands"]),
     ("prost", &["onnx"]),

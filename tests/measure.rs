@@ -161,6 +161,42 @@ fn the_table_csv_and_plot_say_what_they_measure() {
 }
 
 #[test]
+fn style_and_content_are_judged_on_frames_all_over_the_clip() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    lossless(at, "in.mkv", 20, "null");
+    // The style is a frame of the clip turned to its negative: the negative clip has it, the clip itself has not.
+    lossless(at, "out.mkv", 20, "negate");
+    let still = at.join("out.mkv");
+    clip(at, "painting.png", &["-i", still.to_str().unwrap(), "-frames:v", "1"]);
+    let arguments = ["in.mkv", "out.mkv", "--reference", "in.mkv", "--style", "painting.png"];
+    let figures = json(at, &arguments);
+    let (style, content) = (&figures["style_loss"], &figures["content_loss"]);
+    assert!(number(&style["output"]) < 0.3 * number(&style["input"]), "{style}");
+    assert_eq!(style["input"], style["reference"]);
+    assert!(number(&content["output"]) > 0.1, "{content}");
+    assert_eq!(number(&content["reference"]), 0.0);
+    let frames: Vec<_> = figures["judged_frames"].as_array().unwrap().iter().map(|frame| &frame["frame"]).collect();
+    assert_eq!(frames, [1, 3, 6, 8, 11, 13, 16, 18]);
+    assert_eq!(figures["style"], "painting.png");
+
+    let run = |more: &str| {
+        let output = impasto().current_dir(&folder).arg("measure").args(arguments).args(["-q", more]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let csv = run("--csv");
+    let columns: Vec<_> = csv.lines().next().unwrap().split(',').collect();
+    let place = columns.iter().position(|column| *column == "output_style_loss").unwrap();
+    let cells: Vec<_> = csv.lines().skip(1).map(|line| line.split(',').nth(place).unwrap()).collect();
+    assert!(cells[0].is_empty() && cells[1].parse::<f64>().is_ok(), "{csv}");
+    let table = run("--per-frame");
+    assert!(table.contains("style loss") && table.contains("content loss"), "{table}");
+
+    assert!(json(at, &["in.mkv", "out.mkv"]).get("style_loss").is_none());
+    assert_refused(at, &["in.mkv", "out.mkv", "--style", "starry-night"], 1, "not the name of a style");
+}
+
+#[test]
 fn clips_that_do_not_belong_together_are_refused_with_both_numbers() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();

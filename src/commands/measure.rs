@@ -1,12 +1,14 @@
-//! `impasto measure`: how steady and how sharp a painted clip is.
+//! `impasto measure`: how steady and how sharp a painted clip is, and how much of a style it has.
 
 use std::fmt::Write as _;
 use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 
+use super::losses::{self, PaintingFigures};
 use super::{Outcome, UsageError};
 use crate::cli::MeasureArgs;
 use crate::console::{self, Console};
@@ -22,6 +24,7 @@ pub fn run(args: &MeasureArgs) -> Result<Outcome> {
     }
     let truth = args.flow.as_deref().map(TrueFlows::open).transpose()?;
     let sources = paths.try_map(|path| FrameSource::open(path))?;
+    let mut judge = args.style.as_deref().map(|style| losses::prepare(style, sources.input.size())).transpose()?;
     let mut notes = Vec::new();
     for source in sources.as_ref().into_values() {
         notes.extend(source.notes().iter().map(|note| format!("'{}': {note}", source.path().display())));
@@ -45,6 +48,19 @@ pub fn run(args: &MeasureArgs) -> Result<Outcome> {
         console.warning(damage);
     }
     notes.extend(damage);
+    let painting = match &mut judge {
+        Some(judge) => {
+            let mut progress = console.progress(None);
+            let clips = paths.map(PathBuf::as_path);
+            let judged = losses::judge(judge, clips, figures.frame_count, |frames| {
+                progress.update(frames, Duration::ZERO, Some("judge"));
+            });
+            progress.end();
+            Some(judged?)
+        }
+        None => None,
+    };
+    let painting = painting.as_ref();
 
     if let Some(plot) = &args.plot {
         draw(&figures, plot, args.overwrite)?;
@@ -55,14 +71,16 @@ pub fn run(args: &MeasureArgs) -> Result<Outcome> {
             output: &args.output,
             reference: args.reference.as_deref(),
             flow: args.flow.as_deref(),
+            style: args.style.as_deref(),
             figures: &figures,
+            painting,
             notes,
         };
         serde_json::to_string_pretty(&summary).context("write the figures")? + "\n"
     } else if args.csv {
-        csv(&figures)
+        csv(&figures, painting)
     } else {
-        table(&figures, args)
+        table(&figures, painting, args)
     };
     console::data(&text).context("write the figures to stdout")?;
     Ok(Outcome::Done)
@@ -76,8 +94,12 @@ struct Summary<'a> {
     reference: Option<&'a Path>,
     /// The folder of known flow; `null`: estimated.
     flow: Option<&'a Path>,
+    /// The painting whose style is asked for.
+    style: Option<&'a Path>,
     #[serde(flatten)]
     figures: &'a Figures,
+    #[serde(flatten)]
+    painting: Option<&'a PaintingFigures>,
     notes: Vec<String>,
 }
 
@@ -111,10 +133,10 @@ fn draw(figures: &Figures, path: &Path, overwrite: bool) -> Result<()> {
     write().with_context(|| format!("cannot write the plot '{}'", path.display()))
 }
 
-fn table(figures: &Figures, args: &MeasureArgs) -> String {
+fn table(figures: &Figures, painting: Option<&PaintingFigures>, args: &MeasureArgs) -> String {
     let mut text = String::new();
     if args.per_frame {
-        text.push_str(&frame_table(figures));
+        text.push_str(&frame_table(figures, painting));
         text.push('\n');
     }
     let origin = match &args.flow {
@@ -140,12 +162,18 @@ fn table(figures: &Figures, args: &MeasureArgs) -> String {
     let has_reference = figures.sharpness.reference.is_some();
     let _ = write!(text, "{:<16}{:>12}{:>12}", "", "input", "output");
     text.push_str(if has_reference { "   reference   output/reference\n" } else { "\n" });
-    let rows = [
+    let losses = |loss: fn(&PaintingFigures) -> PerClip<f64>| painting.map(loss);
+    let (style, content) = (losses(|painting| painting.style_loss), losses(|painting| painting.content_loss));
+    let mut rows = vec![
         ("warping error", figures.warping_error, figures.warping_error_over_reference),
         ("e_stab", figures.e_stab, figures.e_stab_over_reference),
         ("flicker, levels", figures.flicker_levels, figures.flicker_over_reference),
         ("sharpness", Some(figures.sharpness), figures.sharpness.over_reference()),
     ];
+    if painting.is_some() {
+        rows.push(("style loss", style, style.and_then(PerClip::over_reference)));
+        rows.push(("content loss", content, content.and_then(PerClip::over_reference)));
+    }
     for (name, values, over_reference) in rows {
         let _ = write!(text, "{name:<16}");
         match values {
@@ -185,18 +213,23 @@ fn short(value: f64) -> String {
 }
 
 /// The columns of a frame and what it measures; `None` where there is nothing.
-fn columns(frame: &FrameFigures) -> Vec<(String, Option<f64>)> {
+fn columns(frame: &FrameFigures, painting: Option<&PaintingFigures>) -> Vec<(String, Option<f64>)> {
     let pair = frame.to_next.as_ref();
     let mut columns = vec![
         ("reliable_share".to_owned(), pair.map(|pair| pair.reliable_share)),
         ("static_share".to_owned(), pair.map(|pair| pair.static_share)),
     ];
     let has_reference = frame.sharpness.reference.is_some();
-    let measures = [
+    let mut measures = vec![
         ("warping_error", pair.and_then(|pair| pair.warping_error)),
         ("flicker_levels", pair.and_then(|pair| pair.flicker_levels)),
         ("sharpness", Some(frame.sharpness)),
     ];
+    if let Some(painting) = painting {
+        let judged = painting.of_frame(frame.frame);
+        measures.push(("style_loss", judged.map(|judged| judged.style_loss)));
+        measures.push(("content_loss", judged.map(|judged| judged.content_loss)));
+    }
     for (measure, values) in measures {
         columns.push((format!("input_{measure}"), values.map(|values| values.input)));
         columns.push((format!("output_{measure}"), values.map(|values| values.output)));
@@ -215,15 +248,15 @@ fn is_cut(frame: &FrameFigures) -> Option<bool> {
     frame.to_next.as_ref().map(|pair| pair.cut)
 }
 
-fn csv(figures: &Figures) -> String {
+fn csv(figures: &Figures, painting: Option<&PaintingFigures>) -> String {
     let mut text = String::from("frame,cut_follows");
     if let Some(frame) = figures.frames.first() {
-        columns(frame).iter().for_each(|(name, _)| text.push_str(&format!(",{name}")));
+        columns(frame, painting).iter().for_each(|(name, _)| text.push_str(&format!(",{name}")));
     }
     text.push('\n');
     for frame in &figures.frames {
         let _ = write!(text, "{},{}", frame.frame, is_cut(frame).map_or_else(String::new, |cut| cut.to_string()));
-        for (_, value) in columns(frame) {
+        for (_, value) in columns(frame, painting) {
             text.push_str(&value.map_or_else(|| ",".to_owned(), |value| format!(",{value}")));
         }
         text.push('\n');
@@ -231,10 +264,10 @@ fn csv(figures: &Figures) -> String {
     text
 }
 
-fn frame_table(figures: &Figures) -> String {
+fn frame_table(figures: &Figures, painting: Option<&PaintingFigures>) -> String {
     let mut text = String::new();
     for (index, frame) in figures.frames.iter().enumerate() {
-        let columns = columns(frame);
+        let columns = columns(frame, painting);
         if index == 0 {
             text.push_str("frame");
             columns.iter().for_each(|(name, _)| text.push_str(&format!("  {name}")));

@@ -6,6 +6,7 @@ mod bench;
 mod debug_view;
 mod image;
 mod live;
+mod losses;
 mod measure;
 mod paint;
 mod pipe;
@@ -27,7 +28,7 @@ pub use live::keys_help as live_keys_help;
 /// Shorter side of the network's picture where none is asked for.
 pub const DEFAULT_WORK_SIZE: u32 = 1080;
 /// Time constant of temporal smoothing where none is asked for, in seconds.
-pub const DEFAULT_SMOOTHING: f32 = 0.2;
+pub const DEFAULT_SMOOTHING: f32 = crate::motion::TimeConstants::DEFAULT_SECONDS;
 /// Frames that wait between two stages.
 pub const DEFAULT_QUEUE: u32 = crate::pipeline::Pipeline::DEFAULT_CAPACITY as u32;
 

@@ -11,7 +11,7 @@ use super::debug_view::{DebugView, Views};
 use crate::console::Progress;
 use crate::frame::{Frame, FramePool};
 use crate::media::{Rational, VideoReader, VideoWriter, Written};
-use crate::motion::{Motion, MotionEstimator, MotionSettings};
+use crate::motion::{Motion, MotionEstimator, MotionSettings, TimeConstants};
 use crate::pipeline::{Ending, Pipeline, PipelineStats, RunError, Sink, Source, Stage, StageSnapshot};
 use crate::style::Stylizer;
 use crate::temporal::{Propagation, PropagationSettings, Smoother, SmootherSettings};
@@ -77,8 +77,9 @@ impl TemporalStages {
     /// # Errors
     /// If optical flow cannot be prepared.
     pub fn live(seconds: f32, stride: u32, time_base: Rational) -> Result<Self> {
-        let motion = MotionSettings { content_time_constant_seconds: seconds, ..MotionSettings::default() };
-        let smoother = SmootherSettings { time_constant_seconds: seconds, ..SmootherSettings::default() };
+        let motion = MotionSettings { time_constants: TimeConstants::of_content(seconds), ..MotionSettings::default() };
+        let smoother =
+            SmootherSettings { time_constants: TimeConstants::of_painting(seconds), ..SmootherSettings::default() };
         let propagation = PropagationSettings { stride, ..PropagationSettings::default() };
         Ok(Self {
             motion: MotionStage(Some(MotionEstimator::new(motion, f64::from(time_base))?)),
@@ -141,7 +142,7 @@ impl MotionStage {
     /// Compares with content averaged over so many seconds: the smoother's time constant.
     pub fn set_time_constant(&mut self, seconds: f32) {
         if let Some(estimator) = &mut self.0 {
-            estimator.set_content_time_constant(seconds);
+            estimator.set_time_constants(TimeConstants::of_content(seconds));
         }
     }
 }
@@ -199,7 +200,8 @@ impl SmoothStage {
     /// Smooths over so many seconds, if it smooths.
     pub fn set_time_constant(&mut self, seconds: f32) {
         if let Some(smoother) = &mut self.smoother {
-            smoother.set_settings(SmootherSettings { time_constant_seconds: seconds, ..SmootherSettings::default() });
+            let time_constants = TimeConstants::of_painting(seconds);
+            smoother.set_settings(SmootherSettings { time_constants, ..SmootherSettings::default() });
         }
     }
 }

@@ -60,7 +60,8 @@ pub fn deviation_levels(squared_change: u64, pixels: u64) -> Option<f64> {
 }
 
 /// The pixels of the next frame that nothing of this one moves to: newly visible, seen from `flow` and `mask` of this
-/// frame, `[height, width]` each. A pixel covers the four around the place that it moves to.
+/// frame, `[height, width]` each. A pixel covers the four around the place that it moves to. What remains and is nowhere
+/// three pixels wide is left out: holes between the pixels of a surface that comes nearer, and slivers that no one sees.
 pub fn newly_visible(flow: &FlowField, mask: &[f32], visible: &mut Vec<bool>) {
     let FrameSize { width, height } = flow.size;
     visible.clear();
@@ -78,6 +79,17 @@ pub fn newly_visible(flow: &FlowField, mask: &[f32], visible: &mut Vec<bool>) {
             }
         }
     }
+    // An opening: what a square of 3×3 pixels fits into.
+    let eroded = joined(visible, flow.size, |neighbors| neighbors.iter().all(|row| row.iter().all(|visible| *visible)));
+    *visible = joined(&eroded, flow.size, |neighbors| neighbors.iter().any(|row| row.contains(&true)));
+}
+
+/// What `join` makes of the 3×3 neighborhood of each pixel, which ends at the border.
+fn joined(map: &[bool], size: FrameSize, join: impl Fn([&[bool]; 3]) -> bool) -> Vec<bool> {
+    let FrameSize { width, height } = size;
+    let part = |x: usize, y: usize| &map[y * width + x.saturating_sub(1)..y * width + (x + 2).min(width)];
+    let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+    pixels.map(|(x, y)| join([part(x, y.saturating_sub(1)), part(x, y), part(x, (y + 1).min(height - 1))])).collect()
 }
 
 /// Sum over the chosen pixels and the channels of the differences of two pictures, in levels of 0–255.
@@ -153,15 +165,33 @@ mod tests {
 
     #[test]
     fn what_nothing_moves_to_is_newly_visible() {
-        // A thing at 1 moves to 3; what is under it there is hidden, and its old place is uncovered.
-        let mut flow = FlowField::zero(FrameSize::new(5, 1));
-        flow.vectors[1] = [2.0, 0.0];
+        let size = FrameSize::new(12, 8);
+        let mut flow = FlowField::zero(size);
+        let mut mask = vec![1.0; size.pixels()];
+        // The four columns from 2 on move out of sight; of what they leave nothing is hidden.
+        for index in (0..size.pixels()).filter(|index| (2..6).contains(&(index % size.width))) {
+            flow.vectors[index] = [0.0, -99.0];
+        }
         let mut visible = Vec::new();
-        newly_visible(&flow, &[1.0, 1.0, 1.0, 0.0, 1.0], &mut visible);
-        assert_eq!(visible, [false, true, false, false, false]);
-        flow.vectors[1] = [-9.0, 9.0];
-        newly_visible(&flow, &[1.0, 1.0, 1.0, 0.0, 1.0], &mut visible);
-        assert_eq!(visible, [false, true, false, true, false]);
+        newly_visible(&flow, &mask, &mut visible);
+        let columns = |visible: &[bool]| -> Vec<usize> {
+            (0..size.width).filter(|x| visible.iter().skip(*x).step_by(size.width).all(|visible| *visible)).collect()
+        };
+        assert_eq!(columns(&visible), [2, 3, 4, 5]);
+        assert_eq!(visible.iter().filter(|visible| **visible).count(), 4 * size.height);
+
+        // What is masked moves nowhere: it covers nothing. Two columns are a sliver.
+        mask.iter_mut().enumerate().filter(|(index, _)| index % size.width == 6).for_each(|(_, mask)| *mask = 0.0);
+        newly_visible(&flow, &mask, &mut visible);
+        assert_eq!(columns(&visible), [2, 3, 4, 5, 6]);
+        mask.fill(1.0);
+        mask.iter_mut().enumerate().filter(|(index, _)| index % size.width > 9).for_each(|(_, mask)| *mask = 0.0);
+        newly_visible(&FlowField::zero(size), &mask, &mut visible);
+        assert_eq!(columns(&visible), [10, 11], "beyond the border anything may be");
+        mask.fill(1.0);
+        mask[5 * size.width + 4] = 0.0;
+        newly_visible(&FlowField::zero(size), &mask, &mut visible);
+        assert!(visible.iter().all(|visible| !visible), "a hole is no ground");
     }
 
     #[test]

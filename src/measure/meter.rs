@@ -13,7 +13,7 @@ use super::measures::{
 use super::source::FrameSource;
 use super::truth::TrueFlows;
 use crate::frame::{CHANNELS, Frame, FrameSize};
-use crate::motion::flow::{FlowEstimator, FlowField, FlowQuality, FlowTolerance, GrayPicture, reliability, warp};
+use crate::motion::flow::{FlowEstimator, FlowField, FlowQuality, GrayPicture, reliability, warp};
 
 /// Measures clips frame by frame; keeps two frames of each.
 pub struct Meter {
@@ -123,7 +123,7 @@ impl Meter {
                     backward.estimate(&next.lightness, &now.lightness, reverse)?;
                     there.join().unwrap_or_else(|_| bail!("the search for optical flow panicked"))
                 })?;
-                reliability(&self.flow, reverse, &FlowTolerance::FULL_SIZE, &mut self.mask);
+                reliability(&self.flow, reverse, &mut self.mask);
             }
             Flows::True(truth) => truth.load(self.frames.len() - 1, size, &mut self.flow, &mut self.mask)?,
         }

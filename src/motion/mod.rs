@@ -3,13 +3,16 @@
 //! The only room that knows OpenCV's optical flow. It looks at content frames, never at painted ones, and looks back
 //! only: what it says of a frame needs nothing that comes later.
 
+mod boxes;
 pub mod flow;
 
 use anyhow::Result;
+use multiversion::multiversion;
 
 use crate::frame::{CHANNELS, Frame, FrameSize};
 use crate::scale::{Filter, Scaler};
-use flow::{FlowEstimator, FlowField, FlowQuality, FlowTolerance, GrayPicture, reliability, warp};
+use boxes::{Boxes, least, quantile, sum};
+use flow::{FlowEstimator, FlowField, FlowQuality, FlowTolerance, GrayPicture, coherence, warp};
 
 /// What became of the frame before.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,44 +41,86 @@ pub struct CarriedMotion {
 pub struct MotionSettings {
     /// Longer side of the grid in cells (ours: 320, as wide as flow needs to be for smoothing).
     pub grid_side: usize,
-    /// How carefully flow is sought.
-    pub quality: FlowQuality,
     /// Deviation of the content, in levels, at which confidence falls to 0.78; at twice as much it is 0.02 (ours: flatter
     /// and then steeper than a Gaussian, which doubts texture too much and ghosts too little).
     pub content_sigma: f32,
     /// Deviation of the content, in levels, that counts as noise at most (ours).
     pub most_noise: f32,
-    /// What the two flows may get wrong (ours: on a grid this coarse, gradients are steeper and borders blockier than at
-    /// full size).
+    /// Where flow holds (ours: two to three times as strict as at full size, since what comes into view beside a border of motion
+    /// is narrower than a cell; docs/temporal.md).
     pub flow_tolerance: FlowTolerance,
-    /// Where standing still explains the content as well as moving does, within so many levels, nothing moves (ours).
+    /// Where standing still explains the content as well as moving does, within so many levels beyond noise, nothing
+    /// moves (ours).
     pub still_tolerance: f32,
-    /// What moves by more than this, in cells, does not stand still whatever explains it: in a pan, flat places would
-    /// otherwise stay behind (ours).
+    /// Share of the picture, 0–1, that deviates by noise alone even where much moves (ours): from it the noise is read that
+    /// standing still may leave more than moving, since flow fits noise.
+    pub quiet_share: f32,
+    /// How much more it may leave, as a multiple of what the quiet share deviates by, squared (ours).
+    pub still_noise: f32,
+    /// What moves by more than this, in cells, does not begin to stand still whatever explains it: in a pan, flat places
+    /// would otherwise stay behind (ours).
     pub fastest_still: f32,
+    /// Share of the picture, 0–1, that has to stand still for the camera to be at rest (ours): what stood still then goes on
+    /// doing so, however fast the vectors that flow makes up from noise.
+    pub resting_share: f32,
     /// A frame that is believed less than this on average is a new scene (ours).
     pub cut_confidence: f32,
     /// A gap longer than this, in seconds, is a jump in time (ours).
     pub longest_gap_seconds: f32,
-    /// Time constant, in seconds, of the running average of the content that new frames are compared with: as long as
-    /// that of the smoother, so that what has slowly changed is noticed (ours).
-    pub content_time_constant_seconds: f32,
+    /// Those of the running average of the content that new frames are compared with: what has changed slowly is noticed.
+    pub time_constants: TimeConstants,
 }
 
 impl Default for MotionSettings {
     fn default() -> Self {
         Self {
             grid_side: 320,
-            quality: FlowQuality::Fast,
-            content_sigma: 10.0,
+            content_sigma: 17.0,
             most_noise: 6.0,
-            flow_tolerance: FlowTolerance { disagreement: 0.6, gradient_of_speed: 0.04, gradient: 0.01, outside: 0.6 },
+            flow_tolerance: FlowTolerance { gradient_of_speed: 0.005, gradient: 0.0007, outside: 0.6 },
             still_tolerance: 1.5,
+            quiet_share: 0.1,
+            still_noise: 10.0,
             fastest_still: 0.75,
+            resting_share: 0.5,
             cut_confidence: 0.3,
             longest_gap_seconds: 0.5,
-            content_time_constant_seconds: 0.2,
+            time_constants: TimeConstants::of_content(TimeConstants::DEFAULT_SECONDS),
         }
+    }
+}
+
+/// How long the past counts: after this time, in seconds, the share of a frame has fallen to 1/e.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TimeConstants {
+    /// Where the content moves.
+    pub moving_seconds: f32,
+    /// Where it stands still.
+    pub still_seconds: f32,
+}
+
+impl TimeConstants {
+    /// Where the content moves, unless somebody asks for another (ours).
+    pub const DEFAULT_SECONDS: f32 = 0.2;
+    /// How many times longer a painting counts where nothing moves (ours): nothing is resampled there, so nothing blurs.
+    const STILL_PAINTING: f32 = 10.0;
+    /// The same of the content that tells whether anything changes (ours): the longer, the sooner a slow change of light is
+    /// noticed, and the sooner a slow drift of the camera is doubted.
+    const STILL_CONTENT: f32 = 3.0;
+
+    /// For painted frames.
+    pub fn of_painting(seconds: f32) -> Self {
+        Self { moving_seconds: seconds, still_seconds: seconds * Self::STILL_PAINTING }
+    }
+
+    /// For the content, beside paintings that are averaged over `seconds` where the content moves.
+    pub fn of_content(seconds: f32) -> Self {
+        Self { moving_seconds: seconds, still_seconds: seconds * Self::STILL_CONTENT }
+    }
+
+    /// The share of the past after `elapsed_seconds`, 0–1: where the content moves, and where it stands still.
+    pub fn shares(&self, elapsed_seconds: f32) -> [f32; 2] {
+        [self.moving_seconds, self.still_seconds].map(|seconds| (-elapsed_seconds / seconds).exp())
     }
 }
 
@@ -86,8 +131,8 @@ pub struct MotionEstimator {
     estimator: FlowEstimator,
     scaler: Scaler,
     before: Option<Before>,
-    reverse: FlowField,
-    reliable: Vec<f32>,
+    /// Where flow holds, then how far the past is to be believed, `[height, width]`.
+    belief: Vec<f32>,
     /// The content before, moved along the flow, `[height, width, 3]`.
     moved: Vec<f32>,
     /// Squared deviation from the content before, moved and standing still, `[height, width]`.
@@ -102,8 +147,25 @@ struct Before {
     pts: i64,
     gray: GrayPicture,
     rgb: Vec<u8>,
-    /// The content as the smoother has it: a running average along the motion, `[height, width, 3]`, 0–255.
-    history: Vec<f32>,
+    past: ContentPast,
+}
+
+/// The content as the smoother has it.
+#[derive(Default)]
+struct ContentPast {
+    /// A running average along the motion, `[height, width, 3]`, 0–255.
+    average: Vec<f32>,
+    /// The cells that stood still.
+    was_still: Vec<bool>,
+}
+
+impl ContentPast {
+    fn of(rgb: &[u8]) -> Self {
+        Self {
+            average: rgb.iter().map(|level| f32::from(*level)).collect(),
+            was_still: vec![false; rgb.len() / CHANNELS],
+        }
+    }
 }
 
 impl MotionEstimator {
@@ -117,11 +179,10 @@ impl MotionEstimator {
         Ok(Self {
             settings,
             seconds_per_tick,
-            estimator: FlowEstimator::new(settings.quality)?,
+            estimator: FlowEstimator::new(FlowQuality::Quick)?,
             scaler: Scaler::new(),
             before: None,
-            reverse: FlowField::zero(FrameSize::new(0, 0)),
-            reliable: Vec::new(),
+            belief: Vec::new(),
             moved: Vec::new(),
             moving: Vec::new(),
             still: Vec::new(),
@@ -129,12 +190,12 @@ impl MotionEstimator {
         })
     }
 
-    /// Changes the time constant of the content's running average, in seconds, from the next frame on.
-    pub fn set_content_time_constant(&mut self, seconds: f32) {
-        self.settings.content_time_constant_seconds = seconds;
+    /// Changes the time constants of the content's running average from the next frame on.
+    pub fn set_time_constants(&mut self, time_constants: TimeConstants) {
+        self.settings.time_constants = time_constants;
     }
 
-    /// What became of the frame before this one. Blocks for the time of two flows on the grid.
+    /// What became of the frame before this one. Blocks for the time of a flow on the grid.
     ///
     /// # Errors
     /// If OpenCV fails.
@@ -153,20 +214,12 @@ impl MotionEstimator {
             return Ok(Motion::Duplicate);
         }
         let gray = GrayPicture::from_rgb(&rgb, grid);
-        let mut motion = Motion::Reset;
-        let mut history = match (before, in_time) {
-            (Some(mut before), Some(elapsed)) => {
-                motion = self.carried(&mut before, &rgb, &gray, elapsed as f32)?;
-                before.history
-            }
-            (Some(before), None) => before.history,
-            (None, _) => Vec::new(),
+        let (motion, past) = match before.zip(in_time) {
+            Some((mut before, elapsed)) => (self.carried(&mut before, &rgb, &gray, elapsed as f32)?, before.past),
+            None => (Motion::Reset, ContentPast::default()),
         };
-        if motion == Motion::Reset {
-            history.clear();
-            history.extend(rgb.iter().map(|value| f32::from(*value)));
-        }
-        self.before = Some(Before { frame_size: frame.size, pts, gray, rgb, history });
+        let past = if motion == Motion::Reset { ContentPast::of(&rgb) } else { past };
+        self.before = Some(Before { frame_size: frame.size, pts, gray, rgb, past });
         Ok(motion)
     }
 
@@ -184,123 +237,85 @@ impl MotionEstimator {
         let grid = gray.size;
         let mut flow = FlowField::zero(grid);
         self.estimator.estimate(gray, &before.gray, &mut flow)?;
-        self.estimator.estimate(&before.gray, gray, &mut self.reverse)?;
-        reliability(&flow, &self.reverse, &self.settings.flow_tolerance, &mut self.reliable);
-
+        coherence(&flow, &self.settings.flow_tolerance, &mut self.belief);
         self.moved.resize(rgb.len(), 0.0);
-        warp::<CHANNELS>(&before.history, &flow, &mut self.moved);
+        warp::<CHANNELS>(&before.past.average, &flow, &mut self.moved);
         self.boxes.deviation(rgb, &self.moved, grid, &mut self.moving);
-        self.boxes.deviation(rgb, &before.history, grid, &mut self.still);
-        let tolerance = self.settings.still_tolerance.powi(2);
-        let fastest_still = self.settings.fastest_still.powi(2);
-        for (index, squared) in self.moving.iter_mut().enumerate() {
-            let [u, v] = flow.vectors[index];
-            if u * u + v * v < fastest_still && self.still[index] <= *squared + tolerance {
-                *squared = self.still[index];
-                flow.vectors[index] = [0.0; 2];
-                self.reliable[index] = 1.0;
-                let pixel = index * CHANNELS;
-                self.moved[pixel..pixel + CHANNELS].copy_from_slice(&before.history[pixel..pixel + CHANNELS]);
-            }
-        }
+        self.boxes.deviation(rgb, &before.past.average, grid, &mut self.still);
+        self.hold_still(&mut flow, &mut before.past);
+
         // What half of the picture deviates by is noise; only what is beyond it speaks against the past.
-        let noise = median(&self.moving).min(self.settings.most_noise.powi(2));
-        let precision = 0.5 / self.settings.content_sigma.powi(2);
-        for (reliable, squared) in self.reliable.iter_mut().zip(&self.moving) {
-            if *squared > noise {
-                *reliable *= (-((squared - noise) * precision).powi(2)).exp();
-            }
-        }
+        let noise = quantile(&self.moving, 0.5).min(self.settings.most_noise.powi(2));
+        doubt(&mut self.belief, &self.moving, noise, self.settings.content_sigma);
         // What comes into view is often narrower than the field resolves: doubt reaches a cell further.
         let mut confidence = Vec::new();
-        self.boxes.join(&self.reliable, grid, 1, f32::min, &mut confidence);
+        self.boxes.join(&self.belief, grid, 1, least, &mut confidence);
         let mean = confidence.iter().sum::<f32>() / confidence.len().max(1) as f32;
         if mean < self.settings.cut_confidence {
             return Ok(Motion::Reset);
         }
         // The mean of each neighborhood, never above the value itself: what is not believed stays so.
-        self.boxes.join(&confidence, grid, 1, |a, b| a + b, &mut self.still);
-        for (confidence, sum) in confidence.iter_mut().zip(&self.still) {
+        self.boxes.join(&confidence, grid, 1, sum, &mut self.belief);
+        for (confidence, sum) in confidence.iter_mut().zip(&self.belief) {
             *confidence = confidence.min(sum / 9.0);
         }
-        let past = (-elapsed_seconds / self.settings.content_time_constant_seconds).exp();
-        let history = before.history.as_chunks_mut::<CHANNELS>().0.iter_mut();
-        let now = rgb.as_chunks::<CHANNELS>().0.iter().zip(self.moved.as_chunks::<CHANNELS>().0);
-        for ((history, (now, moved)), confidence) in history.zip(now).zip(&confidence) {
-            let weight = past * confidence;
-            *history = std::array::from_fn(|c| f32::from(now[c]) + weight * (moved[c] - f32::from(now[c])));
-        }
+        let shares = self.settings.time_constants.shares(elapsed_seconds);
+        follow(&mut before.past, rgb, &self.moved, &confidence, shares);
         Ok(Motion::Carried(CarriedMotion { flow, confidence, elapsed_seconds }))
     }
-}
 
-/// What is joined over 3×3 neighborhoods, with the buffers that it takes.
-#[derive(Default)]
-struct Boxes {
-    difference: Vec<f32>,
-    horizontal: Vec<f32>,
-    sums: Vec<f32>,
-}
+    /// Takes the motion away where standing still explains the content as well.
+    fn hold_still(&mut self, flow: &mut FlowField, past: &mut ContentPast) {
+        let noise = quantile(&self.moving, self.settings.quiet_share);
+        let tolerance = self.settings.still_tolerance.powi(2) + self.settings.still_noise * noise;
+        let fastest = self.settings.fastest_still.powi(2);
+        let is_slow = |[u, v]: [f32; 2]| u * u + v * v < fastest;
+        let explained = |moving: f32, still: f32| still <= moving + tolerance;
+        let cells = flow.vectors.iter().zip(self.moving.iter().zip(&self.still));
+        let resting =
+            cells.filter(|(vector, (moving, still))| is_slow(**vector) && explained(**moving, **still)).count();
+        let is_at_rest = resting as f32 >= self.settings.resting_share * flow.vectors.len() as f32;
 
-impl Boxes {
-    /// Mean squared difference over the channels and a 3×3 box, in levels², `[height, width]`. Noise averages out in the
-    /// box: the difference is taken after it.
-    fn deviation(&mut self, rgb: &[u8], other: &[f32], size: FrameSize, squared: &mut Vec<f32>) {
-        let mut difference = std::mem::take(&mut self.difference);
-        difference.clear();
-        difference.extend(rgb.iter().zip(other).map(|(a, b)| f32::from(*a) - b));
-        let mut sums = std::mem::take(&mut self.sums);
-        self.join(&difference, size, CHANNELS, |a, b| a + b, &mut sums);
-        squared.clear();
-        squared.extend(sums.as_chunks::<CHANNELS>().0.iter().map(|sums| {
-            let energy: f32 = sums.iter().map(|sum| sum * sum).sum();
-            energy / (81.0 * CHANNELS as f32)
-        }));
-        (self.difference, self.sums) = (difference, sums);
-    }
-
-    /// Joins the values of each 3×3 neighborhood, `step` values a pixel; the border is continued outside.
-    fn join(
-        &mut self,
-        map: &[f32],
-        size: FrameSize,
-        step: usize,
-        join: impl Fn(f32, f32) -> f32,
-        joined: &mut Vec<f32>,
-    ) {
-        let length = size.width * step;
-        joined.resize(map.len(), 0.0);
-        self.horizontal.resize(map.len(), 0.0);
-        if length == 0 {
-            return;
-        }
-        for (src, dst) in map.chunks_exact(length).zip(self.horizontal.chunks_exact_mut(length)) {
-            let inner = length.saturating_sub(2 * step);
-            let (left, middle, right) = (src, &src[step.min(length)..], &src[(2 * step).min(length)..]);
-            for (index, dst) in dst[step..].iter_mut().take(inner).enumerate() {
-                *dst = join(join(left[index], middle[index]), right[index]);
-            }
-            for channel in 0..step {
-                let last = length - step + channel;
-                dst[channel] = join(join(src[channel], src[channel]), src[(channel + step).min(last)]);
-                dst[last] = join(join(src[last.saturating_sub(step).max(channel)], src[last]), src[last]);
-            }
-        }
-        for (y, dst) in joined.chunks_exact_mut(length).enumerate() {
-            let line = |y: usize| &self.horizontal[y * length..][..length];
-            let (above, here, below) = (line(y.saturating_sub(1)), line(y), line((y + 1).min(size.height - 1)));
-            for (((dst, above), here), below) in dst.iter_mut().zip(above).zip(here).zip(below) {
-                *dst = join(join(*above, *here), *below);
+        for (index, was_still) in past.was_still.iter_mut().enumerate() {
+            let may_be_still = is_slow(flow.vectors[index]) || (is_at_rest && *was_still);
+            *was_still = may_be_still && explained(self.moving[index], self.still[index]);
+            if *was_still {
+                self.moving[index] = self.still[index];
+                flow.vectors[index] = [0.0; 2];
+                self.belief[index] = 1.0;
+                let pixel = index * CHANNELS;
+                self.moved[pixel..pixel + CHANNELS].copy_from_slice(&past.average[pixel..pixel + CHANNELS]);
             }
         }
     }
 }
 
-/// The middle value; 0 of nothing. One value in eight tells as much as all of them.
-fn median(values: &[f32]) -> f32 {
-    let mut sorted: Vec<f32> = values.iter().step_by(8).copied().collect();
-    let middle = sorted.len() / 2;
-    if sorted.is_empty() { 0.0 } else { *sorted.select_nth_unstable_by(middle, f32::total_cmp).1 }
+/// Lowers the belief where the content deviates by more than noise, both squared. As good as exp(−x²), and computed for many
+/// cells at once: (1 − x²/8)⁸, where x is half the squared deviation over `sigma`².
+#[multiversion(targets("x86_64+avx2"))]
+fn doubt(belief: &mut [f32], squared: &[f32], noise: f32, sigma: f32) {
+    let precision = 0.5 / (sigma * sigma);
+    for (belief, squared) in belief.iter_mut().zip(squared) {
+        let x = ((squared - noise) * precision).max(0.0);
+        let eighth = (1.0 - x * x / 8.0).max(0.0);
+        let quarter = eighth * eighth;
+        let half = quarter * quarter;
+        *belief *= half * half;
+    }
+}
+
+/// Mixes the content `rgb` with its past, `moved`; `shares` are those of the past where the content moves and where it stands
+/// still.
+#[multiversion(targets("x86_64+avx2"))]
+fn follow(past: &mut ContentPast, rgb: &[u8], moved: &[f32], confidence: &[f32], shares: [f32; 2]) {
+    let average = past.average.as_chunks_mut::<CHANNELS>().0.iter_mut();
+    let now = rgb.as_chunks::<CHANNELS>().0.iter().zip(moved.as_chunks::<CHANNELS>().0);
+    for ((average, (now, moved)), (confidence, is_still)) in
+        average.zip(now).zip(confidence.iter().zip(&past.was_still))
+    {
+        let weight = confidence * shares[usize::from(*is_still)];
+        *average = std::array::from_fn(|c| f32::from(now[c]) + weight * (moved[c] - f32::from(now[c])));
+    }
 }
 
 #[cfg(test)]

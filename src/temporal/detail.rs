@@ -17,6 +17,11 @@ const RADIUS: usize = 2;
 const BLOCK: usize = 32;
 /// Share of the distance to the wanted gain that is gone in a frame (ours): slowly, so that it does not flicker itself.
 const FOLLOWING: f32 = 0.35;
+/// So many frames of a new scene are followed at once, and those after them the less the more there were (ours): at first the
+/// average changes quickly.
+const FIRST_FOLLOWED: f32 = 2.0;
+/// Rows from one whose energy is measured to the next (ours).
+const ROW_STEP: usize = 4;
 /// Energy of detail, in levels² a pixel, under which a block counts as flat (ours).
 const FLAT: f32 = 1.0;
 
@@ -28,6 +33,8 @@ pub struct DetailGain {
     gains: Vec<f32>,
     /// Energy of detail of the painted frame, and of the frame as shown.
     wanted: Vec<f32>,
+    /// Frames since the scene began.
+    followed: u32,
     shown: Vec<f32>,
     /// The gains of a row between those of blocks, and of each of its pixels.
     block_row: Vec<[f32; 1]>,
@@ -54,6 +61,7 @@ impl DetailGain {
             blocks,
             gains: vec![0.0; blocks.pixels()],
             wanted: vec![0.0; blocks.pixels()],
+            followed: 0,
             shown: Vec::new(),
             block_row: Vec::new(),
             row: vec![0.0; size.width],
@@ -70,10 +78,12 @@ impl DetailGain {
     /// Moves the gains towards where `shown` has `share` of the wanted amplitude of detail.
     pub fn follow(&mut self, shown: &Frame, share: f32, most: f32) {
         energy(shown, self.blocks, &mut self.shown);
+        self.followed += 1;
+        let following = FOLLOWING.max(FIRST_FOLLOWED / self.followed as f32).min(1.0);
         let energies = self.wanted.iter().zip(&self.shown);
         for (gain, (wanted, shown)) in self.gains.iter_mut().zip(energies) {
             let missing = share * ((wanted + FLAT) / (shown + FLAT)).sqrt() - 1.0;
-            *gain = (*gain + FOLLOWING * missing * (1.0 + *gain)).clamp(0.0, most);
+            *gain = (*gain + following * missing * (1.0 + *gain)).clamp(0.0, most);
         }
     }
 
@@ -140,14 +150,14 @@ fn sharpen(
     }
 }
 
-/// Mean squared Laplacian of the green channel in each block, in levels². Every other row tells as much as all of them.
+/// Mean squared Laplacian of the green channel in each block, in levels². One row in four tells as much as all of them.
 fn energy(frame: &Frame, blocks: FrameSize, energies: &mut Vec<f32>) {
     let FrameSize { width, height } = frame.size;
     energies.clear();
     energies.resize(blocks.pixels(), 0.0);
     let pixels = frame.pixels().as_chunks::<CHANNELS>().0;
     let line = |y: usize| &pixels[y * width..][..width];
-    for y in (1..height.saturating_sub(1)).step_by(2) {
+    for y in (1..height.saturating_sub(1)).step_by(ROW_STEP) {
         let (above, here, below) = (line(y - 1), line(y), line(y + 1));
         let energies = &mut energies[y / BLOCK * blocks.width..][..blocks.width];
         for (block, energy) in energies.iter_mut().enumerate() {
@@ -163,7 +173,7 @@ fn energy(frame: &Frame, blocks: FrameSize, energies: &mut Vec<f32>) {
         }
     }
     // Rows and columns at the border count as if they were there: the same for both frames.
-    let samples = 16.0 * (BLOCK * BLOCK / 2) as f32;
+    let samples = 16.0 * (BLOCK * BLOCK / ROW_STEP) as f32;
     energies.iter_mut().for_each(|energy| *energy /= samples);
 }
 

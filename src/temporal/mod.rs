@@ -11,7 +11,7 @@ mod resample;
 use anyhow::{Result, bail, ensure};
 
 use crate::frame::{CHANNELS, Frame, FrameSize};
-use crate::motion::{CarriedMotion, Motion};
+use crate::motion::{CarriedMotion, Motion, TimeConstants};
 use detail::DetailGain;
 pub use propagation::{Propagation, PropagationSettings};
 use resample::{PastRow, Span};
@@ -19,10 +19,8 @@ use resample::{PastRow, Span};
 /// How strongly the past holds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SmootherSettings {
-    /// Time constant where the content moves, in seconds: after this time the share of a frame has fallen to 1/e.
-    pub time_constant_seconds: f32,
-    /// How many times longer it is where the content stands still (ours): nothing is resampled there, so nothing blurs.
-    pub still_factor: f32,
+    /// How long the past counts.
+    pub time_constants: TimeConstants,
     /// Share of the painted frames' fine detail, as amplitude, that the output shall have (ours); averaging takes some
     /// away, and what is left of it is amplified.
     pub detail: f32,
@@ -32,7 +30,11 @@ pub struct SmootherSettings {
 
 impl Default for SmootherSettings {
     fn default() -> Self {
-        Self { time_constant_seconds: 0.2, still_factor: 6.0, detail: 1.04, most_gain: 2.3 }
+        Self {
+            time_constants: TimeConstants::of_painting(TimeConstants::DEFAULT_SECONDS),
+            detail: 1.01,
+            most_gain: 4.0,
+        }
     }
 }
 
@@ -164,9 +166,7 @@ impl Smoother {
 
     /// Says for each cell where its past lies and how much it weighs against the frame that is painted now.
     fn weigh(&mut self, carried: &CarriedMotion) {
-        let time_constant = self.settings.time_constant_seconds;
-        let decay = |time_constant: f32| (-self.unpainted_seconds / time_constant).exp();
-        let (moving, still) = (decay(time_constant), decay(time_constant * self.settings.still_factor));
+        let [moving, still] = self.settings.time_constants.shares(self.unpainted_seconds);
         let (scale_x, scale_y) = self.pixels_per_cell(carried.flow.size);
         self.cells.clear();
         let cells = carried.flow.vectors.iter().zip(&carried.confidence).zip(&mut self.age);

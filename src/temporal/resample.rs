@@ -45,9 +45,6 @@ impl Span {
 /// From this weight of the past on, averaging takes detail away in full (ours).
 const FULL_WEIGHT: f32 = 0.4;
 
-/// Loss of detail where the content stands still (ours): what is averaged away there is mostly boil.
-const STILL_LOSS: f32 = 0.85;
-
 /// Motion below this, in pixels, is none (ours): resampling would only blur.
 const STILL_PIXELS: f32 = 0.1;
 
@@ -112,7 +109,7 @@ fn place(
     for index in 0..weight.len().min(x.len()).min(y.len()).min(loss.len()).min(is_still.len()) {
         let still = x[index].abs() + y[index].abs() < STILL_PIXELS;
         is_still[index] = still;
-        loss[index] = (weight[index] * (1.0 / FULL_WEIGHT)).min(1.0) * if still { STILL_LOSS } else { 1.0 };
+        loss[index] = (weight[index] * (1.0 / FULL_WEIGHT)).min(1.0);
         x[index] = (index as f32 + x[index]).max(0.0).min(right);
         y[index] = (row as f32 + y[index]).max(0.0).min(bottom);
     }
