@@ -212,7 +212,7 @@ fn describe(losses: &Losses) -> String {
 fn check_outputs(args: &PaintArgs) -> Result<()> {
     let report = &args.report;
     let png = |path: &&PathBuf| !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
-    for path in [&report.plot, &report.heatmap].into_iter().flatten().filter(png) {
+    if let Some(path) = [&report.plot, &report.heatmap].into_iter().flatten().find(png) {
         let text = format!("'{}' is no PNG (expected a name that ends in .png)", path.display());
         return Err(UsageError(anyhow::anyhow!(text)).into());
     }
