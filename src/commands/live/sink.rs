@@ -16,7 +16,7 @@ use super::source::Trouble;
 use super::stages::ShownFrame;
 use super::view::{View, view_size};
 use crate::console::{Console, Progress};
-use crate::frame::Frame;
+use crate::frame::{Frame, FrameSize};
 use crate::media::Window;
 use crate::output::AtomicFile;
 use crate::pipeline::{Control, Ending, PipelineStats, Sink};
@@ -195,7 +195,9 @@ impl LiveSink {
     }
 
     fn figures(&self) -> Vec<String> {
-        let lost = self.parts.stats.snapshot().first().map_or(0, |camera| camera.lost);
+        let (given, lost) = self.parts.stats.snapshot().first().map_or((0, 0), |camera| (camera.items, camera.lost));
+        let seconds = self.started.map_or(0.0, |started| started.elapsed().as_secs_f64());
+        let size = self.last_shown.as_ref().map(|(painted, _)| painted.size).unwrap_or_else(|| FrameSize::new(0, 0));
         let (rate, latency) = self.last_second.rate_and_latency().unwrap_or_default();
         let look = self.parts.look.at(Instant::now());
         let recording = if self.parts.outputs.is_recording() { ", recording" } else { "" };
@@ -205,7 +207,14 @@ impl LiveSink {
                 "{} {:.1}, smooth {:.2} s, size {}",
                 self.parts.style, look.strength, look.smoothing_seconds, look.work_size
             ),
-            self.parts.provider.clone(),
+            // What the camera says of itself need not be so.
+            format!(
+                "camera {}x{}, {:.1} fps, {}",
+                size.width,
+                size.height,
+                given.saturating_sub(1) as f64 / seconds.max(1e-3),
+                self.parts.provider
+            ),
         ]
     }
 
