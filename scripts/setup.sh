@@ -31,6 +31,8 @@ apt_install() {
 c_compiles() { printf '#include <stdio.h>\nint main(void) { return puts("") < 0; }\n' | cc -x c - -o /dev/null; }
 tls_roots() { [ -e /etc/ssl/certs/ca-certificates.crt ] || [ "$(uname -s)" != Linux ] || [ -d /etc/pki/tls ]; }
 
+videotestsrc() { ls /usr/lib/*/gstreamer-1.0/libgstvideotestsrc.so /usr/lib*/gstreamer-1.0/libgstvideotestsrc.so 2>/dev/null | grep -q .; }
+
 need() { # need PACKAGE COMMAND...: the package is missing where the command fails
     package=$1
     shift
@@ -53,6 +55,10 @@ probe_packages() {
     need libopencv-dev   pkg-config --exists 'opencv4 >= 4.6'
     need libswresample-dev pkg-config --exists 'libswresample >= 4.7'
     need ffmpeg          command -v ffmpeg # the tests make their clips with it
+    need gstreamer1.0-plugins-base videotestsrc # cameras by GStreamer, which the tests try
+    need xvfb            command -v Xvfb # the tests open their windows there,
+    need xdotool         command -v xdotool # press keys in them,
+    need openbox         command -v openbox # and make one fill the screen
     need python3         command -v python3
     need python3-pip     python3 -m pip --version
     missing=${missing# }

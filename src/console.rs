@@ -139,29 +139,39 @@ impl Progress {
 
     /// Shows that `frames` are done, that they last `media_time` (zero: not known), and which stage sets the pace.
     pub fn update(&mut self, frames: u64, media_time: Duration, slowest: Option<&str>) {
+        if !self.is_due() {
+            return;
+        }
         let rate_unit = if self.unit == "frames" { "fps" } else { "a second" };
         let message = rates(frames, self.total, self.started.elapsed(), media_time, slowest, rate_unit);
         self.show(frames, message);
     }
 
-    /// Shows that `cost` of the total is spent, with what there is to say and the time left.
-    pub fn update_cost(&mut self, cost: u64, text: &str) {
-        let message = match time_left(cost, self.total, self.started.elapsed()) {
-            Some(left) => format!("{text}  ETA {}", clock(left)),
-            None => text.to_owned(),
-        };
-        self.show(cost, message);
+    /// Shows that `frames` are done and what `message` says, if it is time to.
+    pub fn update_with(&mut self, frames: u64, message: impl FnOnce() -> String) {
+        if self.is_due() {
+            self.show(frames, message());
+        }
     }
 
-    fn show(&mut self, frames: u64, message: String) {
-        let is_due = match &self.display {
+    /// Shows that `cost` of the total is spent, with what there is to say and the time left.
+    pub fn update_cost(&mut self, cost: u64, text: &str) {
+        let left = time_left(cost, self.total, self.started.elapsed());
+        self.update_with(cost, || match left {
+            Some(left) => format!("{text}  ETA {}", clock(left)),
+            None => text.to_owned(),
+        });
+    }
+
+    fn is_due(&self) -> bool {
+        match &self.display {
             Display::Bar(_) => true,
             Display::Lines { last } => last.elapsed() >= Self::LINE_INTERVAL,
             Display::Nothing => false,
-        };
-        if !is_due {
-            return;
         }
+    }
+
+    fn show(&mut self, frames: u64, message: String) {
         match &mut self.display {
             Display::Bar(bar) => {
                 // A guess that was too low must not show "140 of 132".

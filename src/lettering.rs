@@ -1,7 +1,9 @@
 //! Letters for pictures of our own, drawn here so that a picture is the same on every machine and needs no font of the
 //! system. Enough for names and figures: small letters, digits and a few signs; capitals are written small.
 
-use image::{Rgb, RgbImage};
+use std::ops::DerefMut;
+
+use image::{ImageBuffer, Rgb};
 
 /// Pixels of the picture for each of a letter's.
 const SCALE: u32 = 2;
@@ -17,7 +19,10 @@ pub fn text_width(text: &str) -> u32 {
 }
 
 /// Writes a text with its upper left corner at (`x`, `y`); what does not fit into the picture is left out.
-pub fn write(picture: &mut RgbImage, x: u32, y: u32, text: &str, color: Rgb<u8>) {
+pub fn write<C>(picture: &mut ImageBuffer<Rgb<u8>, C>, x: u32, y: u32, text: &str, color: Rgb<u8>)
+where
+    C: DerefMut<Target = [u8]>,
+{
     for (index, letter) in text.chars().enumerate() {
         for (row, bits) in glyph(letter.to_ascii_lowercase()).into_iter().enumerate() {
             for column in (0..5).filter(|column| bits & (0b10000 >> column) != 0) {
@@ -73,6 +78,13 @@ fn glyph(letter: char) -> [u8; 9] {
         'y' => [0, 0, 0b10001, 0b10001, 0b10001, 0b10001, 0b01111, 0b00001, 0b01110],
         'z' => [0, 0, 0b11111, 0b00010, 0b00100, 0b01000, 0b11111, 0, 0],
         '-' => [0, 0, 0, 0b01110, 0, 0, 0, 0, 0],
+        '+' => [0, 0b00100, 0b00100, 0b11111, 0b00100, 0b00100, 0, 0, 0],
+        '[' => [0b01110, 0b01000, 0b01000, 0b01000, 0b01000, 0b01000, 0b01110, 0, 0],
+        ']' => [0b01110, 0b00010, 0b00010, 0b00010, 0b00010, 0b00010, 0b01110, 0, 0],
+        ',' => [0, 0, 0, 0, 0, 0b01100, 0b00100, 0b01000, 0],
+        '/' => [0b00001, 0b00001, 0b00010, 0b00100, 0b01000, 0b10000, 0b10000, 0, 0],
+        '(' => [0b00010, 0b00100, 0b01000, 0b01000, 0b01000, 0b00100, 0b00010, 0, 0],
+        ')' => [0b01000, 0b00100, 0b00010, 0b00010, 0b00010, 0b00100, 0b01000, 0, 0],
         '.' => [0, 0, 0, 0, 0, 0b01100, 0b01100, 0, 0],
         ':' => [0, 0, 0b01100, 0b01100, 0, 0b01100, 0b01100, 0, 0],
         '_' => [0, 0, 0, 0, 0, 0, 0b11111, 0, 0],
@@ -83,10 +95,11 @@ fn glyph(letter: char) -> [u8; 9] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use image::RgbImage;
 
     #[test]
     fn every_letter_that_is_written_has_a_shape_of_its_own() {
-        let letters = "abcdefghijklmnopqrstuvwxyz0123456789.-_:";
+        let letters = "abcdefghijklmnopqrstuvwxyz0123456789.-_:+[],/()";
         let mut shapes: Vec<_> = letters.chars().map(glyph).collect();
         assert!(!shapes.contains(&[0; 9]));
         shapes.sort_unstable();

@@ -133,6 +133,17 @@ enum FromOutside {
 }
 
 fn run(capacity: usize, places: [Place; 4], outside: FromOutside, fails_to_finish: bool) -> Run {
+    run_edge(Edge::Queue, capacity, places, outside, fails_to_finish)
+}
+
+/// What lies behind the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Edge {
+    Queue,
+    Freshest,
+}
+
+fn run_edge(edge: Edge, capacity: usize, places: [Place; 4], outside: FromOutside, fails_to_finish: bool) -> Run {
     let control = Control::new();
     let trouble = |name, place| Trouble { name, place, control: control.clone() };
     let [source, first, second, sink] = places;
@@ -154,7 +165,10 @@ fn run(capacity: usize, places: [Place; 4], outside: FromOutside, fails_to_finis
     let outer = control.clone();
     let worker = std::thread::spawn(move || {
         let result = Pipeline::new(outer, capacity).run(|wiring| {
-            let items = wiring.source("source", source)?;
+            let items = match edge {
+                Edge::Queue => wiring.source("source", source)?,
+                Edge::Freshest => wiring.live_source("source", source)?,
+            };
             let items = wiring.stage("first", items, first)?;
             let items = wiring.stage("second", items, second)?;
             wiring.sink("sink", items, &mut sink)
@@ -333,6 +347,97 @@ fn any_place() -> impl Strategy<Value = Place> {
     (fault, 0..ITEMS).prop_map(|(fault, at)| Place { fault, at })
 }
 
+/// Never ends by itself.
+struct Endless(Arc<AtomicU64>);
+
+impl Source for Endless {
+    type Item = u64;
+
+    fn next(&mut self) -> Result<Option<u64>> {
+        std::thread::yield_now();
+        Ok(Some(self.0.fetch_add(1, Ordering::Relaxed)))
+    }
+}
+
+#[test]
+fn a_live_source_ends_when_nobody_takes_any_more() {
+    for capacity in CAPACITIES {
+        for failing in ["first", "sink"] {
+            let control = Control::new();
+            let trouble = |name: &'static str| {
+                let fault = if name == failing { Fault::Fails } else { Fault::None };
+                Trouble { name, place: Place { fault, at: 0 }, control: control.clone() }
+            };
+            let (first, sink_trouble) = (trouble("first"), trouble("sink"));
+            let (done, is_done) = mpsc::channel();
+            std::thread::spawn(move || {
+                let mut sink = Collecting {
+                    items: Vec::new(),
+                    endings: Arc::default(),
+                    trouble: sink_trouble,
+                    fails_to_finish: false,
+                };
+                let result = Pipeline::new(Control::new(), capacity).run(|wiring| {
+                    let items = wiring.live_source("source", Endless(Arc::default()))?;
+                    // Whichever item comes first is the one that fails.
+                    let items = wiring.stage("first", items, Failing { trouble: first, next: 0 })?;
+                    wiring.sink("sink", items, &mut sink)
+                });
+                let _ = done.send(result.map(|_| ()));
+            });
+            let error = is_done.recv_timeout(PATIENCE).expect("the run hangs").unwrap_err();
+            assert!(matches!(error, RunError::Stage { stage, .. } if stage == failing), "{error:?}");
+        }
+    }
+}
+
+/// Numbers what comes anew, from 0.
+struct Failing {
+    trouble: Trouble,
+    next: u64,
+}
+
+impl Stage for Failing {
+    type Input = u64;
+    type Output = u64;
+
+    fn process(&mut self, _: u64) -> Result<u64> {
+        let item = self.next;
+        self.trouble.at(item)?;
+        self.next += 1;
+        Ok(item)
+    }
+}
+
+#[test]
+fn what_a_live_source_lost_and_what_came_out_are_all_that_it_gave() {
+    let stats = std::sync::Mutex::new(None);
+    for capacity in CAPACITIES {
+        let pipeline = Pipeline::new(Control::new(), capacity);
+        *stats.lock().unwrap() = Some(pipeline.stats());
+        let control = Control::new();
+        let trouble = |place| Trouble { name: "any", place, control: control.clone() };
+        let mut sink = Collecting {
+            items: Vec::new(),
+            endings: Arc::default(),
+            trouble: trouble(Place { fault: Fault::Slow, at: 0 }),
+            fails_to_finish: false,
+        };
+        let items = pipeline
+            .run(|wiring| {
+                let items = wiring.live_source("source", Counting { next: 0, trouble: trouble(FINE) })?;
+                let items = wiring.stage("first", items, Doubling { trouble: trouble(FINE) })?;
+                wiring.sink("sink", items, &mut sink)
+            })
+            .unwrap();
+        let snapshot = stats.lock().unwrap().as_ref().unwrap().snapshot();
+        assert_eq!(snapshot[0].items, ITEMS);
+        assert_eq!(snapshot[0].lost + items.len() as u64, ITEMS);
+        assert_eq!(items.last(), Some(&(ITEMS - 1)), "the last one is never lost");
+        assert!(items.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -356,6 +461,20 @@ proptest! {
             }
             Err(RunError::Aborted) => prop_assert!(outside == FromOutside::Abort || places.iter().any(is_faulty)),
             Err(error) => prop_assert!(false, "{}", error),
+        }
+    }
+
+    #[test]
+    fn a_live_run_ends_with_one_finish_whatever_happens(
+        capacity in prop::sample::select(&CAPACITIES[..]),
+        places in prop::array::uniform4(any_place()),
+        outside in prop::sample::select(vec![FromOutside::Nothing, FromOutside::Stop, FromOutside::Abort]),
+    ) {
+        quiet_panics();
+        let run = run_edge(Edge::Freshest, capacity, places, outside, false);
+        prop_assert_eq!(run.endings.len(), 1);
+        if let Ok(items) = run.result {
+            prop_assert!(items.windows(2).all(|pair| pair[0] < pair[1]), "{:?}", items);
         }
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use walkdir::WalkDir;
 
 use super::style::{self, OpenStyle};
-use super::video::stop_on_signals;
+use super::video::{FINISHING, stop_on_signals};
 use super::{Outcome, UsageError, thread_count};
 use crate::cli::{ImageArgs, StyleArgs};
 use crate::console::Console;
@@ -29,7 +29,7 @@ pub fn run(args: &ImageArgs) -> Result<Outcome> {
     let styles = styles(args)?;
     let tasks = tasks(args, &styles)?;
     let control = Control::new();
-    stop_on_signals(&control, console)?;
+    stop_on_signals(&control, console, FINISHING)?;
 
     let mut report = Report::default();
     let mut progress = console.progress_of_pictures((tasks.len() * styles.len()) as u64);

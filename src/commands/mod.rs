@@ -5,6 +5,7 @@
 mod bench;
 mod debug_view;
 mod image;
+mod live;
 mod losses;
 mod measure;
 mod paint;
@@ -21,6 +22,8 @@ use clap::CommandFactory;
 use crate::cli::{Cli, Command};
 use crate::console;
 pub use paint::{KeepColor, Preset};
+
+pub use live::keys_help as live_keys_help;
 
 /// Shorter side of the network's picture where none is asked for.
 pub const DEFAULT_WORK_SIZE: u32 = 1080;
@@ -52,6 +55,7 @@ pub struct UsageError(pub anyhow::Error);
 pub fn run(cli: Cli) -> Result<Outcome> {
     match cli.command {
         Command::Video(args) => video::run(&args),
+        Command::Live(args) => live::run(&args),
         Command::Pipe(args) => pipe::run(&args),
         Command::Image(args) => image::run(&args),
         Command::Paint(args) => paint::run(&args),

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use image::{ImageFormat, Rgb, RgbImage};
 
 use super::style::{self, OpenStyle};
-use super::video::stop_on_signals;
+use super::video::{FINISHING, stop_on_signals};
 use super::{Outcome, UsageError, thread_count};
 use crate::cli::{SheetArgs, StyleArgs};
 use crate::console::Console;
@@ -44,7 +44,7 @@ pub fn run(args: &SheetArgs) -> Result<Outcome> {
     check_output(args)?;
     let content = read(&args.input, args.at)?;
     let control = Control::new();
-    stop_on_signals(&control, console)?;
+    stop_on_signals(&control, console, FINISHING)?;
 
     let cell_size = content.size.with_long_side_at_most(CELL_SIDE);
     let mut scaler = Scaler::new();

@@ -52,7 +52,7 @@ pub struct TemporalStages {
     /// Before the network.
     pub motion: MotionStage,
     /// Beside the network: which frames it is spared.
-    propagation: Option<Propagation>,
+    pub propagation: Option<Propagation>,
     /// After the network.
     pub smooth: SmoothStage,
 }
@@ -67,6 +67,16 @@ impl TemporalStages {
         if seconds <= 0.0 && stride <= 1 && !keep_views {
             return Ok(Self { motion: MotionStage(None), propagation: None, smooth: SmoothStage::default() });
         }
+        let mut stages = Self::live(seconds, stride, time_base)?;
+        stages.smooth.keep_views = keep_views;
+        Ok(stages)
+    }
+
+    /// Stages whose smoothing can be changed, and turned on, while they run.
+    ///
+    /// # Errors
+    /// If optical flow cannot be prepared.
+    pub fn live(seconds: f32, stride: u32, time_base: Rational) -> Result<Self> {
         let motion = MotionSettings { time_constants: TimeConstants::of_content(seconds), ..MotionSettings::default() };
         let smoother =
             SmootherSettings { time_constants: TimeConstants::of_painting(seconds), ..SmootherSettings::default() };
@@ -74,7 +84,7 @@ impl TemporalStages {
         Ok(Self {
             motion: MotionStage(Some(MotionEstimator::new(motion, f64::from(time_base))?)),
             propagation: Some(Propagation::new(propagation)),
-            smooth: SmoothStage { smoother: Some(Smoother::new(smoother)), keep_views },
+            smooth: SmoothStage { smoother: Some(Smoother::new(smoother)), keep_views: false },
         })
     }
 }
@@ -89,8 +99,10 @@ impl Source for VideoReader {
 
 /// A frame, and what became of the one before.
 pub struct AnalyzedFrame {
-    content: Frame,
-    motion: Motion,
+    /// The frame.
+    pub content: Frame,
+    /// What became of the one before.
+    pub motion: Motion,
 }
 
 impl AnalyzedFrame {
@@ -104,11 +116,13 @@ impl AnalyzedFrame {
 /// A painted frame, and the motion of its content.
 pub struct PaintedFrame {
     /// Where somebody will want to see it.
-    content: Option<Frame>,
-    painted: Frame,
+    pub content: Option<Frame>,
+    /// The painting.
+    pub painted: Frame,
     /// Else the painted frame is yet to be carried over from the one before.
-    is_painted: bool,
-    motion: Motion,
+    pub is_painted: bool,
+    /// What became of the content before.
+    pub motion: Motion,
 }
 
 /// A frame as it is shown.
@@ -124,6 +138,15 @@ pub struct SmoothedFrame {
 /// Motion as the pipeline's stage. Where nothing needs it, it is not sought.
 pub struct MotionStage(Option<MotionEstimator>);
 
+impl MotionStage {
+    /// Compares with content averaged over so many seconds: the smoother's time constant.
+    pub fn set_time_constant(&mut self, seconds: f32) {
+        if let Some(estimator) = &mut self.0 {
+            estimator.set_time_constants(TimeConstants::of_content(seconds));
+        }
+    }
+}
+
 impl Stage for MotionStage {
     type Input = Frame;
     type Output = AnalyzedFrame;
@@ -138,11 +161,15 @@ impl Stage for MotionStage {
 }
 
 /// A style as the pipeline's stage.
-struct StylizeStage<S> {
-    stylizer: S,
-    propagation: Option<Propagation>,
-    pool: FramePool,
-    keep_content: bool,
+pub struct StylizeStage<S> {
+    /// What paints.
+    pub stylizer: S,
+    /// Which frames it is spared.
+    pub propagation: Option<Propagation>,
+    /// Where painted frames come from.
+    pub pool: FramePool,
+    /// Whether somebody wants to see the content beside its painting.
+    pub keep_content: bool,
 }
 
 impl<S: Stylizer> Stage for StylizeStage<S> {
@@ -167,6 +194,16 @@ impl<S: Stylizer> Stage for StylizeStage<S> {
 pub struct SmoothStage {
     smoother: Option<Smoother>,
     keep_views: bool,
+}
+
+impl SmoothStage {
+    /// Smooths over so many seconds, if it smooths.
+    pub fn set_time_constant(&mut self, seconds: f32) {
+        if let Some(smoother) = &mut self.smoother {
+            let time_constants = TimeConstants::of_painting(seconds);
+            smoother.set_settings(SmootherSettings { time_constants, ..SmootherSettings::default() });
+        }
+    }
 }
 
 impl Stage for SmoothStage {

@@ -26,7 +26,7 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     let console = Console::new(args.quiet);
     let cut = check_cut(args)?;
     let control = Control::new();
-    stop_on_signals(&control, console)?;
+    stop_on_signals(&control, console, FINISHING)?;
     let started = Instant::now();
 
     let pool = FramePool::new();
@@ -178,8 +178,11 @@ fn check_cut(args: &VideoArgs) -> Result<Cut> {
     Ok(Cut { start: args.start, end: args.end, frames: args.frames })
 }
 
-/// First Ctrl-C: stop and finish the file. Second: give up.
-pub(super) fn stop_on_signals(control: &Control, console: Console) -> Result<()> {
+/// What is said to the first Ctrl-C while a file is written.
+pub(super) const FINISHING: &str = "stopping: the file is being finished (Ctrl-C again to give it up)";
+
+/// First Ctrl-C: stop, saying so. Second: give up.
+pub(super) fn stop_on_signals(control: &Control, console: Console, stopping: &'static str) -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("listen for Ctrl-C")?;
     let control = control.clone();
     std::thread::Builder::new()
@@ -190,7 +193,7 @@ pub(super) fn stop_on_signals(control: &Control, console: Console) -> Result<()>
                     control.abort();
                 } else {
                     control.stop();
-                    console.line("stopping: the file is being finished (Ctrl-C again to give it up)");
+                    console.line(stopping);
                 }
             }
         })

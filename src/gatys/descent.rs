@@ -6,7 +6,7 @@
 
 use anyhow::Result;
 
-use super::objective::{IMAGE, LOSSES, ObjectiveGraph, Term};
+use super::objective::{IMAGE, LOSSES, ObjectiveGraph, Port, Term};
 use super::picture::Picture;
 use crate::frame::FrameSize;
 use crate::onnx::{GraphBuilder, Model, Value};
@@ -77,7 +77,7 @@ pub struct StepGraph {
     /// What the losses are, but for the sum at their end.
     pub terms: Vec<Term>,
     /// Inputs by name and shape: the slots first, then the targets, then the step's numbers.
-    pub inputs: Vec<(String, Vec<usize>)>,
+    pub inputs: Vec<Port>,
     /// How many of them are targets.
     pub target_count: usize,
 }

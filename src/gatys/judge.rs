@@ -6,8 +6,8 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::objective::{gram, relative_error};
 use super::picture::Picture;
+use super::statistics::{gram, relative_error};
 use super::targets::open;
 use super::vgg::{Layer, Pooling, Vgg};
 use crate::frame::FrameSize;

@@ -13,8 +13,11 @@ pub mod lbfgs;
 pub mod objective;
 pub mod painting;
 pub mod picture;
+mod stage;
+mod statistics;
 pub mod targets;
 pub mod tiles;
+mod tiling;
 mod torch_file;
 pub mod vgg;
 

@@ -6,15 +6,17 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::descent::{Rule, Slot, average_weight};
+use super::descent::{Rule, Slot};
 use super::lbfgs::{Lbfgs, LbfgsSettings};
-use super::objective::{GRADIENT, IMAGE, LOSSES, Losses, Objective, Term};
+use super::objective::{GRADIENT, GradientGraph, IMAGE, LOSSES, Losses, Objective};
 use super::picture::Picture;
+use super::stage::{Evaluator, Stage, Whole};
 use super::targets::{Region, Targets, features_of, open};
-use super::tiles::{TILE_SIDE, TiledObjective};
+use super::tiles::TiledObjective;
+use super::tiling::TILE_SIDE;
 use super::vgg::Vgg;
 use crate::frame::{CHANNELS, FrameSize};
-use crate::runtime::{Bindings, Session, SessionOptions};
+use crate::runtime::SessionOptions;
 use crate::scale::{Filter, Scaler};
 
 /// Which optimizer.
@@ -392,16 +394,20 @@ impl<'a> Painting<'a> {
             }
             None => {
                 let targets = Targets::new(self.vgg, objective, &content, &regions, &options)?;
-                let (model, terms, inputs) = objective.build_gradient(self.vgg, size)?;
+                let GradientGraph { model, terms, target_inputs } = objective.build_gradient(self.vgg, size)?;
                 let session = open(&model, &options)?;
                 let shape = Picture::shape(size);
                 let mut bound: Vec<(&str, &[usize])> = vec![(IMAGE, &shape)];
-                bound.extend(inputs.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())));
+                bound.extend(target_inputs.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())));
                 let losses = [terms.len() + 1];
                 let mut bindings = session.bind(&bound, &[(LOSSES, &losses), (GRADIENT, &shape)])?;
-                targets.write(&inputs, 1, &mut bindings)?;
+                targets.write(&target_inputs, 1, &mut bindings)?;
                 let lbfgs = Lbfgs::new(self.state.picture.planes.clone(), LbfgsSettings::default());
-                Ok(Stage::Lbfgs { size, evaluator: Evaluator::Whole { session, bindings, terms }, lbfgs })
+                Ok(Stage::Lbfgs {
+                    size,
+                    evaluator: Evaluator::Whole(Box::new(Whole { session, bindings, terms })),
+                    lbfgs,
+                })
             }
             Some(rule) => {
                 let targets = Targets::new(self.vgg, objective, &content, &regions, &options)?;
@@ -419,7 +425,8 @@ impl<'a> Painting<'a> {
                 for (index, memory) in self.state.memory.iter().enumerate() {
                     bindings.input_mut(index + 1).copy_from_slice(&memory.planes);
                 }
-                Ok(Stage::Descent { size, rule, session, bindings, terms: graph.terms, averaged: self.state.iteration })
+                let whole = Box::new(Whole { session, bindings, terms: graph.terms });
+                Ok(Stage::Descent { size, rule, whole, averaged: self.state.iteration })
             }
         }
     }
@@ -447,93 +454,4 @@ fn scaled_mask(mask: &[f32], from: FrameSize, to: FrameSize) -> Result<Vec<f32>>
     planes.truncate(to.pixels());
     planes.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
     Ok(planes)
-}
-
-/// What gives losses and gradient of a picture.
-enum Evaluator {
-    Whole { session: Session, bindings: Bindings, terms: Vec<Term> },
-    Tiles(Box<TiledObjective>),
-}
-
-impl Evaluator {
-    fn evaluate(&mut self, planes: &[f32]) -> Result<Losses> {
-        match self {
-            Self::Whole { session, bindings, terms } => {
-                bindings.input_mut(0).copy_from_slice(planes);
-                session.run_bound(bindings)?;
-                losses(terms, bindings.output(0))
-            }
-            Self::Tiles(tiles) => tiles.evaluate(planes),
-        }
-    }
-
-    fn gradient(&self) -> &[f32] {
-        match self {
-            Self::Whole { bindings, .. } => bindings.output(1),
-            Self::Tiles(tiles) => tiles.gradient(),
-        }
-    }
-}
-
-/// An optimizer at one size.
-enum Stage {
-    Lbfgs { size: FrameSize, evaluator: Evaluator, lbfgs: Lbfgs },
-    Descent { size: FrameSize, rule: Rule, session: Session, bindings: Bindings, terms: Vec<Term>, averaged: u64 },
-}
-
-impl Stage {
-    fn step(&mut self, learning_rate: f32, step: u64) -> Result<Losses> {
-        match self {
-            Self::Lbfgs { evaluator, lbfgs, .. } => {
-                let losses = evaluator.evaluate(lbfgs.trial())?;
-                lbfgs.tell(losses.total, evaluator.gradient());
-                Ok(losses)
-            }
-            Self::Descent { rule, session, bindings, terms, averaged, .. } => {
-                let numbers = rule.numbers(learning_rate, step);
-                let last = bindings.input_count() - 1;
-                bindings.input_mut(last).copy_from_slice(&numbers);
-                session.run_bound(bindings)?;
-                let losses = losses(terms, bindings.output(0))?;
-                for index in 0..rule.slots().len() {
-                    bindings.swap(index, index + 1)?;
-                }
-                *averaged += 1;
-                Ok(losses)
-            }
-        }
-    }
-
-    fn result(&self) -> Picture {
-        match self {
-            Self::Lbfgs { size, lbfgs, .. } => Picture { size: *size, planes: lbfgs.point().to_vec() },
-            Self::Descent { size, rule, bindings, averaged, .. } => {
-                let average = rule.slots().iter().position(|slot| *slot == Slot::Average).filter(|_| *averaged > 0);
-                let planes = match average {
-                    Some(index) => {
-                        let weight = average_weight(*averaged);
-                        bindings.input(index).iter().map(|value| value / weight).collect()
-                    }
-                    None => bindings.input(0).to_vec(),
-                };
-                Picture { size: *size, planes }
-            }
-        }
-    }
-
-    /// `before` with what the optimizer holds now.
-    fn state(&self, before: &State) -> State {
-        let mut state = State { picture: self.result(), ..before.clone() };
-        if let Self::Descent { size, rule, bindings, .. } = self {
-            let slot = |index: usize| Picture { size: *size, planes: bindings.input(index).to_vec() };
-            state.picture = slot(0);
-            state.memory = (1..rule.slots().len()).map(slot).collect();
-        }
-        state
-    }
-}
-
-fn losses(terms: &[Term], values: &[f32]) -> Result<Losses> {
-    let (total, weighted) = values.split_last().context("the graph gives no losses")?;
-    Ok(Losses { terms: terms.iter().copied().zip(weighted.iter().copied()).collect(), total: *total })
 }

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use anyhow::{Context as _, Result, ensure};
 
 use super::objective::{
-    ANCHOR, ANCHOR_CONFIDENCE, IMAGE, Objective, Statistics, content_input, gram, mask_input, matrix_root, moments,
-    style_input,
+    ANCHOR, ANCHOR_CONFIDENCE, IMAGE, Objective, Port, Statistics, content_input, mask_input, style_input,
 };
 use super::picture::Picture;
+use super::statistics::{gram, matrix_root, moments};
 use super::vgg::{Layer, Pooling, Vgg};
 use crate::frame::FrameSize;
 use crate::onnx::{GraphBuilder, Model};
@@ -96,7 +96,7 @@ impl Targets {
     ///
     /// # Errors
     /// When one is missing or of another shape.
-    pub fn write(&self, inputs: &[(String, Vec<usize>)], first: usize, bindings: &mut Bindings) -> Result<()> {
+    pub fn write(&self, inputs: &[Port], first: usize, bindings: &mut Bindings) -> Result<()> {
         for (index, (name, shape)) in inputs.iter().enumerate() {
             let value = self.values.get(name).with_context(|| format!("nothing is known for '{name}'"))?;
             let count: usize = shape.iter().product();

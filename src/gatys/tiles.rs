@@ -8,53 +8,17 @@
 use anyhow::{Context as _, Result, ensure};
 
 use super::objective::{
-    GRADIENT, IMAGE, LOSSES, Losses, Objective, SMALLEST_ENERGY, Statistics, Term, content_input, mask_input,
-    style_input,
+    GRADIENT, IMAGE, LOSSES, Losses, Objective, Port, Statistics, Term, content_input, mask_input, style_input,
 };
 use super::picture::Picture;
+use super::statistics::{SMALLEST_ENERGY, roughness};
 use super::targets::{Region, Targets, features_of, open};
+use super::tiling::{Tile, add_planes, cut, cut_planes, lay_out, mask, plane, tile_length};
 use super::vgg::{Layer, Vgg};
 use crate::frame::{CHANNELS, FrameSize};
+use crate::onnx::shape::image_shape;
 use crate::onnx::{GraphBuilder, Model, Value};
 use crate::runtime::{Bindings, Session, SessionOptions, Tensor};
-
-/// What tiles start at: the coarsest layer halves four times.
-const GRID: usize = 16;
-/// How far into a tile the features are touched by its edge: relu5_1 sees 66 pixels far.
-const MARGIN: usize = 80;
-/// Sides of a tile with its margins; about as much memory as a picture of 1024×683.
-pub const TILE_SIDE: usize = 832;
-
-/// Where a tile lies, in pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Tile {
-    left: usize,
-    top: usize,
-    /// Left, top, right and bottom of the part whose features count, in the picture.
-    core: [usize; 4],
-}
-
-/// Starts and cores of tiles of one length along a side.
-fn spread(length: usize, tile: usize) -> Vec<(usize, usize, usize)> {
-    // The last tile ends with the picture, and every one starts on the grid.
-    let last = length.saturating_sub(tile);
-    let step = tile.saturating_sub(2 * MARGIN) / GRID * GRID;
-    let mut starts: Vec<usize> = (0..).map(|index| index * step).take_while(|start| *start < last).collect();
-    starts.push(last);
-    let borders: Vec<usize> = starts.windows(2).map(|pair| (pair[1] + MARGIN) / GRID * GRID).collect();
-    (0..starts.len())
-        .map(|index| {
-            let from = if index == 0 { 0 } else { borders[index - 1] };
-            let to = borders.get(index).copied().unwrap_or(length);
-            (starts[index], from, to)
-        })
-        .collect()
-}
-
-/// The length of tiles for a side: the largest up to [`TILE_SIDE`] with which the last tile starts on the grid.
-fn tile_length(length: usize, longest: usize) -> usize {
-    if length <= longest { length } else { longest / GRID * GRID - GRID + length % GRID }
-}
 
 /// An objective for a picture that is looked at in tiles.
 pub struct TiledObjective {
@@ -120,18 +84,7 @@ impl TiledObjective {
         ensure!(layers.iter().all(|layer| *layer <= Layer::new(5, 1)), "tiles are for layers up to relu5_1");
         let size = content.size;
         let tile_size = Self::tile_size(size, longest);
-        ensure!(
-            tile_size == size
-                || tile_size.short_side() > 2 * MARGIN + GRID
-                || tile_size.short_side() == size.short_side(),
-            "tiles of {tile_size} have no core"
-        );
-        let mut tiles = Vec::new();
-        for (top, core_top, core_bottom) in spread(size.height, tile_size.height) {
-            for (left, core_left, core_right) in spread(size.width, tile_size.width) {
-                tiles.push(Tile { left, top, core: [core_left, core_top, core_right, core_bottom] });
-            }
-        }
+        let tiles = lay_out(size, tile_size);
         let style_only = Objective { content_weight: 0.0, ..objective.clone() };
         let targets = if objective.style_weight > 0.0 {
             Targets::new(vgg, &style_only, content, regions, options)?
@@ -270,6 +223,9 @@ impl std::fmt::Debug for TiledObjective {
     }
 }
 
+/// A layer, its features `[C, h·w]`, and its mask `[1, h·w]`.
+type MaskedFeatures = (Layer, Value, Value);
+
 /// The two graphs of a tile.
 struct Graphs<'a> {
     vgg: &'a Vgg,
@@ -281,12 +237,12 @@ struct Graphs<'a> {
 
 impl Graphs<'_> {
     /// The features of a tile at each layer with that layer's mask, `[1, h·w]`.
-    fn features(&self, graph: &mut GraphBuilder) -> Result<(Value, Vec<(Layer, Value, Value)>)> {
+    fn features(&self, graph: &mut GraphBuilder) -> Result<(Value, Vec<MaskedFeatures>)> {
         let image = graph.input(IMAGE, &Picture::shape(self.tile_size));
         let layers = self.objective.layers();
         let features = self.vgg.features(graph, &image, &layers, self.objective.pooling)?;
         let found = layers.into_iter().zip(features).map(|(layer, features)| {
-            let [_, channels, height, width] = crate::onnx::shape::image_shape(&features.shape)?;
+            let [_, channels, height, width] = image_shape(&features.shape)?;
             let flat = graph.reshape(&features, &[channels, height * width]);
             let mask = graph.input(&mask_input(layer, 0), &[1, height * width]);
             Ok((layer, flat, mask))
@@ -349,12 +305,12 @@ impl Graphs<'_> {
         Ok((graph.finish()?, features.into_iter().map(|(layer, ..)| layer).collect()))
     }
 
-    fn mask_shapes(&self, masked: &[Layer]) -> Vec<(String, Vec<usize>)> {
+    fn mask_shapes(&self, masked: &[Layer]) -> Vec<Port> {
         masked.iter().map(|&layer| (mask_input(layer, 0), vec![1, plane(layer, self.tile_size).pixels()])).collect()
     }
 
     fn bind_sums(&self, model: &Model, masked: &[Layer], options: &SessionOptions) -> Result<(Session, Bindings)> {
-        let mut outputs: Vec<(String, Vec<usize>)> = self
+        let mut outputs: Vec<Port> = self
             .style
             .iter()
             .map(|term| (style_input("sum", term.layer, 0), vec![term.channels, term.channels]))
@@ -381,20 +337,15 @@ impl Graphs<'_> {
         bind(model, &self.with_image(inputs), &outputs, options)
     }
 
-    fn with_image(&self, others: Vec<(String, Vec<usize>)>) -> Vec<(String, Vec<usize>)> {
+    fn with_image(&self, others: Vec<Port>) -> Vec<Port> {
         let image = (IMAGE.to_owned(), Picture::shape(self.tile_size).to_vec());
         [image].into_iter().chain(others).collect()
     }
 }
 
-fn bind(
-    model: &Model,
-    inputs: &[(String, Vec<usize>)],
-    outputs: &[(String, Vec<usize>)],
-    options: &SessionOptions,
-) -> Result<(Session, Bindings)> {
+fn bind(model: &Model, inputs: &[Port], outputs: &[Port], options: &SessionOptions) -> Result<(Session, Bindings)> {
     let session = open(model, options)?;
-    let named = |ports: &'_ [(String, Vec<usize>)]| -> Vec<(String, Vec<usize>)> { ports.to_vec() };
+    let named = |ports: &'_ [(String, Vec<usize>)]| -> Vec<Port> { ports.to_vec() };
     let (inputs, outputs) = (named(inputs), named(outputs));
     let inputs: Vec<(&str, &[usize])> = inputs.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).collect();
     let outputs: Vec<(&str, &[usize])> =
@@ -403,7 +354,7 @@ fn bind(
     Ok((session, bindings))
 }
 
-fn find(features: &[(Layer, Value, Value)], layer: Layer) -> Result<&(Layer, Value, Value)> {
+fn find(features: &[MaskedFeatures], layer: Layer) -> Result<&MaskedFeatures> {
     features.iter().find(|(known, ..)| *known == layer).with_context(|| format!("{layer} was not reached"))
 }
 
@@ -418,7 +369,7 @@ fn pixel_terms(
     }
     let mut graph = GraphBuilder::new();
     let image = graph.input(IMAGE, &Picture::shape(size));
-    let roughness = super::objective::roughness(&mut graph, &image);
+    let roughness = roughness(&mut graph, &image);
     let loss = graph.scale(&roughness, objective.roughness_weight);
     let gradient = graph.gradients(&loss, std::slice::from_ref(&image))?.remove(0);
     graph.output(LOSSES, &loss);
@@ -428,77 +379,10 @@ fn pixel_terms(
     bind(&graph.finish()?, &[(IMAGE.to_owned(), shape)], &outputs, options).map(Some)
 }
 
-/// The plane of a layer's features.
-fn plane(layer: Layer, size: FrameSize) -> FrameSize {
-    FrameSize::new(size.width >> layer.halvings(), size.height >> layer.halvings())
-}
-
-/// 1 where a layer's features lie in the core of a tile, else 0.
-fn mask(layer: Layer, tile: Tile, tile_size: FrameSize) -> Vec<f32> {
-    let plane = plane(layer, tile_size);
-    let [left, top, right, bottom] = tile.core;
-    // A core that ends with the tile ends with the picture, also where that is off the grid.
-    let range = |from: usize, to: usize, start: usize, length: usize, places: usize| {
-        let end = if to - start == length { places } else { (to - start) >> layer.halvings() };
-        (from - start) >> layer.halvings()..end
-    };
-    let columns = range(left, right, tile.left, tile_size.width, plane.width);
-    let rows = range(top, bottom, tile.top, tile_size.height, plane.height);
-    let mut mask = vec![0.0; plane.pixels()];
-    for row in rows {
-        mask[row * plane.width..][columns.clone()].fill(1.0);
-    }
-    mask
-}
-
-fn cut(picture: &Picture, tile: Tile, tile_size: FrameSize) -> Picture {
-    let mut part = Picture::gray(tile_size, 0.0);
-    cut_planes(&picture.planes, picture.size, tile, tile_size, &mut part.planes);
-    part
-}
-
-/// Copies a tile out of planes of `size`.
-fn cut_planes(planes: &[f32], size: FrameSize, tile: Tile, tile_size: FrameSize, dst: &mut [f32]) {
-    for (index, row) in dst.chunks_mut(tile_size.width).enumerate() {
-        row.copy_from_slice(&planes[row_start(index, tile, tile_size, size)..][..tile_size.width]);
-    }
-}
-
-/// Adds the planes of a tile to those of `size`.
-fn add_planes(src: &[f32], tile: Tile, tile_size: FrameSize, size: FrameSize, planes: &mut [f32]) {
-    for (index, row) in src.chunks(tile_size.width).enumerate() {
-        let dst = &mut planes[row_start(index, tile, tile_size, size)..][..tile_size.width];
-        dst.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
-    }
-}
-
-/// Where the row `index` of a tile's planes, counted through all of them, starts in planes of `size`.
-fn row_start(index: usize, tile: Tile, tile_size: FrameSize, size: FrameSize) -> usize {
-    let (channel, row) = (index / tile_size.height, index % tile_size.height);
-    (channel * size.height + tile.top + row) * size.width + tile.left
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cores_cover_a_side_once_and_keep_off_the_edges_of_tiles() {
-        for length in [300, 512, 683, 1000, 1365, 2048, 4001] {
-            let tile = tile_length(length, 320);
-            let spread = spread(length, tile);
-            assert_eq!((spread[0].1, spread[spread.len() - 1].2), (0, length));
-            for (index, &(start, from, to)) in spread.iter().enumerate() {
-                assert!(start % GRID == 0 && start + tile <= length, "{length}: {spread:?}");
-                assert!(from < to && from >= start && to <= start + tile, "{length}: {spread:?}");
-                assert!(
-                    index == 0 || from - start >= 66 && from % GRID == 0 && from == spread[index - 1].2,
-                    "{length}: {spread:?}"
-                );
-                assert!(to == length || start + tile - to >= 66, "{length}: {spread:?}");
-            }
-        }
-    }
+    use crate::gatys::objective::GradientGraph;
 
     #[test]
     fn tiles_give_the_losses_and_the_gradient_of_the_whole() {
@@ -508,10 +392,9 @@ mod tests {
         let regions = [Region { mask: None, styles: vec![(Picture::noise(FrameSize::new(90, 80), 3), 1.0)] }];
         let (objective, options) = (Objective::default(), SessionOptions::default());
 
-        let (model, terms, inputs) = objective.build_gradient(vgg, size).unwrap();
+        let GradientGraph { model, terms, target_inputs: inputs } = objective.build_gradient(vgg, size).unwrap();
         let shape = Picture::shape(size).to_vec();
-        let all: Vec<(String, Vec<usize>)> =
-            [(IMAGE.to_owned(), shape.clone())].into_iter().chain(inputs.clone()).collect();
+        let all: Vec<Port> = [(IMAGE.to_owned(), shape.clone())].into_iter().chain(inputs.clone()).collect();
         let outputs = [(LOSSES.to_owned(), vec![terms.len() + 1]), (GRADIENT.to_owned(), shape)];
         let (mut session, mut bindings) = bind(&model, &all, &outputs, &options).unwrap();
         Targets::new(vgg, &objective, &content, &regions, &options).unwrap().write(&inputs, 1, &mut bindings).unwrap();

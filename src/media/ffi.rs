@@ -7,6 +7,8 @@ use ffmpeg::ffi;
 use ffmpeg::format::{Pixel, context};
 use ffmpeg::{Rational, codec};
 
+use super::Interrupt;
+
 /// Whether a pixel format has an alpha plane or channel.
 pub fn has_alpha(pixel: Pixel) -> bool {
     descriptor_flags(pixel) & ffi::AV_PIX_FMT_FLAG_ALPHA as u64 != 0 && pixel != Pixel::PAL8
@@ -149,5 +151,47 @@ pub fn make_writable(picture: &mut ffmpeg::frame::Video) -> Result<(), ffmpeg::E
     match unsafe { ffi::av_frame_make_writable(picture.as_mut_ptr()) } {
         code if code < 0 => Err(ffmpeg::Error::from(code)),
         _ => Ok(()),
+    }
+}
+
+/// An output whose blocking reads and writes can be ended from outside.
+pub struct InterruptibleOutput {
+    // Declared before what it asks: it is closed first.
+    /// The output.
+    pub output: context::Output,
+    _interrupt: Box<Interrupt>,
+}
+
+/// Opens `address` for the muxer `format`. While `interrupt` says `true`, what blocks ends with an error.
+pub fn open_output(address: &str, format: &str, interrupt: Interrupt) -> Result<InterruptibleOutput, ffmpeg::Error> {
+    extern "C" fn ask(opaque: *mut std::ffi::c_void) -> std::ffi::c_int {
+        // SAFETY: the pointer is that of the box below, which lives longer than the output.
+        let interrupt = unsafe { &*opaque.cast::<Interrupt>() };
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| interrupt())).map_or(1, std::ffi::c_int::from)
+    }
+    let invalid = |_| ffmpeg::Error::Other { errno: ffmpeg::error::EINVAL };
+    let address = std::ffi::CString::new(address).map_err(invalid)?;
+    let format = std::ffi::CString::new(format).map_err(invalid)?;
+    let interrupt = Box::new(interrupt);
+    let mut context = std::ptr::null_mut();
+    // SAFETY: the strings end with a zero; the function sets the context or says why not.
+    match unsafe {
+        ffi::avformat_alloc_output_context2(&raw mut context, std::ptr::null(), format.as_ptr(), address.as_ptr())
+    } {
+        code if code < 0 => return Err(ffmpeg::Error::from(code)),
+        _ => {}
+    }
+    let callback = ffi::AVIOInterruptCB { callback: Some(ask), opaque: (&raw const *interrupt).cast_mut().cast() };
+    // SAFETY: the context was just made, and is freed here or owned by the output.
+    unsafe {
+        (*context).interrupt_callback = callback;
+        let (pb, flags) = (&raw mut (*context).pb, ffi::AVIO_FLAG_WRITE);
+        match ffi::avio_open2(pb, address.as_ptr(), flags, &raw const callback, std::ptr::null_mut()) {
+            code if code < 0 => {
+                ffi::avformat_free_context(context);
+                Err(ffmpeg::Error::from(code))
+            }
+            _ => Ok(InterruptibleOutput { output: context::Output::wrap(context), _interrupt: interrupt }),
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! This is the only room that knows FFmpeg. It knows nothing of stages, styles or the terminal: what a person should
 //! hear comes back as notes.
 
+mod camera;
 mod color;
 mod copy;
 mod cut;
@@ -11,12 +12,21 @@ mod deinterlace;
 mod encoder;
 mod ffi;
 mod filter;
+mod live_output;
 mod packets;
+mod picture_encoder;
 mod pipe;
 mod planes;
 mod reader;
+mod recorder;
 mod stream;
+mod stream_out;
 mod to_rgb;
+#[cfg(target_os = "linux")]
+mod v4l2;
+#[cfg(target_os = "linux")]
+mod virtual_camera;
+mod window;
 mod writer;
 mod y4m;
 
@@ -26,6 +36,10 @@ use std::sync::{Arc, Once};
 use anyhow::{Context, Result, bail};
 use ffmpeg_next as ffmpeg;
 
+pub use camera::{
+    Camera, CameraChoice, CameraDevice, CameraError, CameraMode, CameraOptions, CameraPicture, ChooseCameraError,
+    camera_modes, list_cameras,
+};
 pub use color::ColorTags;
 pub use cut::{Cut, ParseTimeError, Time};
 pub use encoder::EncoderSettings;
@@ -34,6 +48,11 @@ pub use packets::Damage;
 pub use pipe::{PipeFormat, PipeOptions, PipeReader, PipeWriter, RawVideo, ReaderLeft};
 pub use planes::{ColorRange, Matrix, PictureLayout};
 pub use reader::{ReaderOptions, VideoInfo, VideoReader};
+pub use recorder::{Recorder, RecorderError};
+pub use stream_out::{StreamError, StreamOut, StreamTarget};
+#[cfg(target_os = "linux")]
+pub use virtual_camera::VirtualCamera;
+pub use window::{NoDisplay, Window};
 pub use writer::{OutputError, VideoWriter, WriterOptions, Written};
 pub use y4m::NotY4m;
 

@@ -8,18 +8,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use ffmpeg_next as ffmpeg;
 
-use ffmpeg::color::{Primaries, Range, Space, TransferCharacteristic};
+use ffmpeg::format::Flags;
 use ffmpeg::format::context::Output;
-use ffmpeg::format::{Flags, Pixel};
-use ffmpeg::{Dictionary, Error, Packet, Rational, codec, encoder, frame, media};
+use ffmpeg::{Dictionary, Error, Packet, codec, media};
 
-use super::color::ColorTags;
 use super::copy::StreamCopier;
 use super::encoder::{self as choice, EncoderSettings};
-use super::filter::{FilterChain, FilterInput};
+use super::picture_encoder::PictureEncoder;
 use super::reader::VideoReader;
 use super::{Interrupt, MICROSECONDS, VideoInfo, ffi, rescale};
-use crate::frame::{CHANNELS, Frame};
+use crate::frame::Frame;
 use crate::output::AtomicFile;
 
 /// How a file is written.
@@ -71,20 +69,10 @@ pub struct VideoWriter {
     output: Output,
     file: AtomicFile,
     path: PathBuf,
-    encoder: encoder::video::Encoder,
-    encoder_name: String,
-    time_base: Rational,
-    input_time_base: Rational,
-    default_duration: i64,
+    encoder: PictureEncoder,
     copier: Option<StreamCopier>,
-    chain: FilterChain,
-    rgb: frame::Video,
-    encoded_picture: frame::Video,
-    info: VideoInfo,
     notes: Vec<String>,
     frames: u64,
-    last_pts: Option<i64>,
-    end: i64,
 }
 
 impl VideoWriter {
@@ -104,50 +92,26 @@ impl VideoWriter {
     ) -> Result<Self> {
         super::init()?;
         check_output(path, source.map(VideoReader::path))?;
-        let info = info.clone();
         let mut notes = Vec::new();
         let file = create_file(path, options.overwrite)?;
         let mut output = open_container(path, file.temporary())?;
         ffi::allow_experimental(&mut output);
-        let container = output.format().name().to_owned();
 
-        let (codec, defaults) =
-            choice::find(options.encoder.codec.as_deref().unwrap_or(&default_codec(path, &output)?))?;
-        if !ffi::can_hold(&output, codec.id()) {
-            bail!(OutputError::CannotHold { path: path.to_owned(), codec: codec.id().name() });
+        let codec = choice::find(options.encoder.codec.as_deref().unwrap_or(&default_codec(path, &output)?))?;
+        if !ffi::can_hold(&output, codec.0.id()) {
+            bail!(OutputError::CannotHold { path: path.to_owned(), codec: codec.0.id().name() });
         }
         let has_global_header = output.format().flags().contains(Flags::GLOBAL_HEADER);
-        let opened = choice::open(&info, &options.encoder, codec, defaults, has_global_header)?;
-        notes.extend(opened.note);
-        add_video_stream(&mut output, &opened.encoder, &info, opened.time_base, &container)?;
+        let encoder = PictureEncoder::open(info, &options.encoder, codec, has_global_header)?;
+        notes.extend(encoder.note().map(str::to_owned));
+        encoder.add_stream(&mut output)?;
         let copier = match source {
             Some(source) => Some(StreamCopier::new(source, options, &mut output, &mut notes)?),
             None => None,
         };
-        write_header(&mut output, &container)
+        write_header(&mut output)
             .with_context(|| format!("'{}': the container refuses these streams", path.display()))?;
-
-        let rgb = frame::Video::new(Pixel::RGB24, u32::try_from(info.size.width)?, u32::try_from(info.size.height)?);
-        let chain = FilterChain::new(&rgb_input(&info), &to_encoder(&info, opened.pixel))?;
-        Ok(Self {
-            output,
-            file,
-            path: path.to_owned(),
-            encoder: opened.encoder,
-            encoder_name: codec.name().to_owned(),
-            time_base: opened.time_base,
-            input_time_base: info.time_base,
-            default_duration: 0,
-            copier,
-            chain,
-            rgb,
-            encoded_picture: frame::Video::empty(),
-            info,
-            notes,
-            frames: 0,
-            last_pts: None,
-            end: 0,
-        })
+        Ok(Self { output, file, path: path.to_owned(), encoder, copier, notes, frames: 0 })
     }
 
     /// What a person should know: streams left out, an unusual pixel format.
@@ -157,7 +121,7 @@ impl VideoWriter {
 
     /// FFmpeg's name of the encoder.
     pub fn encoder_name(&self) -> &str {
-        &self.encoder_name
+        self.encoder.name()
     }
 
     /// Encodes one frame and writes what is ready, with the copied streams up to the same time. Blocks while it does.
@@ -165,20 +129,7 @@ impl VideoWriter {
     /// # Errors
     /// If encoding or writing fails: a full disk, say.
     pub fn write(&mut self, picture: &Frame) -> Result<()> {
-        if picture.size != self.info.size {
-            bail!("a frame of {} does not fit into a video of {}", picture.size, self.info.size);
-        }
-        self.end = rescale(picture.timestamp.pts + picture.timestamp.duration, self.input_time_base, MICROSECONDS);
-        self.default_duration = rescale(picture.timestamp.duration, self.input_time_base, self.time_base);
-        ffi::make_writable(&mut self.rgb).context("convert a frame")?;
-        fill_rows(picture, &mut self.rgb);
-        // Two timestamps that fall together in a coarser clock would be refused: the later one moves by one tick.
-        let pts = rescale(picture.timestamp.pts, self.input_time_base, self.time_base);
-        let pts = self.last_pts.map_or(pts, |last| pts.max(last + 1));
-        self.last_pts = Some(pts);
-        self.rgb.set_pts(Some(pts));
-        self.chain.put_kept(&self.rgb).context("convert a frame")?;
-        self.encode_converted()?;
+        self.encoder.put(picture)?;
         self.frames += 1;
         self.write_packets()
     }
@@ -189,13 +140,11 @@ impl VideoWriter {
     /// # Errors
     /// If anything cannot be written; then nothing stands under the final name.
     pub fn finish(mut self, is_cut_short: bool) -> Result<Written> {
-        self.chain.end().context("convert the last frames")?;
-        self.encode_converted()?;
-        self.encoder.send_eof().context("drain the encoder")?;
+        self.encoder.end()?;
         self.write_packets()?;
         if let Some(copier) = &mut self.copier {
             if is_cut_short {
-                copier.end_at(self.end);
+                copier.end_at(self.encoder.end_of_last());
             }
             copier.copy_until(&mut self.output, None)?;
         }
@@ -211,41 +160,22 @@ impl VideoWriter {
         format!("cannot write '{}'", self.path.display())
     }
 
-    fn encode_converted(&mut self) -> Result<()> {
-        while self.chain.take(&mut self.encoded_picture).context("convert a frame")?.is_some() {
-            // The chain leaves some tags as they were on RGB; encoders write what the frame says.
-            self.encoded_picture.set_color_space(self.info.color.matrix);
-            self.encoded_picture.set_color_range(self.info.color.range);
-            self.encoded_picture.set_color_primaries(self.info.color.primaries);
-            self.encoded_picture.set_color_transfer_characteristic(self.info.color.transfer);
-            self.encoded_picture.set_kind(ffmpeg::picture::Type::None);
-            self.encoder.send_frame(&self.encoded_picture).context("encode a frame")?;
-        }
-        Ok(())
-    }
-
     /// Writes the packets that the encoder has ready, each after the copied streams up to its time.
     fn write_packets(&mut self) -> Result<()> {
+        let time_base = self.encoder.time_base();
         let mut packet = Packet::empty();
-        loop {
-            match self.encoder.receive_packet(&mut packet) {
-                Ok(()) => {}
-                Err(Error::Eof | Error::Other { errno: ffmpeg::error::EAGAIN }) => return Ok(()),
-                Err(error) => return Err(error).context("encode a frame"),
-            }
-            let time = packet.dts().or(packet.pts()).map(|dts| rescale(dts, self.time_base, MICROSECONDS));
+        while self.encoder.take(&mut packet)? {
+            let time = packet.dts().or(packet.pts()).map(|dts| rescale(dts, time_base, MICROSECONDS));
             if let Some(copier) = &mut self.copier {
                 copier.copy_until(&mut self.output, Some(time.unwrap_or(0)))?;
             }
-            if packet.duration() <= 0 {
-                packet.set_duration(self.default_duration);
-            }
             packet.set_stream(Self::VIDEO_STREAM);
             if let Some(stream) = self.output.stream(Self::VIDEO_STREAM) {
-                packet.rescale_ts(self.time_base, stream.time_base());
+                packet.rescale_ts(time_base, stream.time_base());
             }
             packet.write_interleaved(&mut self.output).with_context(|| self.cannot_write())?;
         }
+        Ok(())
     }
 }
 
@@ -304,76 +234,12 @@ fn default_codec(path: &Path, output: &Output) -> Result<String> {
     })
 }
 
-fn add_video_stream(
-    output: &mut Output,
-    encoder: &encoder::video::Encoder,
-    info: &VideoInfo,
-    time_base: Rational,
-    container: &str,
-) -> Result<()> {
-    let mut stream = output.add_stream_with(encoder).context("add the video to the output")?;
-    stream.set_time_base(time_base);
-    if info.frame_rate.numerator() > 0 {
-        stream.set_avg_frame_rate(info.frame_rate);
-    }
-    let stream = stream.index();
-    if info.sample_aspect_ratio.numerator() > 0 {
-        ffi::set_sample_aspect_ratio(output, stream, info.sample_aspect_ratio);
-    }
-    // Apple's players know HEVC in MP4 only under this name.
-    let is_mp4 = container.contains("mp4") || container.contains("mov");
-    let tag = (is_mp4 && encoder.id() == codec::Id::HEVC).then_some(*b"hvc1");
-    ffi::set_codec_tag(output, stream, tag);
-    Ok(())
-}
-
-fn write_header(output: &mut Output, container: &str) -> Result<(), Error> {
+fn write_header(output: &mut Output) -> Result<(), Error> {
+    let container = output.format().name().to_owned();
     let mut options = Dictionary::new();
     if container.contains("mp4") || container.contains("mov") {
         // The index goes to the front, so that a browser can start before it has the whole file.
         options.set("movflags", "+faststart");
     }
     output.write_header_with(options).map(|_| ())
-}
-
-fn rgb_input(info: &VideoInfo) -> FilterInput {
-    FilterInput {
-        size: info.size,
-        pixel: Pixel::RGB24,
-        // Timestamps pass through the chain as they are.
-        time_base: Rational(1, 1000),
-        sample_aspect_ratio: info.sample_aspect_ratio,
-        color: ColorTags {
-            matrix: Space::Unspecified,
-            range: Range::Unspecified,
-            primaries: Primaries::Unspecified,
-            transfer: TransferCharacteristic::Unspecified,
-        },
-    }
-}
-
-fn to_encoder(info: &VideoInfo, pixel: Pixel) -> String {
-    let name = pixel.descriptor().map_or("yuv420p", |descriptor| descriptor.name());
-    if pixel == Pixel::PAL8 {
-        // Each picture has its own palette: a stylized clip has more colours than 256 in all.
-        return "split[a][b];[a]palettegen=stats_mode=single:reserve_transparent=0[p];\
-                [b][p]paletteuse=new=1:dither=sierra2_4a"
-            .to_owned();
-    }
-    if ffi::is_rgb(pixel) {
-        return format!("format={name}");
-    }
-    format!(
-        "scale=flags=area+accurate_rnd+full_chroma_inp:in_range=pc:out_color_matrix={}:out_range={},format={name}",
-        info.color.matrix_name().unwrap_or("bt709"),
-        info.color.range_name(),
-    )
-}
-
-fn fill_rows(picture: &Frame, target: &mut frame::Video) {
-    let row = picture.size.width * CHANNELS;
-    let stride = target.stride(0);
-    for (source, target) in picture.pixels().chunks_exact(row).zip(target.data_mut(0).chunks_mut(stride)) {
-        target[..row].copy_from_slice(source);
-    }
 }

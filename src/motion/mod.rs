@@ -190,6 +190,11 @@ impl MotionEstimator {
         })
     }
 
+    /// Changes the time constants of the content's running average from the next frame on.
+    pub fn set_time_constants(&mut self, time_constants: TimeConstants) {
+        self.settings.time_constants = time_constants;
+    }
+
     /// What became of the frame before this one. Blocks for the time of a flow on the grid.
     ///
     /// # Errors

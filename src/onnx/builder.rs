@@ -294,7 +294,7 @@ impl GraphBuilder {
             dead.sort_unstable();
             dead.dedup();
             let dead = dead.into_iter().filter(|name| is_made.contains(name) && last_use.get(name) == Some(&index));
-            alive -= dead.map(|name| bytes(name)).sum::<u64>();
+            alive -= dead.map(bytes).sum::<u64>();
         }
         constants + inputs + peak
     }

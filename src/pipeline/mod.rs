@@ -8,22 +8,29 @@
 //! 4. [`Control::stop`] ends the source and drains the rest, so that the file is finished. [`Control::abort`] ends
 //!    every stage at its next frame, and wakes those that wait on a channel.
 //! 5. [`Sink::finish`] is called on every path, once, and every thread is joined before [`Pipeline::run`] returns.
+//! 6. A live source does not wait: the edge behind it keeps the freshest item ([`Wiring::live_source`]), and what was
+//!    overwritten is counted. It is the only place of a run where items are lost.
 //!
 //! This room knows the traits, not what a stage does.
 
+mod branch;
 mod control;
+mod edge;
 mod stats;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use crossbeam::channel::{Receiver, Sender, bounded, select};
+use crossbeam::channel::{Sender, select};
 
+pub use branch::{Branch, Offered};
 pub use control::Control;
+pub use edge::Flow;
+use edge::{Put, Received};
 use stats::StageStats;
 pub use stats::{PipelineStats, StageSnapshot};
 
@@ -74,6 +81,19 @@ pub trait Sink {
     /// # Errors
     /// Whatever keeps the sink from going on; the run fails with it.
     fn write(&mut self, item: Self::Input) -> Result<()>;
+
+    /// How long to wait for an item before [`Sink::idle`] is called; `None`: as long as it takes.
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Called when no item has come for as long as [`Sink::patience`] says.
+    ///
+    /// # Errors
+    /// Whatever keeps the sink from going on; the run fails with it.
+    fn idle(&mut self) -> Result<()> {
+        Ok(())
+    }
 
     /// Ends the output; called once on every path, after the last [`Sink::write`].
     ///
@@ -217,11 +237,6 @@ impl Pipeline {
     }
 }
 
-/// The receiving end of a channel between two stages.
-pub struct Flow<T> {
-    receiver: Receiver<T>,
-}
-
 /// Connects sources, stages and a sink inside [`Pipeline::run`].
 pub struct Wiring<'scope, 'env: 'scope> {
     scope: &'scope thread::Scope<'scope, 'env>,
@@ -238,24 +253,39 @@ impl<'scope> Wiring<'scope, '_> {
     where
         S::Item: 'scope,
     {
-        let (sender, receiver) = bounded(self.capacity);
+        let (sender, flow) = edge::queue(self.capacity);
         let port = self.port(name);
         self.spawn(name, move || {
-            let control = port.shared.control.clone();
-            for item in 0.. {
-                if control.is_stopped() || control.is_aborted() {
-                    break;
-                }
-                let Some(Some(value)) = port.work(Some(item), || source.next()) else { break };
-                port.stats.add_item();
-                if !port.send(&sender, value) {
-                    break;
-                }
-            }
+            port.draw_from(&mut source, |port, value| port.send(&sender, value));
             // The source goes before the sender: whoever sees the end of the stream may rely on it being closed.
             drop(source);
         })?;
-        Ok(Flow { receiver })
+        Ok(flow)
+    }
+
+    /// Starts the thread of a source that does not wait for the stage behind it: that one gets the freshest item, and
+    /// [`StageSnapshot::lost`] counts those that it never saw.
+    ///
+    /// # Errors
+    /// [`RunError::Thread`] if the thread cannot be started.
+    pub fn live_source<S: Source + 'scope>(&self, name: &'static str, mut source: S) -> Result<Flow<S::Item>, RunError>
+    where
+        S::Item: 'scope,
+    {
+        let (sender, flow) = edge::freshest();
+        let port = self.port(name);
+        self.spawn(name, move || {
+            port.draw_from(&mut source, |port, value| match sender.put(value) {
+                Put::Kept => true,
+                Put::Replaced => {
+                    port.stats.add_lost();
+                    true
+                }
+                Put::Left => false,
+            });
+            drop(source);
+        })?;
+        Ok(flow)
     }
 
     /// Starts the thread of a stage that takes from `input`.
@@ -272,11 +302,11 @@ impl<'scope> Wiring<'scope, '_> {
         S::Input: 'scope,
         S::Output: 'scope,
     {
-        let (sender, receiver) = bounded(self.capacity);
+        let (sender, flow) = edge::queue(self.capacity);
         let port = self.port(name);
         self.spawn(name, move || {
             for item in 0.. {
-                let Some(value) = port.receive(&input.receiver) else { break };
+                let Received::Item(value) = port.receive(&input, None) else { break };
                 let Some(processed) = port.work(Some(item), || stage.process(value)) else { break };
                 port.stats.add_item();
                 if !port.send(&sender, processed) {
@@ -284,7 +314,7 @@ impl<'scope> Wiring<'scope, '_> {
                 }
             }
         })?;
-        Ok(Flow { receiver })
+        Ok(flow)
     }
 
     /// Runs a sink on this thread until its input ends, then finishes it. `None`: the run failed or was aborted,
@@ -299,12 +329,23 @@ impl<'scope> Wiring<'scope, '_> {
         sink: &mut S,
     ) -> Result<Option<S::Output>, RunError> {
         let port = self.port(name);
-        for item in 0.. {
-            let Some(value) = port.receive(&input.receiver) else { break };
-            if port.work(Some(item), || sink.write(value)).is_none() {
+        let mut item = 0;
+        loop {
+            let worked = match port.receive(&input, sink.patience()) {
+                Received::Item(value) => {
+                    let worked = port.work(Some(item), || sink.write(value));
+                    if worked.is_some() {
+                        port.stats.add_item();
+                    }
+                    item += 1;
+                    worked
+                }
+                Received::Nothing => port.work(Some(item), || sink.idle()),
+                Received::End => break,
+            };
+            if worked.is_none() {
                 break;
             }
-            port.stats.add_item();
         }
         // Upstream must see that nobody takes any more before this thread waits for it in `finish` or at the join.
         drop(input);
@@ -340,15 +381,27 @@ struct Port {
 }
 
 impl Port {
-    /// The next item, or `None` when the stream has ended or the run is aborted.
-    fn receive<T>(&self, receiver: &Receiver<T>) -> Option<T> {
+    /// Takes one item after the other from `source` and gives it to `deliver`, until that says `false` or the run ends.
+    fn draw_from<S: Source>(&self, source: &mut S, mut deliver: impl FnMut(&Self, S::Item) -> bool) {
+        let control = self.shared.control.clone();
+        for item in 0.. {
+            if control.is_stopped() || control.is_aborted() {
+                break;
+            }
+            let Some(Some(value)) = self.work(Some(item), || source.next()) else { break };
+            self.stats.add_item();
+            if !deliver(self, value) {
+                break;
+            }
+        }
+    }
+
+    /// The next item, or that the stream has ended or the run is aborted.
+    fn receive<T>(&self, input: &Flow<T>, patience: Option<Duration>) -> Received<T> {
         let start = Instant::now();
-        let received = select! {
-            recv(receiver) -> item => item.ok(),
-            recv(self.shared.control.aborted()) -> _ => None,
-        };
+        let received = input.receive(&self.shared.control, patience);
         self.stats.add_waiting_for_input(start.elapsed());
-        received.filter(|_| !self.shared.control.is_aborted())
+        if self.shared.control.is_aborted() { Received::End } else { received }
     }
 
     /// Whether the item was taken; `false`: downstream has left or the run is aborted.

@@ -37,6 +37,8 @@ pub struct StageSnapshot {
     pub name: &'static str,
     /// Items done.
     pub items: u64,
+    /// Of these, how many a live source had to throw away because the stage after it was not ready.
+    pub lost: u64,
     /// Time spent working.
     pub busy: Duration,
     /// Time spent waiting for the stage before.
@@ -49,6 +51,7 @@ pub struct StageSnapshot {
 pub(super) struct StageStats {
     name: &'static str,
     items: AtomicU64,
+    lost: AtomicU64,
     busy_ns: AtomicU64,
     waiting_for_input_ns: AtomicU64,
     waiting_for_output_ns: AtomicU64,
@@ -57,6 +60,10 @@ pub(super) struct StageStats {
 impl StageStats {
     pub(super) fn add_item(&self) {
         self.items.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_lost(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn add_busy(&self, time: Duration) {
@@ -76,6 +83,7 @@ impl StageStats {
         StageSnapshot {
             name: self.name,
             items: self.items.load(Ordering::Relaxed),
+            lost: self.lost.load(Ordering::Relaxed),
             busy: time(&self.busy_ns),
             waiting_for_input: time(&self.waiting_for_input_ns),
             waiting_for_output: time(&self.waiting_for_output_ns),

@@ -74,6 +74,11 @@ impl StyleEngine {
         self.network.contract()
     }
 
+    /// The network.
+    pub fn network(&self) -> &StyleNetwork {
+        &self.network
+    }
+
     /// The network, to change its style.
     pub fn network_mut(&mut self) -> &mut StyleNetwork {
         &mut self.network

@@ -105,6 +105,12 @@ impl StyleNetwork {
         format!("{} ({})", self.title, self.contract.describe())
     }
 
+    /// The weight of each style of the network; `None` where it takes no weights.
+    pub fn style_weights(&self) -> Option<&[f32]> {
+        let StyleInput::Weights { input, .. } = &self.contract.style else { return None };
+        self.side_inputs.iter().find(|(name, _)| name == input).map(|(_, tensor)| tensor.data.as_slice())
+    }
+
     /// Changes the style to the weights of `weights`, one for each style of the network, from the next frame on.
     ///
     /// # Errors

@@ -87,6 +87,11 @@ impl Smoother {
         }
     }
 
+    /// Changes the settings from the next frame on.
+    pub fn set_settings(&mut self, settings: SmootherSettings) {
+        self.settings = settings;
+    }
+
     /// Replaces `painted` by the smoothed frame. `motion` is that of its content since the frame before.
     ///
     /// # Errors

@@ -47,6 +47,11 @@ impl Propagation {
         Self { settings, age: 0, trust: Vec::new(), moved: Vec::new() }
     }
 
+    /// One frame in so many is painted at least.
+    pub fn stride(&self) -> u32 {
+        self.settings.stride
+    }
+
     /// Whether the frame of this motion is to be painted; the next call takes that as done.
     pub fn is_painted(&mut self, motion: &Motion) -> bool {
         let is_explained = match motion {

@@ -54,16 +54,8 @@ fn cholesky(matrix: Matrix) -> Matrix {
     lower
 }
 
-fn inverse_of_lower(lower: Matrix) -> Matrix {
-    let mut inverse = [[0.0; CHANNELS]; CHANNELS];
-    for column in 0..CHANNELS {
-        for row in column..CHANNELS {
-            let known: f64 = (column..row).map(|index| lower[row][index] * inverse[index][column]).sum();
-            let unit = if row == column { 1.0 } else { 0.0 };
-            inverse[row][column] = (unit - known) / lower[row][row];
-        }
-    }
-    inverse
+fn inverse_of_lower([[a, ..], [b, c, _], [d, e, f]]: Matrix) -> Matrix {
+    [[1.0 / a, 0.0, 0.0], [-b / (a * c), 1.0 / c, 0.0], [(b * e - c * d) / (a * c * f), -e / (c * f), 1.0 / f]]
 }
 
 fn product(a: Matrix, b: Matrix) -> Matrix {

@@ -82,7 +82,7 @@ pub fn run(args: &PaintArgs) -> Result<Outcome> {
     let started = Instant::now();
     check_outputs(args)?;
     let control = Control::new();
-    stop_on_signals(&control, console)?;
+    stop_on_signals(&control, console, "stopping: the painting so far is being saved (Ctrl-C again to give it up)")?;
     let setup = Setup::read(args)?;
     setup.notes.iter().for_each(|note| console.note(note));
     if let Some(sweep) = &args.report.sweep {
@@ -212,7 +212,7 @@ fn describe(losses: &Losses) -> String {
 fn check_outputs(args: &PaintArgs) -> Result<()> {
     let report = &args.report;
     let png = |path: &&PathBuf| !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
-    for path in [&report.plot, &report.heatmap].into_iter().flatten().filter(png) {
+    if let Some(path) = [&report.plot, &report.heatmap].into_iter().flatten().find(png) {
         let text = format!("'{}' is no PNG (expected a name that ends in .png)", path.display());
         return Err(UsageError(anyhow::anyhow!(text)).into());
     }

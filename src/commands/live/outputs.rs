@@ -1,0 +1,320 @@
+//! Where live pictures go beside the window: a recording, a virtual camera, a stream. Each works on a thread of its own and
+//! loses pictures rather than holding the window up.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::console::Console;
+use crate::frame::Frame;
+use crate::media::{EncoderSettings, Recorder, StreamOut, StreamTarget, VideoInfo, Written};
+use crate::output::is_taken;
+use crate::pipeline::{Branch, Ending, Offered, Sink};
+
+/// Pictures that may wait for an output: a third of a second of a hiccup at 25 a second.
+const WAITING: usize = 8;
+
+/// An output on its thread.
+pub type OutputBranch = Branch<Arc<Frame>, Done>;
+
+/// What an output leaves.
+#[derive(Debug)]
+pub enum Done {
+    /// A file, unless there was no picture for it.
+    Recording(Option<Written>),
+    /// Pictures that went out, and where to.
+    Pictures {
+        /// Where to.
+        to: String,
+        /// How many.
+        frames: u64,
+    },
+}
+
+/// The outputs of a run.
+pub struct Outputs {
+    console: Console,
+    branches: Vec<OutputBranch>,
+    recording: Option<OutputBranch>,
+    /// Recordings that are done.
+    pub recordings: Vec<Written>,
+    /// Pictures that outputs were too slow for, by their names.
+    pub lost: Vec<(&'static str, u64)>,
+    /// Whether one of them has failed.
+    pub has_failed: bool,
+}
+
+impl Outputs {
+    /// No output.
+    pub fn new(console: Console) -> Self {
+        Self {
+            console,
+            branches: Vec::new(),
+            recording: None,
+            recordings: Vec::new(),
+            lost: Vec::new(),
+            has_failed: false,
+        }
+    }
+
+    /// Starts a recording.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub fn record(&mut self, recorder: Recorder) -> Result<()> {
+        let branch = Branch::start("record", WAITING, RecordSink(Some(recorder))).context("start a thread")?;
+        self.recording = Some(branch);
+        Ok(())
+    }
+
+    /// Whether a recording runs.
+    pub fn is_recording(&self) -> bool {
+        self.recording.is_some()
+    }
+
+    /// Ends the recording, if one runs, and says what became of it.
+    pub fn end_recording(&mut self, ending: Ending) {
+        if let Some(branch) = self.recording.take() {
+            self.finish(branch, ending);
+        }
+    }
+
+    /// Adds an output that runs to the end.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub fn add<S>(&mut self, name: &'static str, sink: S) -> Result<()>
+    where
+        S: Sink<Input = Arc<Frame>, Output = Done> + Send + 'static,
+    {
+        self.branches.push(Branch::start(name, WAITING, sink).context("start a thread")?);
+        Ok(())
+    }
+
+    /// Whether a picture goes anywhere.
+    pub fn are_there(&self) -> bool {
+        self.recording.is_some() || !self.branches.is_empty()
+    }
+
+    /// Hands a picture to all of them. One that has failed is told about and left out from then on.
+    pub fn offer(&mut self, frame: &Arc<Frame>) {
+        if self.recording.as_mut().is_some_and(|branch| branch.offer(Arc::clone(frame)) == Offered::Failed) {
+            self.end_recording(Ending::Failed);
+        }
+        let branches = std::mem::take(&mut self.branches);
+        for mut branch in branches {
+            if branch.offer(Arc::clone(frame)) == Offered::Failed {
+                self.finish(branch, Ending::Failed);
+            } else {
+                self.branches.push(branch);
+            }
+        }
+    }
+
+    /// Ends all of them; blocks until files are complete.
+    pub fn finish_all(&mut self, ending: Ending) {
+        self.end_recording(ending);
+        for branch in std::mem::take(&mut self.branches) {
+            self.finish(branch, ending);
+        }
+    }
+
+    fn finish(&mut self, branch: OutputBranch, ending: Ending) {
+        let (name, lost) = (branch.name(), branch.lost());
+        if lost > 0 {
+            self.lost.push((name, lost));
+        }
+        match branch.finish(ending) {
+            Ok(Done::Recording(Some(written))) => {
+                let (path, frames) = (written.path.display(), written.frames);
+                self.console.line(&format!("{path}: {frames} frames recorded"));
+                self.recordings.push(written);
+            }
+            Ok(Done::Recording(None)) => self.console.line("nothing was recorded: there was no picture"),
+            Ok(Done::Pictures { to, frames }) => self.console.line(&format!("{to}: {frames} frames sent")),
+            Err(error) => {
+                self.has_failed = true;
+                self.console.error_line(&format!("{error:#}"));
+            }
+        }
+    }
+}
+
+struct RecordSink(Option<Recorder>);
+
+impl Sink for RecordSink {
+    type Input = Arc<Frame>;
+    type Output = Done;
+
+    fn write(&mut self, frame: Arc<Frame>) -> Result<()> {
+        self.0.as_mut().context("the recording has ended")?.write(&frame)
+    }
+
+    /// What is there plays, however the run ended.
+    fn finish(&mut self, _: Ending) -> Result<Done> {
+        Ok(Done::Recording(self.0.take().map(Recorder::finish).transpose()?.flatten()))
+    }
+}
+
+/// A virtual camera as an output.
+#[cfg(target_os = "linux")]
+pub struct VirtualCameraSink {
+    /// The device.
+    pub camera: crate::media::VirtualCamera,
+    /// Pictures so far.
+    pub frames: u64,
+}
+
+#[cfg(target_os = "linux")]
+impl Sink for VirtualCameraSink {
+    type Input = Arc<Frame>;
+    type Output = Done;
+
+    fn write(&mut self, frame: Arc<Frame>) -> Result<()> {
+        self.frames += 1;
+        self.camera.write(&frame)
+    }
+
+    fn finish(&mut self, _: Ending) -> Result<Done> {
+        Ok(Done::Pictures { to: self.camera.path().display().to_string(), frames: self.frames })
+    }
+}
+
+/// A stream as an output: where it breaks off, it is opened again.
+pub struct StreamSink {
+    target: StreamTarget,
+    info: VideoInfo,
+    bits_per_second: u64,
+    threads: usize,
+    console: Console,
+    stream: Option<StreamOut>,
+    frames: u64,
+    retry_at: Option<Instant>,
+}
+
+impl StreamSink {
+    /// How long to wait before a broken stream is opened again.
+    const RETRY: Duration = Duration::from_secs(2);
+
+    /// Opens the stream. Blocks until the other end answers.
+    ///
+    /// # Errors
+    /// As [`StreamOut::open`].
+    pub fn open(
+        target: StreamTarget,
+        info: VideoInfo,
+        bits_per_second: u64,
+        threads: usize,
+        console: Console,
+    ) -> Result<Self> {
+        let stream = Some(StreamOut::open(&target, &info, bits_per_second, threads)?);
+        Ok(Self { target, info, bits_per_second, threads, console, stream, frames: 0, retry_at: None })
+    }
+}
+
+impl Sink for StreamSink {
+    type Input = Arc<Frame>;
+    type Output = Done;
+
+    fn write(&mut self, frame: Arc<Frame>) -> Result<()> {
+        if self.stream.is_none() && self.retry_at.is_none_or(|retry_at| Instant::now() >= retry_at) {
+            match StreamOut::open(&self.target, &self.info, self.bits_per_second, self.threads) {
+                Ok(stream) => {
+                    self.console.note(&format!("the stream to '{}' goes on", self.target));
+                    self.stream = Some(stream);
+                }
+                Err(error) => {
+                    tracing::info!("{error:#}");
+                    self.retry_at = Some(Instant::now() + Self::RETRY);
+                }
+            }
+        }
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        match stream.write(&frame) {
+            Ok(()) => self.frames += 1,
+            Err(error) => {
+                self.console.warning(&format!("{error:#}; trying again every {} s", Self::RETRY.as_secs()));
+                self.stream = None;
+                self.retry_at = Some(Instant::now() + Self::RETRY);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, _: Ending) -> Result<Done> {
+        if let Some(stream) = self.stream.take()
+            && let Err(error) = stream.finish()
+        {
+            // Receivers of live pictures leave when they like.
+            tracing::info!("{error:#}");
+        }
+        Ok(Done::Pictures { to: self.target.to_string(), frames: self.frames })
+    }
+}
+
+/// How a recording is encoded and where it lies.
+#[derive(Debug, Clone)]
+pub struct RecordingPlan {
+    /// What was asked for; the first recording gets this name, later ones a number.
+    pub path: Option<PathBuf>,
+    /// How pictures are encoded.
+    pub settings: EncoderSettings,
+    /// What the pictures are like.
+    pub info: VideoInfo,
+    /// Whether the first may replace a file.
+    pub overwrite: bool,
+    /// Recordings so far.
+    pub recordings: u32,
+}
+
+impl RecordingPlan {
+    /// Opens the next recording: the one that was asked for, or one with the first free number.
+    ///
+    /// # Errors
+    /// As [`Recorder::create`].
+    pub fn open_next(&mut self) -> Result<Recorder> {
+        let (path, overwrite) = match &self.path {
+            Some(path) if self.recordings == 0 => (path.clone(), self.overwrite),
+            Some(path) => (free_name(path), false),
+            None => (free_name(Path::new("impasto.mkv")), false),
+        };
+        let recorder = Recorder::create(&path, &self.info, &self.settings, overwrite)?;
+        self.recordings += 1;
+        Ok(recorder)
+    }
+}
+
+/// `stem-1.ext`, or the first number that is free.
+pub fn free_name(path: &Path) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let extension = path.extension().unwrap_or_default().to_string_lossy().into_owned();
+    let name = |number: u32| path.with_file_name(format!("{stem}-{number}.{extension}"));
+    (1..).map(name).find(|path| !is_taken(path)).unwrap_or_else(|| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::FrameSize;
+
+    #[test]
+    fn later_recordings_get_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("show.mkv");
+        let mut plan = RecordingPlan {
+            path: Some(path.clone()),
+            settings: EncoderSettings::default(),
+            info: VideoInfo::plain(FrameSize::new(32, 16), 25),
+            overwrite: false,
+            recordings: 0,
+        };
+        for name in ["show.mkv", "show-1.mkv", "show-2.mkv"] {
+            let mut recorder = plan.open_next().unwrap();
+            assert_eq!(recorder.path().file_name().unwrap(), name);
+            recorder.write(&Frame::black(FrameSize::new(32, 16))).unwrap();
+            assert_eq!(recorder.finish().unwrap().unwrap().frames, 1);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The camera as the pipeline's source: one that comes back if it is asked to, and always in the same size.
+
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::stages::CapturedFrame;
+use crate::console::Console;
+use crate::frame::{Frame, FrameSize, Timestamp};
+use crate::media::{Camera, CameraChoice, CameraError, CameraOptions};
+use crate::pipeline::{Control, Source};
+use crate::scale::{Filter, Scaler};
+
+/// How often whoever waits looks whether the run has been stopped.
+const STEP: Duration = Duration::from_millis(50);
+/// How long to wait before a lost camera is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What keeps pictures from coming, in a line for people; shared with the window.
+pub type Trouble = Arc<Mutex<Option<String>>>;
+
+/// What is needed to open the camera again.
+pub struct CameraRecipe {
+    /// Which camera.
+    pub choice: CameraChoice,
+    /// How it is opened.
+    pub options: CameraOptions,
+    /// Whether a camera that is not there is waited for.
+    pub reconnect: bool,
+}
+
+impl CameraRecipe {
+    /// Opens the camera, waiting for it if that is asked for. `None`: stopped while waiting.
+    ///
+    /// # Errors
+    /// When it cannot be opened and is not waited for.
+    pub fn open(&self, control: &Control, console: Console) -> Result<Option<Camera>, CameraError> {
+        let mut has_said = false;
+        while !control.is_stopped() {
+            match Camera::open(&self.choice, &self.options, &|| control.is_stopped()) {
+                Ok(camera) => return Ok(Some(camera)),
+                Err(_) if control.is_stopped() => break,
+                Err(error) if !self.reconnect => return Err(error),
+                Err(error) => {
+                    if !has_said {
+                        console.warning(&format!("{:#}; waiting for it", anyhow::Error::new(error)));
+                        has_said = true;
+                    }
+                    pause(RETRY, control);
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Sleeps, but not longer than the run lasts.
+fn pause(time: Duration, control: &Control) {
+    let begin = Instant::now();
+    while !control.is_stopped() && begin.elapsed() < time {
+        thread::sleep(STEP);
+    }
+}
+
+/// The camera as the pipeline's source.
+pub struct LiveSource {
+    camera: Option<Camera>,
+    recipe: CameraRecipe,
+    control: Control,
+    console: Console,
+    trouble: Trouble,
+    size: FrameSize,
+    first: Option<Instant>,
+    has_begun: bool,
+    scaler: Scaler,
+}
+
+/// Pictures that a camera and its thread may hold: one taken when it was opened, one handed over, one in hand.
+const HELD: usize = 3;
+
+impl LiveSource {
+    /// Pictures of `camera`, opened by `recipe`.
+    pub fn new(camera: Camera, recipe: CameraRecipe, control: Control, console: Console, trouble: Trouble) -> Self {
+        let size = camera.size();
+        Self {
+            camera: Some(camera),
+            recipe,
+            control,
+            console,
+            trouble,
+            size,
+            first: None,
+            has_begun: false,
+            scaler: Scaler::new(),
+        }
+    }
+
+    fn set_trouble(&self, trouble: Option<String>) {
+        if let Ok(mut slot) = self.trouble.lock() {
+            *slot = trouble;
+        }
+    }
+
+    fn reopen(&mut self) {
+        pause(RETRY, &self.control);
+        let opened = Camera::open(&self.recipe.choice, &self.recipe.options, &|| self.control.is_stopped());
+        if let Ok(camera) = opened {
+            self.console.note(&format!("the camera '{}' is back", self.recipe.choice));
+            self.set_trouble(None);
+            self.camera = Some(camera);
+        }
+    }
+
+    /// Outputs cannot change their size: a camera that comes back with another one is scaled.
+    fn fit(&mut self, frame: Frame) -> Result<Frame> {
+        if frame.size == self.size {
+            return Ok(frame);
+        }
+        let mut fitted = self.recipe.options.pool.take(self.size);
+        self.scaler.scale_rgb(frame.size, frame.pixels(), self.size, fitted.pixels_mut(), Filter::CatmullRom)?;
+        Ok(fitted)
+    }
+}
+
+impl Source for LiveSource {
+    type Item = CapturedFrame;
+
+    fn next(&mut self) -> Result<Option<CapturedFrame>> {
+        while !self.control.is_stopped() {
+            let Some(camera) = &mut self.camera else {
+                self.reopen();
+                continue;
+            };
+            if !self.has_begun {
+                self.has_begun = true;
+                // What was taken while the window and the outputs were opened is old.
+                (0..HELD).take_while(|_| matches!(camera.next(Duration::ZERO), Ok(Some(_)))).count();
+            }
+            match camera.next(STEP) {
+                Ok(Some((frame, captured_at))) => {
+                    let mut frame = self.fit(frame)?;
+                    let first = *self.first.get_or_insert(captured_at);
+                    let micros = captured_at.saturating_duration_since(first).as_micros();
+                    frame.timestamp = Timestamp { pts: i64::try_from(micros)?, duration: 0 };
+                    return Ok(Some(CapturedFrame { frame, captured_at }));
+                }
+                Ok(None) => {}
+                Err(error) if self.recipe.reconnect => {
+                    self.console.warning(&format!("{:#}; waiting for it", anyhow::Error::new(error)));
+                    self.set_trouble(Some("camera lost, waiting for it".to_owned()));
+                    self.camera = None;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(None)
+    }
+}

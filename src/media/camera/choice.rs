@@ -1,0 +1,191 @@
+//! What a user writes to choose a camera, and which camera that is.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::devices::CameraDevice;
+
+/// Where live pictures come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CameraChoice {
+    /// A device of this machine.
+    Device {
+        /// The N of `/dev/videoN`.
+        index: u32,
+        /// What to call it.
+        label: String,
+    },
+    /// A device that is no `/dev/videoN`: a link to one.
+    Path(PathBuf),
+    /// An address: RTSP, HTTP, whatever FFmpeg opens.
+    Url(String),
+    /// A GStreamer pipeline.
+    Pipeline(String),
+    /// A video file, played over and over in its own time.
+    Clip(PathBuf),
+}
+
+/// Why a text chooses no camera.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ChooseCameraError {
+    /// Nothing of this name.
+    #[error("there is no camera '{wanted}' ({}; a device path, a file, a URL or a GStreamer pipeline will do, too)", list(.names))]
+    Absent {
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        names: Vec<String>,
+    },
+    /// Several of this name.
+    #[error("several cameras are called '{wanted}' ({}; say which by its number)", list(.names))]
+    Ambiguous {
+        /// What was asked for.
+        wanted: String,
+        /// Those that it may mean.
+        names: Vec<String>,
+    },
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "this machine has none".to_owned() } else { format!("expected one of {}", names.join(", ")) }
+}
+
+impl CameraChoice {
+    /// What `text` means where there are these cameras: a number, a path under `/dev`, an address with `://`, a GStreamer
+    /// pipeline with `!`, a file, or a camera's name or a part of it, whatever the letter case.
+    ///
+    /// # Errors
+    /// When it is none of these, or a part of several names.
+    pub fn parse(text: &str, cameras: &[CameraDevice]) -> Result<Self, ChooseCameraError> {
+        let labeled = |index: u32| {
+            let name = cameras.iter().find(|camera| camera.index == index).map(|camera| camera.name.as_str());
+            let label = name.map_or_else(|| format!("/dev/video{index}"), |name| format!("{name} (/dev/video{index})"));
+            Self::Device { index, label }
+        };
+        if let Ok(index) = text.parse() {
+            return Ok(labeled(index));
+        }
+        if let Some(index) = text.strip_prefix("/dev/video").and_then(|index| index.parse().ok()) {
+            return Ok(labeled(index));
+        }
+        if text.starts_with("/dev/") {
+            return Ok(Self::Path(PathBuf::from(text)));
+        }
+        if crate::media::is_url(Path::new(text)) {
+            return Ok(Self::Url(text.to_owned()));
+        }
+        if Path::new(text).is_file() {
+            return Ok(Self::Clip(PathBuf::from(text)));
+        }
+        if text.contains('!') {
+            return Ok(Self::Pipeline(text.to_owned()));
+        }
+        let wanted = text.to_lowercase();
+        let named = |matches: &dyn Fn(&str) -> bool| -> Vec<&CameraDevice> {
+            cameras.iter().filter(|camera| matches(&camera.name.to_lowercase())).collect()
+        };
+        let exact = named(&|name| name == wanted);
+        let found = if exact.is_empty() && !wanted.is_empty() { named(&|name| name.contains(&wanted)) } else { exact };
+        let names = |cameras: &[&CameraDevice]| {
+            cameras.iter().map(|camera| format!("{} '{}'", camera.index, camera.name)).collect()
+        };
+        match found.as_slice() {
+            [camera] => Ok(labeled(camera.index)),
+            // A pipeline of one element: all that give pictures are called so.
+            [] if text.split_whitespace().next().is_some_and(|first| first.ends_with("src")) => {
+                Ok(Self::Pipeline(text.to_owned()))
+            }
+            [] => Err(ChooseCameraError::Absent {
+                wanted: text.to_owned(),
+                names: names(&cameras.iter().collect::<Vec<_>>()),
+            }),
+            several => Err(ChooseCameraError::Ambiguous { wanted: text.to_owned(), names: names(several) }),
+        }
+    }
+
+    /// Whether it can be asked for a size and a rate.
+    pub fn has_modes(&self) -> bool {
+        matches!(self, Self::Device { .. } | Self::Path(_) | Self::Pipeline(_))
+    }
+}
+
+impl fmt::Display for CameraChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device { label, .. } => f.write_str(label),
+            Self::Path(path) | Self::Clip(path) => write!(f, "{}", path.display()),
+            Self::Url(url) => f.write_str(&without_password(url)),
+            Self::Pipeline(pipeline) => f.write_str(pipeline),
+        }
+    }
+}
+
+/// An address as it may stand in a terminal: cameras in a network often have their password in it.
+pub fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let end = rest.find('/').unwrap_or(rest.len());
+    match rest[..end].rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://…@{host}{}", &rest[end..]),
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cameras() -> Vec<CameraDevice> {
+        [(0, "HD Webcam: Integrated"), (2, "HD Webcam"), (4, "Elgato Cam Link")]
+            .map(|(index, name)| CameraDevice {
+                index,
+                name: name.to_owned(),
+                path: PathBuf::from(format!("/dev/video{index}")),
+            })
+            .to_vec()
+    }
+
+    fn parse(text: &str) -> Result<CameraChoice, ChooseCameraError> {
+        CameraChoice::parse(text, &cameras())
+    }
+
+    fn index(text: &str) -> Option<u32> {
+        match parse(text) {
+            Ok(CameraChoice::Device { index, .. }) => Some(index),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_camera_is_chosen_by_number_path_name_or_part_of_it() {
+        assert_eq!(
+            ["0", "7", "/dev/video4", "hd webcam", "integrated", "cam link"].map(index),
+            [Some(0), Some(7), Some(4), Some(2), Some(0), Some(4)]
+        );
+        assert_eq!(parse("4").unwrap().to_string(), "Elgato Cam Link (/dev/video4)");
+        assert_eq!(parse("/dev/v4l/by-id/x"), Ok(CameraChoice::Path("/dev/v4l/by-id/x".into())));
+    }
+
+    #[test]
+    fn addresses_pipelines_and_files_are_told_from_names() {
+        assert!(matches!(parse("rtsp://10.0.0.5/live"), Ok(CameraChoice::Url(_))));
+        assert!(matches!(parse("videotestsrc ! appsink"), Ok(CameraChoice::Pipeline(_))));
+        assert!(matches!(parse("v4l2src device=/dev/video0"), Ok(CameraChoice::Pipeline(_))));
+        assert!(matches!(parse(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")), Ok(CameraChoice::Clip(_))));
+    }
+
+    #[test]
+    fn what_is_no_camera_is_answered_with_those_that_there_are() {
+        let error = parse("gopro").unwrap_err().to_string();
+        assert!(error.contains("no camera 'gopro'") && error.contains("4 'Elgato Cam Link'"), "{error}");
+        let error = parse("cam").unwrap_err().to_string();
+        assert!(error.starts_with("several cameras are called 'cam'"), "{error}");
+        let error = CameraChoice::parse("", &[]).unwrap_err().to_string();
+        assert!(error.contains("this machine has none"), "{error}");
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        assert_eq!(without_password("rtsp://me:secret@cam/live?a@b"), "rtsp://…@cam/live?a@b");
+        assert_eq!(without_password("udp://127.0.0.1:5000"), "udp://127.0.0.1:5000");
+    }
+}

@@ -1,0 +1,118 @@
+//! A recording that plays whenever the program ends: Matroska, written to the disk every second.
+//!
+//! The file grows under a temporary name until its first second is on the disk, and then takes its own name while it
+//! grows on: whatever stands under that name plays, after a power failure too. What is lost then is the last second and
+//! what the encoder held, and the index, which players make up for.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+
+use super::encoder::EncoderSettings;
+use super::live_output::LiveOutput;
+use super::writer::OutputError;
+use super::{VideoInfo, Written};
+use crate::frame::Frame;
+use crate::output::AtomicFile;
+
+/// Why there can be no recording of this name.
+#[derive(Debug, thiserror::Error)]
+pub enum RecorderError {
+    /// It is to be no Matroska.
+    #[error("a recording is a .mkv, which plays even if the program is killed (got '{}')", .0.display())]
+    NotMatroska(PathBuf),
+}
+
+/// Writes a recording.
+pub struct Recorder {
+    // Declared before the file: it is closed before an unplayable one is removed.
+    output: LiveOutput,
+    /// Until the first second is on the disk.
+    unnamed: Option<Unnamed>,
+    path: PathBuf,
+}
+
+struct Unnamed {
+    file: AtomicFile,
+    /// Bytes of the container's head, once it is on the disk.
+    head: Option<u64>,
+}
+
+impl Recorder {
+    /// A second of video, written in one piece.
+    const CLUSTER: &str = "1000";
+
+    /// Prepares `path` for frames like `info`.
+    ///
+    /// # Errors
+    /// [`RecorderError`], [`OutputError::Exists`], or when the folder or the encoder refuses.
+    pub fn create(path: &Path, info: &VideoInfo, settings: &EncoderSettings, overwrite: bool) -> Result<Self> {
+        if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("mkv")) {
+            bail!(RecorderError::NotMatroska(path.to_owned()));
+        }
+        let file = AtomicFile::create(path, overwrite).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => OutputError::Exists(path.to_owned()).into(),
+            _ => anyhow::Error::new(error).context(format!("cannot create the recording '{}'", path.display())),
+        })?;
+        let address = super::address(file.temporary())?;
+        let options = [("cluster_time_limit", Self::CLUSTER), ("flush_packets", "1")];
+        let output = LiveOutput::open(&address, "matroska", &options, info, settings, Arc::new(|| false))
+            .with_context(|| format!("cannot create the recording '{}'", path.display()))?;
+        Ok(Self { output, unnamed: Some(Unnamed { file, head: None }), path: path.to_owned() })
+    }
+
+    /// FFmpeg's name of the encoder.
+    pub fn encoder_name(&self) -> &str {
+        self.output.encoder_name()
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes a frame. Blocks while it is encoded.
+    ///
+    /// # Errors
+    /// When encoding or writing fails: a full disk, say. What was written until then plays.
+    pub fn write(&mut self, frame: &Frame) -> Result<()> {
+        self.output.write(frame).with_context(|| format!("cannot write the recording '{}'", self.path.display()))?;
+        if let Some(unnamed) = &mut self.unnamed {
+            let bytes = std::fs::metadata(unnamed.file.temporary()).map_or(0, |metadata| metadata.len());
+            match unnamed.head {
+                None if bytes > 0 => unnamed.head = Some(bytes),
+                Some(head) if bytes > head => self.name()?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the recording. Without a single frame there is no file.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn finish(mut self) -> Result<Option<Written>> {
+        let frames = self.output.frames();
+        if frames > 0 {
+            self.name()?;
+        }
+        let Self { output, path, unnamed } = self;
+        output.finish().with_context(|| format!("cannot write the recording '{}'", path.display()))?;
+        drop(unnamed);
+        let bytes = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        Ok((frames > 0).then_some(Written { path, frames, bytes }))
+    }
+
+    fn name(&mut self) -> Result<()> {
+        match self.unnamed.take() {
+            Some(unnamed) => unnamed
+                .file
+                .commit()
+                .with_context(|| format!("cannot give the recording its name '{}'", self.path.display())),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! A window of the desktop for pictures, and the keys that are pressed in it, through OpenCV.
+//!
+//! What is shown and what a key means is the caller's to say. Toolkits want their windows on the main thread.
+
+use std::io;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use opencv::core::{Mat, MatTraitConst, MatTraitManual};
+use opencv::highgui;
+
+use crate::frame::{CHANNELS, Frame, FrameSize};
+
+/// Why no window can be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum NoDisplay {
+    /// Nobody has said where the screen is.
+    #[error("there is no display to open a window on (neither DISPLAY nor WAYLAND_DISPLAY is set)")]
+    Unset,
+    /// Nobody answers there.
+    #[error("the display '{0}' does not answer")]
+    Dead(String),
+}
+
+/// An open window.
+pub struct Window {
+    name: String,
+    /// Blue, green, red: what OpenCV shows.
+    picture: Mat,
+    is_full_screen: bool,
+    has_shown: bool,
+}
+
+impl Window {
+    /// The longer side of a new window at most, in pixels of the screen; larger pictures are shown smaller.
+    const LONGEST_SIDE: usize = 1600;
+
+    /// Opens a window for pictures of `size`.
+    ///
+    /// # Errors
+    /// [`NoDisplay`], or when the toolkit fails.
+    pub fn open(name: &str, size: FrameSize) -> Result<Self> {
+        // Without a display the toolkit would end the process.
+        check_display(|name| std::env::var(name).ok())?;
+        let flags = highgui::WINDOW_NORMAL | highgui::WINDOW_KEEPRATIO | highgui::WINDOW_GUI_NORMAL;
+        highgui::named_window(name, flags).context("open a window")?;
+        let mut window =
+            Self { name: name.to_owned(), picture: Mat::default(), is_full_screen: false, has_shown: false };
+        window.fit(size)?;
+        Ok(window)
+    }
+
+    /// Makes the window as large as pictures of `size`.
+    ///
+    /// # Errors
+    /// When the toolkit fails.
+    pub fn fit(&mut self, size: FrameSize) -> Result<()> {
+        let size = size.with_long_side_at_most(Self::LONGEST_SIDE);
+        highgui::resize_window(&self.name, i32::try_from(size.width)?, i32::try_from(size.height)?)
+            .context("resize the window")
+    }
+
+    /// Shows a picture; it is on the screen after the next [`Window::poll_key`].
+    ///
+    /// # Errors
+    /// When the toolkit fails.
+    pub fn show(&mut self, frame: &Frame) -> Result<()> {
+        let (rows, columns) = (i32::try_from(frame.size.height)?, i32::try_from(frame.size.width)?);
+        if self.picture.rows() != rows || self.picture.cols() != columns {
+            self.picture = Mat::new_rows_cols_with_default(rows, columns, opencv::core::CV_8UC3, 0.0.into())?;
+        }
+        let bytes = self.picture.data_bytes_mut()?;
+        ensure!(bytes.len() == frame.pixels().len(), "a picture of {} does not fit the window's", frame.size);
+        let target = bytes.as_chunks_mut::<CHANNELS>().0;
+        for ([blue, green, red], source) in target.iter_mut().zip(frame.pixels().as_chunks::<CHANNELS>().0) {
+            [*red, *green, *blue] = *source;
+        }
+        highgui::imshow(&self.name, &self.picture).context("show a picture")?;
+        self.has_shown = true;
+        Ok(())
+    }
+
+    /// Lets the toolkit work for a millisecond; the character of a key that was pressed.
+    ///
+    /// # Errors
+    /// When the toolkit fails.
+    pub fn poll_key(&mut self) -> Result<Option<char>> {
+        let code = highgui::wait_key(1).context("ask the window for keys")?;
+        Ok(u32::try_from(code).ok().filter(|code| *code < 128).and_then(char::from_u32))
+    }
+
+    /// Whether somebody has closed it.
+    pub fn is_closed(&self) -> bool {
+        // Before its first picture a toolkit may not have opened it yet.
+        self.has_shown
+            && !highgui::get_window_property(&self.name, highgui::WND_PROP_VISIBLE).is_ok_and(|value| value >= 1.0)
+    }
+
+    /// Fills the screen, or goes back to a window.
+    ///
+    /// # Errors
+    /// When the toolkit fails.
+    pub fn set_full_screen(&mut self, is_full_screen: bool) -> Result<()> {
+        if is_full_screen != self.is_full_screen {
+            let value = if is_full_screen { highgui::WINDOW_FULLSCREEN } else { highgui::WINDOW_NORMAL };
+            highgui::set_window_property(&self.name, highgui::WND_PROP_FULLSCREEN, f64::from(value))
+                .context("change the window")?;
+            self.is_full_screen = is_full_screen;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        // One that was closed by hand is gone already.
+        let _ = highgui::destroy_window(&self.name);
+    }
+}
+
+/// Whether a screen answers. Systems without X and Wayland have one.
+fn check_display(variable: impl Fn(&str) -> Option<String>) -> Result<(), NoDisplay> {
+    if !cfg!(all(unix, not(target_os = "macos"))) {
+        return Ok(());
+    }
+    let set = |name| variable(name).filter(|value| !value.is_empty());
+    match (set("DISPLAY"), set("WAYLAND_DISPLAY")) {
+        (Some(display), None) if !answers(&display) => Err(NoDisplay::Dead(display)),
+        (None, None) => Err(NoDisplay::Unset),
+        _ => Ok(()),
+    }
+}
+
+/// Whether an X server listens where `display` (`host:number.screen`) says.
+#[cfg(unix)]
+fn answers(display: &str) -> bool {
+    use std::net::{TcpStream, ToSocketAddrs};
+    use std::os::unix::net::{SocketAddr, UnixStream};
+
+    /// Where X servers listen, by their numbers.
+    const X_PORT: u16 = 6000;
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
+
+    let Some((host, number)) = display.rsplit_once(':') else { return false };
+    let number = number.split('.').next().unwrap_or_default();
+    if !host.is_empty() && host != "unix" && !host.starts_with('/') {
+        let Ok(port) = number.parse::<u16>().map(|number| X_PORT.saturating_add(number)) else { return false };
+        let Ok(addresses) = (host, port).to_socket_addrs() else { return false };
+        return addresses.into_iter().any(|address| TcpStream::connect_timeout(&address, PATIENCE).is_ok());
+    }
+    let path = if host.starts_with('/') {
+        // XQuartz gives the path of its socket.
+        PathBuf::from(format!("{host}:{number}"))
+    } else {
+        PathBuf::from(format!("/tmp/.X11-unix/X{number}"))
+    };
+    let in_files = UnixStream::connect(&path);
+    #[cfg(target_os = "linux")]
+    if in_files.is_err() {
+        use std::os::linux::net::SocketAddrExt;
+        let address: io::Result<SocketAddr> = SocketAddr::from_abstract_name(path.as_os_str().as_encoded_bytes());
+        return address.and_then(|address| UnixStream::connect_addr(&address)).is_ok();
+    }
+    in_files.is_ok()
+}
+
+#[cfg(not(unix))]
+fn answers(_: &str) -> bool {
+    true
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    fn check(display: Option<&str>, wayland: Option<&str>) -> Result<(), NoDisplay> {
+        check_display(|name| if name == "DISPLAY" { display } else { wayland }.map(str::to_owned))
+    }
+
+    #[test]
+    fn without_a_display_that_answers_no_window_is_tried() {
+        assert!(matches!(check(None, None), Err(NoDisplay::Unset)));
+        assert!(matches!(check(Some(""), Some("")), Err(NoDisplay::Unset)));
+        assert!(matches!(check(Some(":54321"), None), Err(NoDisplay::Dead(_))));
+        assert!(matches!(check(Some("127.0.0.1:54321"), None), Err(NoDisplay::Dead(_))));
+        assert!(matches!(check(Some("nonsense"), None), Err(NoDisplay::Dead(_))));
+        assert!(check(None, Some("wayland-0")).is_ok());
+    }
+
+    #[test]
+    fn a_display_that_answers_is_taken() {
+        use std::os::linux::net::SocketAddrExt;
+        use std::os::unix::net::{SocketAddr, UnixListener};
+        let address = SocketAddr::from_abstract_name("/tmp/.X11-unix/X54320").unwrap();
+        let _server = UnixListener::bind_addr(&address).unwrap();
+        assert!(check(Some(":54320.0"), None).is_ok());
+    }
+}

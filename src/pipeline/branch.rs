@@ -1,0 +1,178 @@
+//! A sink beside the sink: on a thread of its own, and losing items rather than holding the run up.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{self, SyncSender, TrySendError};
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Result, anyhow};
+
+use super::{Ending, Sink, panic_message};
+
+/// Feeds a [`Sink`] that works on a thread of its own.
+pub struct Branch<T, O> {
+    name: &'static str,
+    sender: Option<SyncSender<Message<T>>>,
+    thread: JoinHandle<Result<O>>,
+    lost: u64,
+}
+
+enum Message<T> {
+    Item(T),
+    End(Ending),
+}
+
+/// What became of an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offered {
+    /// It waits for its turn.
+    Taken,
+    /// The sink is too slow: the item is lost.
+    Lost,
+    /// The sink has failed; [`Branch::finish`] says why.
+    Failed,
+}
+
+impl<T: Send + 'static, O: Send + 'static> Branch<T, O> {
+    /// Starts the thread; `capacity` items may wait for `sink`, which is finished on every path.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub fn start<S>(name: &'static str, capacity: usize, mut sink: S) -> std::io::Result<Self>
+    where
+        S: Sink<Input = T, Output = O> + Send + 'static,
+    {
+        let (sender, receiver) = mpsc::sync_channel(capacity);
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let mut ending = Ending::Failed;
+            let mut first_error = None;
+            for message in &receiver {
+                match message {
+                    Message::Item(item) => match catch_unwind(AssertUnwindSafe(|| sink.write(item))) {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => first_error = Some(error),
+                        Err(panic) => first_error = Some(panicked(name, panic.as_ref())),
+                    },
+                    Message::End(said) => {
+                        ending = said;
+                        break;
+                    }
+                }
+                if first_error.is_some() {
+                    break;
+                }
+            }
+            // Whoever offers must see that nobody takes any more.
+            drop(receiver);
+            let finished = catch_unwind(AssertUnwindSafe(|| sink.finish(ending)))
+                .unwrap_or_else(|panic| Err(panicked(name, panic.as_ref())));
+            match first_error {
+                Some(error) => Err(error),
+                None => finished,
+            }
+        })?;
+        Ok(Self { name, sender: Some(sender), thread, lost: 0 })
+    }
+
+    /// Hands an item over if there is room. Never waits.
+    pub fn offer(&mut self, item: T) -> Offered {
+        let Some(sender) = &self.sender else { return Offered::Failed };
+        match sender.try_send(Message::Item(item)) {
+            Ok(()) => Offered::Taken,
+            Err(TrySendError::Full(_)) => {
+                self.lost += 1;
+                Offered::Lost
+            }
+            Err(TrySendError::Disconnected(_)) => Offered::Failed,
+        }
+    }
+
+    /// Items that found no room.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// What was asked for as a name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Lets the sink work off what waits, finishes it and waits for that.
+    ///
+    /// # Errors
+    /// The first error of the sink.
+    pub fn finish(mut self, ending: Ending) -> Result<O> {
+        if let Some(sender) = self.sender.take() {
+            // Where the sink has failed it needs no word.
+            let _ = sender.send(Message::End(ending));
+        }
+        self.thread.join().unwrap_or_else(|panic| Err(panicked(self.name, panic.as_ref())))
+    }
+}
+
+fn panicked(name: &str, panic: &(dyn std::any::Any + Send)) -> anyhow::Error {
+    anyhow!("{name} panicked: {} (this is a bug in impasto; please report it)", panic_message(panic))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::bail;
+
+    type Finished = (Vec<u32>, Ending);
+
+    /// Takes an item when it is allowed to.
+    struct Gated {
+        allowed: mpsc::Receiver<()>,
+        written: Vec<u32>,
+    }
+
+    impl Sink for Gated {
+        type Input = u32;
+        type Output = Finished;
+
+        fn write(&mut self, item: u32) -> Result<()> {
+            let _ = self.allowed.recv();
+            match item {
+                13 => bail!("the disk is full"),
+                14 => panic!("oh"),
+                _ => self.written.push(item),
+            }
+            Ok(())
+        }
+
+        fn finish(&mut self, ending: Ending) -> Result<Finished> {
+            Ok((std::mem::take(&mut self.written), ending))
+        }
+    }
+
+    fn gated(capacity: usize) -> (mpsc::Sender<()>, Branch<u32, Finished>) {
+        let (gate, allowed) = mpsc::channel();
+        (gate, Branch::start("test", capacity, Gated { allowed, written: Vec::new() }).unwrap())
+    }
+
+    #[test]
+    fn a_stalled_sink_loses_items_and_holds_nobody_up() {
+        let (gate, mut branch) = gated(2);
+        // One may already be in the sink's hands: of a hundred, three at most are kept.
+        let kept = (0..100).filter(|item| branch.offer(*item) == Offered::Taken).count();
+        assert!((2..=3).contains(&kept), "{kept}");
+        assert_eq!(branch.lost(), 100 - kept as u64);
+        drop(gate);
+        let (written, ending) = branch.finish(Ending::Stopped).unwrap();
+        assert_eq!((written.len(), ending), (kept, Ending::Stopped));
+    }
+
+    #[test]
+    fn the_first_error_is_told_at_the_end_and_noticed_before() {
+        for (item, expected) in [(13, "the disk is full"), (14, "test panicked: oh")] {
+            let (gate, mut branch) = gated(8);
+            branch.offer(item);
+            drop(gate);
+            while branch.offer(1) != Offered::Failed {
+                thread::yield_now();
+            }
+            let error = branch.finish(Ending::Complete).unwrap_err();
+            assert!(error.to_string().starts_with(expected), "{error}");
+        }
+    }
+}
