@@ -37,6 +37,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "motion",
             "output",
             "pipeline",
+            "runtime",
             "scale",
             "stills",
             "style",
