@@ -11,10 +11,9 @@ use serde::Serialize;
 use crate::frame::{Frame, FrameSize};
 use crate::gatys::{Judge, Picture};
 use crate::measure::{FrameSource, PerClip};
-use crate::runtime::SessionOptions;
 use crate::stills::Still;
 
-/// Frames that are judged (ours: means of four and of sixteen differ by a hundredth on the public clips' kind of scene).
+/// Frames that are judged (ours: each takes about a second).
 const JUDGED_FRAMES: u64 = 8;
 /// Shorter side of the painting at most, in pixels: as the bundled networks learnt it. It sets the size of strokes.
 const STYLE_SIDE: usize = 512;
@@ -70,7 +69,7 @@ pub fn prepare(style: &Path, size: FrameSize) -> Result<Judge> {
         );
     }
     let painting = painting.scaled(at_most(painting.size, STYLE_SIDE))?;
-    Judge::new(&painting, at_most(size, FRAME_SIDE), &SessionOptions::default()).context("prepare to judge the style")
+    Judge::new(&painting, at_most(size, FRAME_SIDE), 0).context("prepare to judge the style")
 }
 
 /// Judges some of the `count` frames of the clips at `paths`; `on_frame` hears how many are done.
