@@ -69,7 +69,7 @@ impl Slot {
     }
 }
 
-/// A step as a graph: inputs are the slots, the targets and [`STEP`]; outputs the losses and the slots.
+/// A step as a graph: inputs are the slots, the targets and the numbers of the step; outputs the losses and the slots.
 #[derive(Debug)]
 pub struct StepGraph {
     /// The graph.
