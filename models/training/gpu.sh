@@ -2,14 +2,14 @@
 # Trains on a GPU within MINUTES, then exports, evaluates and paints sheets into $OUT. Needs no network.
 #
 # usage: OUT=folder [MINUTES=22] [SIZE=lite|full] [INIT=network.onnx] [STATE=state.pt] gpu.sh MATERIAL
-# MATERIAL holds vgg16.onnx, photos/ and paintings/ (those of gcompris-qt-data among them, see README.md).
+# MATERIAL is what `python -m impasto_train pack` wrote.
 set -eu
 material=$(realpath "$1")
 OUT=$(realpath "${OUT:?set OUT to a folder}")
 cd "$(dirname "$0")"
 python=${PYTHON:-python3}
 size=${SIZE:-lite}
-given="--vgg $material/vgg16.onnx --photos $material/photos --paintings $material/paintings"
+given="--vgg $material/vgg16.pt --photos $material/photos --paintings $material/paintings"
 mkdir -p "$OUT/state"
 set -- --state "$OUT/state" --budget "${MINUTES:-22}" --size "$size" --device cuda --threads 8
 if [ -n "${STATE:-}" ]; then

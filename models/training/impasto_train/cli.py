@@ -36,6 +36,10 @@ def parser():
     export.add_argument("state", help="state.pt")
     export.add_argument("output", help="network.onnx")
 
+    pack = commands.add_parser("pack", help="put all material into one small folder, for gpu.sh")
+    pack.add_argument("folder")
+    add_material(pack)
+
     compact = commands.add_parser("compact", help="write a smaller state that a training can go on from")
     compact.add_argument("state")
     compact.add_argument("output")
@@ -119,6 +123,11 @@ def main(argv=None):
                 from . import export
 
                 export.export(arguments.state, arguments.output)
+            case "pack":
+                from . import data, pack
+
+                styles, _ = data.read_settings(arguments.styles)
+                pack.pack(arguments.folder, arguments.vgg, arguments.photos, arguments.paintings, styles)
             case "compact":
                 from . import state
 

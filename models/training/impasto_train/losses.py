@@ -48,11 +48,15 @@ def clipped(image):
     return image + (image.clamp(0, 255) - image).detach()
 
 
-def picture_losses(vgg, output, content_features, style_grams, style_weights):
-    """The loss of unclipped `output`, per picture `[B]`, and its parts."""
-    features = vgg(clipped(output))
+def picture_losses(vgg, output, content_features, style_grams, style_weights, blocks=None):
+    """The loss of unclipped `output`, per picture `[B]`, and its parts.
+
+    A training that leaves the last block out every other step passes 3 and 4 in turn: the last layer then counts twice.
+    """
+    features = vgg(clipped(output), blocks or 4)
     errors = relative_gram_errors(features, style_grams)
-    style = sum(w * e for w, e in zip(LAYER_WEIGHTS, errors))
+    weights = LAYER_WEIGHTS if blocks is None else (*LAYER_WEIGHTS[:3], 2 * LAYER_WEIGHTS[3])
+    style = sum(w * e for w, e in zip(weights, errors))
     content = content_error(features, content_features)
     outside = (output - output.clamp(0, 255)).square().mean((1, 2, 3))
     total = (

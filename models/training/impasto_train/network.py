@@ -32,8 +32,8 @@ class Size:
 SIZES = {
     # 8.4 kMAC/pixel: for a CPU.
     "lite": Size(quarter=32, eighth=64, half=16, eighth_blocks=3, quarter_blocks=1, head_kernel=5),
-    # 57 kMAC/pixel: for a GPU.
-    "full": Size(quarter=64, eighth=160, half=48, eighth_blocks=6, quarter_blocks=3, head_kernel=5),
+    # 60 kMAC/pixel: for a GPU.
+    "full": Size(quarter=64, eighth=144, half=40, eighth_blocks=6, quarter_blocks=3, head_kernel=5),
 }
 
 

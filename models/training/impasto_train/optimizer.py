@@ -43,11 +43,20 @@ class Muon(torch.optim.Optimizer):
                 p.add_(update.view_as(p), alpha=-group["lr"])
 
 
+# A style's scale and shift see only the pictures of that style, a twelfth of all.
+NORM_SCALE = 5.0
+
+
 def make(network, kind, lr):
     """The optimizers of the network: a list, whose groups carry their share of the learning rate as `scale`."""
-    matrices = [p for name, p in network.named_parameters() if p.ndim == 4 and not name.startswith("head")]
-    ids = {id(p) for p in matrices}
+    named = list(network.named_parameters())
+    norms = [p for name, p in named if ".norm." in name]
+    matrices = [p for name, p in named if p.ndim == 4 and not name.startswith("head")]
+    others = [p for name, p in named if p.ndim != 2 and (p.ndim != 4 or name.startswith("head"))]
+    groups = [{"params": norms, "scale": NORM_SCALE}, {"params": others, "scale": 1.0}]
     if kind == "adam":
-        return [torch.optim.Adam(network.parameters(), lr=lr)]
-    others = [p for p in network.parameters() if id(p) not in ids]
-    return [Muon(matrices, lr=lr), torch.optim.Adam(others, lr=lr)]
+        groups[1]["params"] = others + matrices
+        return [torch.optim.Adam(groups, lr=lr)]
+    muon = Muon(matrices, lr=lr)
+    muon.param_groups[0]["scale"] = 1.0
+    return [muon, torch.optim.Adam(groups, lr=lr)]

@@ -24,7 +24,7 @@ PHASES = {
 }
 
 WARMUP = 0.005
-STABILITY_START, STABILITY_FULL = 0.05, 0.3
+STABILITY_START, STABILITY_FULL = 0.0, 0.02
 
 
 def phase(device_kind, progress):
@@ -60,3 +60,25 @@ class WorkClock:
             counted = seconds
         self.recent.append(counted)
         return counted
+
+
+class ThreadCount:
+    """Threads for the next step: all, or one while other programs use the machine.
+
+    Threads that wait for each other are as slow as the one that is starved; one thread finds the core that is free.
+    """
+
+    RETRY_STEPS = 12
+
+    def __init__(self, most):
+        self.most, self.now, self.left = most, most, 0
+
+    def after(self, wall_seconds, cpu_seconds):
+        """Takes note of a step; the number of threads for the next one."""
+        if self.now > 1 and cpu_seconds < 0.75 * self.now * wall_seconds:
+            self.now, self.left = 1, self.RETRY_STEPS
+        elif self.now < self.most:
+            self.left -= 1
+            if self.left <= 0:
+                self.now = self.most
+        return self.now

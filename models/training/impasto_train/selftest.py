@@ -67,6 +67,13 @@ def pauses_do_not_count_as_work():
     assert counted == 21, counted
 
 
+def a_starved_step_is_followed_by_one_thread_for_a_while():
+    threads = schedule.ThreadCount(2)
+    assert threads.after(1.0, 2.0) == 2
+    assert threads.after(3.0, 2.0) == 1
+    assert [threads.after(2.0, 2.0) for _ in range(schedule.ThreadCount.RETRY_STEPS)][-2:] == [1, 2]
+
+
 def the_schedule_ends_small_and_with_large_crops():
     assert schedule.learning_rate(1.0, 1.0) < 0.011
     for kind, phases in schedule.PHASES.items():

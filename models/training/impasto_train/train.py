@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ class Options:
     size: str = "lite"
     optimizer: str = "muon"
     lr: float = 2e-3
-    stability: float = 20.0
+    stability: float = 50.0
     seed: int = 1
     device: str = "cpu"
     threads: int = 2
@@ -109,7 +110,9 @@ class Training:
             content = self.eye(image, losses.CONTENT_LAYER + 1)
         output = self.network(image, style, torch.bfloat16)
         grams = [layer[index] for layer in self.targets]
-        total, parts = losses.picture_losses(self.eye, output, content, grams, self.weights[index])
+        # relu4_3 costs a quarter of a step and counts little: every other step, twice as much.
+        blocks = 3 + self.totals.steps % 2
+        total, parts = losses.picture_losses(self.eye, output, content, grams, self.weights[index], blocks)
         loss = total.mean()
         stability = torch.zeros(())
         weight = schedule.stability_weight(self.options.stability, progress)
@@ -126,7 +129,7 @@ class Training:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 50.0)
         for each in self.optimizers:
             for group in each.param_groups:
-                group["lr"] = schedule.learning_rate(self.options.lr, progress)
+                group["lr"] = group["scale"] * schedule.learning_rate(self.options.lr, progress)
             each.step()
         self.average.update(self.network)
         self.totals.steps += 1
@@ -134,7 +137,7 @@ class Training:
         return {
             "loss": loss.item(),
             "content": parts["content"].mean().item(),
-            "errors": [e.mean().item() for e in parts["errors"]],
+            "errors": [e.mean().item() for e in parts["errors"]] + [None] * (4 - blocks),
             "stability": stability.item(),
             "style": dict(zip(index.tolist(), parts["style"].tolist())),
             "crop": phase.crop,
@@ -173,20 +176,27 @@ class Training:
 
 
 def run(training, folder, budget_seconds, stop_at=1.0, save_every=180.0, say=print):
-    """Trains until the budget of work is spent, which takes the progress from where it is to `stop_at`."""
+    """Trains until the budget of work is spent (or until a first SIGTERM or Ctrl-C), which takes the progress from where it is to `stop_at`."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     clock = schedule.WorkClock()
+    threads = schedule.ThreadCount(training.options.threads if training.kind == "cpu" else 1)
     start = training.totals.progress
     spent, last_save, last_say = 0.0, time.monotonic(), 0.0
     session = {"started": time.strftime("%Y-%m-%d %H:%M"), "budget_seconds": budget_seconds, "device": str(training.device)}
     training.totals.sessions.append(session)
     running = {}
+    stopped = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.append(True))
     with open(folder / LOG_FILE, "a") as log:
-        while spent < budget_seconds:
-            began = time.monotonic()
+        while spent < budget_seconds and not stopped:
+            began, cpu_began = time.monotonic(), time.process_time()
             result = training.step()
-            work = clock.work(time.monotonic() - began)
+            wall, cpu = time.monotonic() - began, time.process_time() - cpu_began
+            if training.kind == "cpu":
+                torch.set_num_threads(threads.after(wall, cpu))
+            work = clock.work(wall)
             spent += work
             training.totals.work_seconds += work
             training.totals.progress = start + (stop_at - start) * min(1.0, spent / budget_seconds)
@@ -195,12 +205,12 @@ def run(training, folder, budget_seconds, stop_at=1.0, save_every=180.0, say=pri
             log.write(json.dumps(result) + "\n")
             for key in ("loss", "content", "stability"):
                 running[key] = 0.98 * running.get(key, result[key]) + 0.02 * result[key]
-            running["errors"] = [
-                0.98 * a + 0.02 * b for a, b in zip(running.get("errors", result["errors"]), result["errors"])
-            ]
+            for layer, error in enumerate(result["errors"]):
+                if error is not None:
+                    running[layer] = 0.98 * running.get(layer, error) + 0.02 * error
             now = time.monotonic()
             if now - last_say > 30:
-                errors = " ".join(f"{e:.3f}" for e in running["errors"])
+                errors = " ".join(f"{running.get(layer, 0):.3f}" for layer in range(4))
                 say(
                     f"{100 * training.totals.progress:5.1f} %  step {training.totals.steps}  crop {result['crop']}  "
                     f"loss {running['loss']:.2f}  content {running['content']:.0f}  errors {errors}  "

@@ -43,14 +43,27 @@ class Vgg16(nn.Module):
 
 
 def load(path):
-    """Reads the convolutions out of the ONNX file at `path`, and checks that they are the published ones."""
+    """Reads the convolutions out of an ONNX file, or out of the `.pt` that `pack` wrote; checks that they are the published ones."""
+    network = Vgg16()
+    if str(path).endswith(".pt"):
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+        network.load_state_dict({name: value.float() for name, value in weights.items()}, strict=False)
+    else:
+        copy_from_onnx(network, path)
+    found = (network.convs[0].weight.flatten()[0].item(), network.convs[0].bias[0].item())
+    if max(abs(found[0] - FIRST_WEIGHT), abs(found[1] - FIRST_BIAS)) > 1e-3:
+        raise ValueError(f"'{path}' is not the published VGG-16: starts with {found}")
+    return network
+
+
+def copy_from_onnx(network, path):
+    """Fills `network` with the first convolutions of the graph in the file."""
     import onnx
     from onnx import numpy_helper
 
     graph = onnx.load(path).graph
     arrays = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
     nodes = [node for node in graph.node if node.op_type == "Conv"]
-    network = Vgg16()
     if len(nodes) < len(network.convs):
         raise ValueError(f"'{path}' holds {len(nodes)} convolutions (expected at least {len(network.convs)})")
     for conv, node in zip(network.convs, nodes):
@@ -59,7 +72,3 @@ def load(path):
             raise ValueError(f"'{node.name}' has shape {list(weight.shape)} (expected {list(conv.weight.shape)})")
         conv.weight.copy_(weight)
         conv.bias.copy_(bias)
-    found = (network.convs[0].weight.flatten()[0].item(), network.convs[0].bias[0].item())
-    if max(abs(found[0] - FIRST_WEIGHT), abs(found[1] - FIRST_BIAS)) > 1e-6:
-        raise ValueError(f"'{path}' is not the published VGG-16: starts with {found}")
-    return network
