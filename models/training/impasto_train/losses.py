@@ -113,11 +113,28 @@ class Affine:
 
 
 def random_motion(generator, batch):
-    """A shift or an affine motion."""
-    return Shift(generator) if torch.rand((), generator=generator) < 0.5 else Affine(generator, batch)
+    """A shift, two times out of three, or an affine motion."""
+    return Shift(generator) if torch.rand((), generator=generator) < 2 / 3 else Affine(generator, batch)
 
 
-def stability_loss(motion, output, moved_output):
-    """L1 between the output of the moved picture and the moved output, in units of the whole range."""
+FLAT_LEVELS = 8.0
+FLAT_EXTRA = 4.0
+
+
+def flatness(image):
+    """`[B, 1, H, W]`: 1 where `image` does not change within 9 pixels, falling to 0 over some `FLAT_LEVELS`."""
+    grey = F.avg_pool2d(image.mean(1, keepdim=True), 3, 1, 1, count_include_pad=False)
+    local = F.avg_pool2d(grey, 9, 1, 4, count_include_pad=False)
+    variance = F.avg_pool2d(grey.square(), 9, 1, 4, count_include_pad=False) - local.square()
+    return torch.exp(-variance / FLAT_LEVELS**2)
+
+
+def stability_loss(motion, image, output, moved_output):
+    """L1 between the output of the moved picture and the moved output, in units of the whole range.
+
+    Flat areas count more: there a network has nothing to hold on to but its own grid, and the eye sees that the pattern stands still.
+    """
+    weight = 1 + FLAT_EXTRA * flatness(image)
     still, moved = motion.overlap(output, moved_output)
-    return (moved - still).abs().mean() / 255
+    weight, _ = motion.overlap(weight, weight)
+    return (weight * (moved - still).abs()).mean() / 255

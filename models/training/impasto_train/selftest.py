@@ -40,12 +40,13 @@ def a_shift_compares_what_shows_the_same():
     wide = torch.rand(1, 3, 64 + losses.MAX_SHIFT, 64 + losses.MAX_SHIFT) * 255
     for _ in range(5):
         shift = losses.Shift(generator)
-        assert losses.stability_loss(shift, wide[:, :, :64, :64], shift.move(wide, 64)) == 0
+        still = wide[:, :, :64, :64]
+        assert losses.stability_loss(shift, still, still, shift.move(wide, 64)) == 0
     # A pattern that stands still on the grid while the picture moves is seen.
     grid = torch.zeros(1, 3, 64, 64)
     grid[:, :, ::8, ::8] = 255
     shift.y, shift.x = 3, 0
-    assert losses.stability_loss(shift, grid, grid) > 0.02
+    assert losses.stability_loss(shift, grid, grid, grid) > 0.02
 
 
 def gram_errors_are_relative_to_the_painting():

@@ -121,7 +121,7 @@ class Training:
             moved = motion.move(wide, phase.crop)
             noise = torch.randn(moved.shape, generator=self.generator).to(self.device) * self.photos.uniform(0, 6)
             moved = moved * self.photos.uniform(0.97, 1.03) + noise
-            stability = losses.stability_loss(motion, output, self.network(moved, style, torch.bfloat16))
+            stability = losses.stability_loss(motion, image, output, self.network(moved, style, torch.bfloat16))
             loss = loss + weight * stability
         for each in self.optimizers:
             each.zero_grad(set_to_none=True)
