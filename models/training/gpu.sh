@@ -1,7 +1,7 @@
 #!/bin/sh
 # Trains on a GPU within MINUTES, then exports, evaluates and paints sheets into $OUT. Needs no network.
 #
-# usage: OUT=folder [MINUTES=22] [SIZE=lite|full] [INIT=network.onnx] [STATE=state.pt] gpu.sh MATERIAL
+# usage: OUT=folder [MINUTES=22] [SIZE=lite|full] [INIT=network.onnx] [STATE=state.pt] [DEVICE=cuda] gpu.sh MATERIAL
 # MATERIAL is what `python -m impasto_train pack` wrote.
 set -eu
 material=$(realpath "$1")
@@ -11,7 +11,7 @@ python=${PYTHON:-python3}
 size=${SIZE:-lite}
 given="--vgg $material/vgg16.pt --photos $material/photos --paintings $material/paintings"
 mkdir -p "$OUT/state"
-set -- --state "$OUT/state" --budget "${MINUTES:-22}" --size "$size" --device cuda --threads 8
+set -- --state "$OUT/state" --budget "${MINUTES:-22}" --size "$size" --device "${DEVICE:-cuda}" --threads 8
 if [ -n "${STATE:-}" ]; then
     cp "$STATE" "$OUT/state/state.pt"
     set -- "$@" --resume --rewind "${REWIND:-0.1}"

@@ -1,7 +1,8 @@
 """Muon for the convolutions, Adam for everything else.
 
 Muon (Jordan et al. 2024): momentum whose singular values are set to about 1 by Newton-Schulz iterations. The network's
-matrices are tiny beside the loss's VGG, so that it costs nothing here, and fewer steps reach the same loss (README.md has the figures).
+matrices are tiny beside the loss's VGG, so that it costs nothing here. In a paired run of 300 steps on the same crops it
+drew level with Adam (1e-3) after losing the first 60; which is better over a long training was not measured.
 """
 
 import torch

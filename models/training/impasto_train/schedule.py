@@ -19,7 +19,7 @@ class Phase:
 
 
 PHASES = {
-    "cpu": (Phase(0.0, 192, 2), Phase(0.55, 256, 2), Phase(0.85, 384, 1)),
+    "cpu": (Phase(0.0, 192, 2), Phase(0.6, 256, 1), Phase(0.9, 320, 1)),
     "cuda": (Phase(0.0, 256, 16), Phase(0.7, 384, 8), Phase(0.9, 512, 4)),
 }
 

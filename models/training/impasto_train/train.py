@@ -23,7 +23,7 @@ class Options:
     size: str = "lite"
     optimizer: str = "muon"
     lr: float = 2e-3
-    stability: float = 50.0
+    stability: float = 30.0
     seed: int = 1
     device: str = "cpu"
     threads: int = 2
