@@ -1,0 +1,148 @@
+"""The command line: `python -m impasto_train <command>`."""
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent.parent
+DEFAULT_STYLES = HERE / "styles.toml"
+
+
+def parser():
+    top = argparse.ArgumentParser(prog="impasto_train", description="Trains impasto's style networks.")
+    commands = top.add_subparsers(dest="command", required=True)
+
+    prepare = commands.add_parser("prepare", help="take paintings out of gcompris-qt-data")
+    prepare.add_argument("resource", help="paintings.rcc of Debian's package gcompris-qt-data")
+    prepare.add_argument("folder", help="where to write them")
+
+    train = commands.add_parser("train", help="train, or go on with a training")
+    train.add_argument("--state", required=True, help="folder for state.pt and log.jsonl")
+    train.add_argument("--budget", type=float, required=True, metavar="MINUTES", help="work to do in this session")
+    train.add_argument("--stop-at", type=float, default=1.0, help="progress that the budget leads to [1.0]")
+    train.add_argument("--resume", action="store_true", help="go on with the state in --state")
+    train.add_argument("--rewind", type=float, help="go on as if the progress were this, to train a finished one further")
+    train.add_argument("--init", metavar="NETWORK", help="start from the weights of an exported network")
+    train.add_argument("--size", choices=["lite", "full"], default="lite")
+    train.add_argument("--optimizer", choices=["muon", "adam"], default="muon")
+    train.add_argument("--lr", type=float, help="peak learning rate")
+    train.add_argument("--stability", type=float, help="weight of the stability term")
+    train.add_argument("--seed", type=int, default=1)
+    train.add_argument("--device", default=None, help="cpu or cuda [cuda where there is one]")
+    train.add_argument("--threads", type=int, default=2)
+    add_material(train)
+
+    export = commands.add_parser("export", help="write the network of a state as ONNX")
+    export.add_argument("state", help="state.pt")
+    export.add_argument("output", help="network.onnx")
+
+    pack = commands.add_parser("pack", help="put all material into one small folder, for gpu.sh")
+    pack.add_argument("folder")
+    add_material(pack)
+
+    compact = commands.add_parser("compact", help="write a smaller state that a training can go on from")
+    compact.add_argument("state")
+    compact.add_argument("output")
+
+    evaluate = commands.add_parser("evaluate", help="losses of networks on the held-out photos, as a table")
+    evaluate.add_argument("networks", nargs="+", help="ONNX files; FILE=STYLE for a network of one style")
+    evaluate.add_argument("--size", type=int, default=512, help="longer side of the photos in pixels [512]")
+    evaluate.add_argument("--lbfgs", type=int, metavar="ITERATIONS", help="also optimize the photos themselves")
+    evaluate.add_argument("--only", nargs="*", help="styles to evaluate [all]")
+    evaluate.add_argument("--count", type=int, default=6, help="photos [6]")
+    evaluate.add_argument("--json", help="write the numbers here too")
+    evaluate.add_argument("--threads", type=int, default=2)
+    add_material(evaluate)
+
+    sheet = commands.add_parser("sheet", help="a picture of every style on held-out photos")
+    sheet.add_argument("network")
+    sheet.add_argument("output")
+    sheet.add_argument("--photos", nargs="+", required=True, help="photo files")
+    sheet.add_argument("--height", type=int, default=360, help="height at which the network sees them [360]")
+    sheet.add_argument("--tile", type=int, help="width of a tile in the sheet [as painted]")
+    sheet.add_argument("--only", nargs="*", help="styles to show [all]")
+    sheet.add_argument("--columns", type=int, help="tiles in a row [one row a style]")
+
+    commands.add_parser("selftest", help="check the program itself, without photos, paintings or VGG weights")
+    return top
+
+
+def add_material(command):
+    """The options that name photos, paintings and weights."""
+    command.add_argument("--vgg", required=True, help="ONNX file with the VGG-16 weights (README.md names the package)")
+    command.add_argument("--photos", nargs="+", required=True, help="folders of photos")
+    command.add_argument("--paintings", nargs="+", required=True, help="folders of paintings")
+    command.add_argument("--styles", default=DEFAULT_STYLES, help="settings of the styles [styles.toml]")
+
+
+def command_train(arguments):
+    """`train`."""
+    import torch
+
+    from . import data, train
+
+    styles, held_out = data.read_settings(arguments.styles)
+    photos = [file for file in data.picture_files(arguments.photos) if file.stem not in held_out]
+    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    given = {f.name: getattr(arguments, f.name) for f in fields(train.Options) if getattr(arguments, f.name, None) is not None}
+    options = train.Options(**{**given, "device": device})
+    training = train.Training(options, styles, photos, arguments.paintings, arguments.vgg)
+    state = Path(arguments.state) / train.STATE_FILE
+    if arguments.resume:
+        training.restore(state)
+        if arguments.rewind is not None:
+            training.totals.progress = arguments.rewind
+        if training.totals.progress >= arguments.stop_at:
+            raise SystemExit(f"error: the training is at {training.totals.progress:.3f} already (--rewind P goes back)")
+    elif state.exists():
+        raise SystemExit(f"error: '{state}' exists (--resume goes on with it)")
+    print(f"{len(photos)} photos, {len(styles)} styles, {device}", flush=True)
+    train.run(training, arguments.state, 60 * arguments.budget, arguments.stop_at)
+
+
+def command_evaluate(arguments):
+    """`evaluate`."""
+    from . import evaluate
+
+    evaluate.run(arguments)
+
+
+def main(argv=None):
+    """Runs one command; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    try:
+        match arguments.command:
+            case "prepare":
+                from . import paintings
+
+                for path in paintings.prepare(arguments.resource, arguments.folder):
+                    print(path)
+            case "train":
+                command_train(arguments)
+            case "export":
+                from . import export
+
+                export.export(arguments.state, arguments.output)
+            case "pack":
+                from . import data, pack
+
+                styles, _ = data.read_settings(arguments.styles)
+                pack.pack(arguments.folder, arguments.vgg, arguments.photos, arguments.paintings, styles)
+            case "compact":
+                from . import state
+
+                state.compact(arguments.state, arguments.output)
+            case "evaluate":
+                command_evaluate(arguments)
+            case "sheet":
+                from . import sheet
+
+                sheet.run(arguments)
+            case "selftest":
+                from . import selftest
+
+                return selftest.run()
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}")
+        return 1
+    return 0

@@ -1,0 +1,109 @@
+"""Photos to train on, photos held out, and paintings: read once, kept as 8-bit tensors on the training device."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+
+
+@dataclass(frozen=True)
+class Style:
+    """One entry of styles.toml; `box` cuts left, top, right, bottom off as fractions, `short_side` sets the size of strokes."""
+
+    name: str
+    file: str
+    title: str
+    artist: str
+    year: int
+    died: int
+    short_side: int
+    weight: float
+    box: tuple
+
+
+def read_settings(path):
+    """Reads styles.toml: the styles in order, and the stems of the photos that are held out."""
+    with open(path, "rb") as file:
+        table = tomllib.load(file)
+    defaults = table["defaults"]
+    styles = []
+    for entry in table["styles"]:
+        entry = {**defaults, **entry}
+        entry["box"] = tuple(entry["box"])
+        styles.append(Style(**entry))
+    names = [style.name for style in styles]
+    if len(set(names)) != len(names):
+        raise ValueError(f"'{path}' names a style twice")
+    return styles, table["held_out"]
+
+
+def picture_files(folders):
+    """All pictures below the folders, in a fixed order."""
+    files = sorted(f for folder in folders for f in Path(folder).rglob("*") if f.suffix.lower() in SUFFIXES)
+    if not files:
+        raise ValueError(f"no pictures in {', '.join(map(str, folders))}")
+    return files
+
+
+def read_picture(path, short_side=None, box=(0, 0, 0, 0)):
+    """A picture as uint8 `[3, H, W]`, RGB, cut by `box`, its short side scaled to `short_side`."""
+    image = Image.open(path).convert("RGB")
+    width, height = image.size
+    left, top, right, bottom = box
+    image = image.crop((round(left * width), round(top * height), round((1 - right) * width), round((1 - bottom) * height)))
+    if short_side:
+        scale = short_side / min(image.size)
+        image = image.resize([round(side * scale) for side in image.size], Image.LANCZOS)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def read_style(style, folders):
+    """The painting of a style as float `[1, 3, H, W]`, 0–255."""
+    for folder in folders:
+        path = Path(folder) / style.file
+        if path.is_file():
+            return read_picture(path, style.short_side, style.box)[None].float()
+    raise ValueError(f"painting '{style.file}' is in none of {', '.join(map(str, folders))}")
+
+
+class Photos:
+    """Random crops of photos. Small photos (below 300 pixels) are drawn a quarter as often as large ones."""
+
+    def __init__(self, files, device, generator):
+        pictures = [read_picture(file) for file in files]
+        pictures = [p for p in pictures if min(p.shape[1:]) >= 128]
+        self.pictures = [p.to(device) for p in pictures]
+        self.chances = torch.tensor([1.0 if min(p.shape[1:]) >= 300 else 0.25 for p in pictures])
+        self.generator = generator
+
+    def uniform(self, low, high):
+        """A random number."""
+        return low + (high - low) * torch.rand((), generator=self.generator).item()
+
+    def crops(self, batch, size):
+        """`[batch, 3, size, size]`, float 0–255: random photo, scale, place, mirroring, contrast and color."""
+        indices = torch.multinomial(self.chances, batch, replacement=True, generator=self.generator).tolist()
+        return torch.cat([self.crop(self.pictures[index], size) for index in indices])
+
+    def crop(self, picture, size):
+        """One crop `[1, 3, size, size]`."""
+        height, width = picture.shape[1:]
+        # Between the whole short side and a crop that is enlarged 1.3 times.
+        low = min(min(height, width), size / 1.3)
+        side = round(low * (min(height, width) / low) ** self.uniform(0, 1))
+        top, left = round(self.uniform(0, height - side)), round(self.uniform(0, width - side))
+        crop = picture[None, :, top : top + side, left : left + side].float()
+        crop = F.interpolate(crop, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+        if self.uniform(0, 1) < 0.5:
+            crop = crop.flip(3)
+        if self.uniform(0, 1) < 0.5:
+            gains = torch.tensor([self.uniform(0.9, 1.1) for _ in range(3)], device=crop.device).view(1, 3, 1, 1)
+            mean = crop.mean((2, 3), keepdim=True)
+            crop = ((crop - mean) * self.uniform(0.7, 1.2) + mean * self.uniform(0.8, 1.15)) * gains
+        return crop.clamp(0, 255)

@@ -1,0 +1,142 @@
+"""Writes the network as ONNX: the same graph as `network.py`, built node by node.
+
+Where the styles are: every normalization `X` reads `X.norm.gamma` and `X.norm.beta`, `[styles, channels]`, mixes them by
+`style` (MatMul, Squeeze), and gives them to InstanceNormalization as its scale and bias. Nothing else depends on the style, so that a new style
+is a new row in each of these matrices.
+"""
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from .network import EPSILON, MULTIPLE, SIZES
+
+OPSET, IR_VERSION = 17, 9
+
+
+class Graph:
+    """Collects nodes and constants; every method returns the name of what it computes."""
+
+    def __init__(self, weights):
+        self.weights, self.nodes, self.constants = weights, [], {}
+
+    def constant(self, name, value):
+        self.constants[name] = np.ascontiguousarray(value)
+        return name
+
+    def node(self, kind, inputs, output=None, **attributes):
+        output = output or f"{kind}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output
+
+    def weight(self, name):
+        return self.constant(name, self.weights[name].detach().cpu().float().numpy())
+
+    def conv(self, x, name, stride=1):
+        weight = self.weights[f"{name}.weight"]
+        pad = weight.shape[2] // 2
+        pads = self.constant(f"pads{pad}", np.array([0, 0, pad, pad] * 2, np.int64))
+        x = self.node("Pad", [x, pads], mode="reflect")
+        return self.node(
+            "Conv",
+            [x, self.weight(f"{name}.weight"), self.weight(f"{name}.bias")],
+            kernel_shape=list(weight.shape[2:]),
+            pads=[0] * 4,
+            strides=[stride] * 2,
+        )
+
+    def conv_norm(self, x, name, stride=1):
+        x = self.conv(x, f"{name}.conv", stride)
+        axis = self.constant("axis0", np.array([0], np.int64))
+        scale, shift = (
+            self.node("Squeeze", [self.node("MatMul", ["style", self.weight(f"{name}.norm.{part}")]), axis])
+            for part in ("gamma", "beta")
+        )
+        return self.node("InstanceNormalization", [x, scale, shift], epsilon=EPSILON)
+
+    def relu(self, x):
+        return self.node("Relu", [x])
+
+    def residual(self, x, name):
+        branch = self.conv_norm(self.relu(self.conv_norm(x, f"{name}.a")), f"{name}.b")
+        return self.node("Add", [x, branch])
+
+    def doubled(self, x):
+        scales = self.constant("scales", np.array([1, 1, 2, 2], np.float32))
+        return self.node(
+            "Resize",
+            [x, "", scales],
+            mode="nearest",
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        )
+
+
+def build(size, weights, style_names, metadata):
+    """The ONNX model of a network of `size` with the given weights (names as in `StyleNetwork.state_dict`)."""
+    graph, shape = Graph(weights), SIZES[size]
+    half = graph.constant("half", np.array([127.5], np.float32))
+    one = graph.constant("one", np.array([1], np.float32))
+    # A convolution reads what pixel_unshuffle made, channel by channel; SpaceToDepth puts the channels last.
+    stem = weights["stem.conv.weight"]
+    channels, kernel = stem.shape[0], stem.shape[2]
+    weights = dict(weights)
+    weights["stem.conv.weight"] = (
+        stem.view(channels, 3, 16, kernel, kernel).transpose(1, 2).reshape(channels, 48, kernel, kernel)
+    )
+    graph.weights = weights
+    x = graph.node("Sub", [graph.node("Div", ["image", half]), one])
+    x = graph.node("SpaceToDepth", [x], blocksize=4)
+    quarter = graph.relu(graph.conv_norm(x, "stem"))
+    x = graph.relu(graph.conv_norm(quarter, "down", stride=2))
+    for index in range(shape.eighth_blocks):
+        x = graph.residual(x, f"coarse.{index}")
+    x = graph.node("Add", [graph.doubled(graph.relu(graph.conv_norm(x, "up"))), quarter])
+    for index in range(shape.quarter_blocks):
+        x = graph.residual(x, f"fine.{index}")
+    x = graph.relu(graph.conv_norm(graph.doubled(x), "fuse"))
+    x = graph.node("DepthToSpace", [graph.conv(x, "head")], blocksize=2, mode="CRD")
+    x = graph.node("Add", [graph.node("Mul", [x, half]), half])
+    low, high = graph.constant("low", np.array(0, np.float32)), graph.constant("high", np.array(255, np.float32))
+    graph.node("Clip", [x, low, high], output="stylized")
+
+    picture = [1, 3, "height", "width"]
+    model = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            f"impasto-{size}",
+            [
+                helper.make_tensor_value_info("image", TensorProto.FLOAT, picture),
+                helper.make_tensor_value_info("style", TensorProto.FLOAT, [1, len(style_names)]),
+            ],
+            [helper.make_tensor_value_info("stylized", TensorProto.FLOAT, picture)],
+            [numpy_helper.from_array(value, name) for name, value in graph.constants.items()],
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        producer_name="impasto_train",
+    )
+    model.ir_version = IR_VERSION
+    contract = {
+        "styles": ",".join(style_names),
+        "layout": "NCHW",
+        "channels": "RGB",
+        "range": "0-255",
+        "multiple": str(MULTIPLE),
+        "minimum": str(2 * MULTIPLE),
+    }
+    properties = {f"impasto.{key}": value for key, value in contract.items()} | metadata
+    helper.set_model_props(model, properties)
+    onnx.checker.check_model(model)
+    return model
+
+
+def export(state_path, output_path):
+    """Writes the averaged weights of a training's state as ONNX."""
+    state = torch.load(state_path, map_location="cpu", weights_only=True)
+    totals = state["totals"]
+    metadata = {
+        "impasto.training": f"steps {totals['steps']}, pictures {totals['pictures']}, "
+        f"work {totals['work_seconds'] / 60:.0f} min, progress {totals['progress']:.3f}, seed {state['options']['seed']}"
+    }
+    onnx.save(build(state["options"]["size"], state["average"], state["styles"], metadata), output_path)

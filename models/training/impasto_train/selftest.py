@@ -1,0 +1,114 @@
+"""Checks of the program that need no photos, paintings or VGG weights: seconds on a CPU."""
+
+import struct
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import export, losses, network, optimizer, rcc, schedule, sheet, state
+
+
+def onnx_computes_what_torch_computes():
+    import onnx
+
+    for size in network.SIZES:
+        torch.manual_seed(1)
+        style_network = network.StyleNetwork(size, 3).eval()
+        names = ["a", "b", "c"]
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(Path(folder) / "network.onnx")
+            onnx.save(export.build(size, style_network.state_dict(), names, {}), path)
+            opened, found = sheet.session(path)
+            assert found == names, found
+            image = 255 * torch.rand(1, 3, 48, 64)
+            with torch.no_grad():
+                expected = style_network(image, torch.tensor([[0.0, 1.0, 0.0]])).clamp(0, 255)
+            got = sheet.paint(opened, found, image.numpy(), "b")
+        difference = np.abs(got - expected.numpy()).max()
+        assert difference < 0.05, f"{size}: {difference} levels"
+
+
+def lite_keeps_its_budget():
+    macs = network.macs_per_pixel(network.StyleNetwork("lite", 1))
+    assert macs <= 9000, f"{macs} MAC/pixel (expected at most 9000)"
+
+
+def a_shift_compares_what_shows_the_same():
+    generator = torch.Generator().manual_seed(3)
+    wide = torch.rand(1, 3, 64 + losses.MAX_SHIFT, 64 + losses.MAX_SHIFT) * 255
+    for _ in range(5):
+        shift = losses.Shift(generator)
+        still = wide[:, :, :64, :64]
+        assert losses.stability_loss(shift, still, still, shift.move(wide, 64)) == 0
+    # A pattern that stands still on the grid while the picture moves is seen.
+    grid = torch.zeros(1, 3, 64, 64)
+    grid[:, :, ::8, ::8] = 255
+    shift.y, shift.x = 3, 0
+    assert losses.stability_loss(shift, grid, grid, grid) > 0.02
+
+
+def gram_errors_are_relative_to_the_painting():
+    features = [torch.rand(1, 4, 8, 8)]
+    target = [losses.gram(features[0])]
+    assert losses.relative_gram_errors(features, target)[0].item() < 1e-9
+    black = losses.relative_gram_errors([torch.zeros(1, 4, 8, 8)], target)[0].item()
+    assert abs(black - 1) < 1e-6, black
+
+
+def orthogonalized_has_singular_values_about_one():
+    values = torch.linalg.svdvals(optimizer.orthogonalized(torch.randn(16, 64)))
+    assert 0.5 < values.min() and values.max() < 1.5, values
+
+
+def pauses_do_not_count_as_work():
+    clock = schedule.WorkClock()
+    counted = sum(clock.work(seconds) for seconds in [1.0] * 10 + [300.0] + [1.0] * 10)
+    assert counted == 21, counted
+
+
+def a_starved_step_is_followed_by_one_thread_for_a_while():
+    threads = schedule.ThreadCount(2)
+    assert threads.after(1.0, 2.0) == 2
+    assert threads.after(3.0, 2.0) == 1
+    assert [threads.after(2.0, 2.0) for _ in range(schedule.ThreadCount.RETRY_STEPS)][-2:] == [1, 2]
+
+
+def the_schedule_ends_small_and_with_large_crops():
+    assert schedule.learning_rate(1.0, 1.0) < 0.011
+    for kind, phases in schedule.PHASES.items():
+        assert schedule.phase(kind, 0.0) == phases[0] and schedule.phase(kind, 1.0) == phases[-1]
+
+
+def a_compact_state_keeps_the_weights():
+    with tempfile.TemporaryDirectory() as folder:
+        full, small = str(Path(folder) / "a.pt"), str(Path(folder) / "b.pt")
+        weights = {"w": torch.rand(200, 200)}
+        torch.save({"network": weights, "optimizers": [{"state": {0: {"exp_avg": torch.rand(200, 200)}}}]}, full)
+        state.compact(full, small)
+        assert torch.equal(torch.load(small)["network"]["w"], weights["w"])
+        assert Path(small).stat().st_size < 0.8 * Path(full).stat().st_size
+
+
+def a_resource_file_is_read():
+    name = "a".encode("utf-16-be")
+    names = struct.pack(">HI", 1, 0) + name
+    tree = struct.pack(">IHIIQ", 0, rcc.DIRECTORY, 1, 1, 0) + struct.pack(">IHHHIQ", 0, 0, 0, 0, 0, 0)
+    content = struct.pack(">I", 5) + b"hello"
+    header = b"qres" + struct.pack(">4I", 2, 20, 20 + len(tree), 20 + len(tree) + len(content))
+    assert list(rcc.files(header + tree + content + names)) == [("a", b"hello")]
+
+
+def run():
+    """Runs every check; 1 if one failed."""
+    failed = 0
+    for name, check in list(globals().items()):
+        if callable(check) and getattr(check, "__module__", "") == __name__ and name != "run":
+            try:
+                check()
+                print(f"ok      {name}")
+            except AssertionError as error:
+                failed = 1
+                print(f"FAILED  {name}: {error}")
+    return failed

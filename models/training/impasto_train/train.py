@@ -1,0 +1,225 @@
+"""The training loop: crops in, losses, a step, an average of the weights, and a state on disk every few minutes."""
+
+import json
+import os
+import signal
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+
+from . import data, losses, optimizer, schedule, vgg, warm
+from .network import StyleNetwork
+
+STATE_FILE = "state.pt"
+LOG_FILE = "log.jsonl"
+
+
+@dataclass
+class Options:
+    """What a training is asked for; written into its state."""
+
+    size: str = "lite"
+    optimizer: str = "muon"
+    lr: float = 2e-3
+    stability: float = 30.0
+    seed: int = 1
+    device: str = "cpu"
+    threads: int = 2
+    average: float = 0.999
+    init: str = ""
+
+
+@dataclass
+class Totals:
+    """What all the sessions of one training did so far."""
+
+    progress: float = 0.0
+    steps: int = 0
+    pictures: int = 0
+    work_seconds: float = 0.0
+    sessions: list = field(default_factory=list)
+
+
+class Average:
+    """Exponential average of the weights, which is what is exported."""
+
+    def __init__(self, network, decay):
+        self.decay = decay
+        self.values = {name: p.detach().clone() for name, p in network.state_dict().items()}
+        self.updates = 0
+
+    @torch.no_grad()
+    def update(self, network):
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        for name, p in network.state_dict().items():
+            self.values[name].lerp_(p, 1 - decay)
+
+
+def style_targets(eye, styles, folders, device):
+    """The Gram matrices of every painting: per layer `[styles, C, C]`."""
+    per_style = []
+    for style in styles:
+        features = eye(data.read_style(style, folders).to(device))
+        per_style.append([losses.gram(f)[0] for f in features])
+    return [torch.stack(layer) for layer in zip(*per_style)]
+
+
+class Training:
+    """Everything that a step needs."""
+
+    def __init__(self, options, styles, photos, paintings, vgg_path):
+        torch.set_num_threads(options.threads)
+        torch.manual_seed(options.seed)
+        self.options, self.styles = options, styles
+        self.device = torch.device(options.device)
+        self.kind = self.device.type
+        self.generator = torch.Generator().manual_seed(options.seed)
+        self.photos = data.Photos(photos, self.device, self.generator)
+        eye = vgg.load(vgg_path).to(self.device)
+        self.targets = style_targets(eye, styles, paintings, self.device)
+        self.eye = eye.to(torch.bfloat16, memory_format=torch.channels_last)
+        self.eye.mean = self.eye.mean.float()
+        self.weights = torch.tensor([s.weight for s in styles], device=self.device)
+        self.network = StyleNetwork(options.size, len(styles)).to(self.device)
+        if options.init:
+            warm.start_from(self.network, options.init, [style.name for style in styles])
+        self.optimizers = optimizer.make(self.network, options.optimizer, options.lr)
+        self.average = Average(self.network, options.average)
+        self.totals = Totals()
+        self.order = []
+
+    def next_styles(self, batch):
+        """Indices of the styles of the next pictures: all styles in random order, again and again."""
+        while len(self.order) < batch:
+            self.order += torch.randperm(len(self.styles), generator=self.generator).tolist()
+        chosen, self.order = self.order[:batch], self.order[batch:]
+        return torch.tensor(chosen, device=self.device)
+
+    def step(self):
+        """One step; the means of its losses."""
+        progress = self.totals.progress
+        phase = schedule.phase(self.kind, progress)
+        index = self.next_styles(phase.batch)
+        style = torch.nn.functional.one_hot(index, len(self.styles)).float()
+        wide = self.photos.crops(phase.batch, phase.crop + losses.MAX_SHIFT)
+        image = wide[:, :, : phase.crop, : phase.crop]
+        with torch.no_grad():
+            content = self.eye(image, losses.CONTENT_LAYER + 1)
+        output = self.network(image, style, torch.bfloat16)
+        grams = [layer[index] for layer in self.targets]
+        # relu4_3 costs a quarter of a step and counts little: every other step, twice as much.
+        blocks = 3 + self.totals.steps % 2
+        total, parts = losses.picture_losses(self.eye, output, content, grams, self.weights[index], blocks)
+        loss = total.mean()
+        stability = torch.zeros(())
+        weight = schedule.stability_weight(self.options.stability, progress)
+        if weight > 0:
+            motion = losses.random_motion(self.generator, phase.batch)
+            moved = motion.move(wide, phase.crop)
+            noise = torch.randn(moved.shape, generator=self.generator).to(self.device) * self.photos.uniform(0, 6)
+            moved = moved * self.photos.uniform(0.97, 1.03) + noise
+            stability = losses.stability_loss(motion, image, output, self.network(moved, style, torch.bfloat16))
+            loss = loss + weight * stability
+        for each in self.optimizers:
+            each.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 50.0)
+        for each in self.optimizers:
+            for group in each.param_groups:
+                group["lr"] = group["scale"] * schedule.learning_rate(self.options.lr, progress)
+            each.step()
+        self.average.update(self.network)
+        self.totals.steps += 1
+        self.totals.pictures += phase.batch
+        return {
+            "loss": loss.item(),
+            "content": parts["content"].mean().item(),
+            "errors": [e.mean().item() for e in parts["errors"]] + [None] * (4 - blocks),
+            "stability": stability.item(),
+            "style": dict(zip(index.tolist(), parts["style"].tolist())),
+            "crop": phase.crop,
+        }
+
+    def save(self, path):
+        """Writes the state to a temporary file and renames it."""
+        state = {
+            "version": 1,
+            "options": asdict(self.options),
+            "styles": [style.name for style in self.styles],
+            "totals": asdict(self.totals),
+            "network": self.network.state_dict(),
+            "average": self.average.values,
+            "average_updates": self.average.updates,
+            "optimizers": [each.state_dict() for each in self.optimizers],
+            "generator": self.generator.get_state(),
+        }
+        temporary = Path(f"{path}.part")
+        torch.save(state, temporary)
+        os.replace(temporary, path)
+
+    def restore(self, path):
+        """Continues from a state; its styles must be the first ones of styles.toml, in the same order."""
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        names = [style.name for style in self.styles]
+        if state["styles"] != names:
+            raise ValueError(f"'{path}' holds the styles {', '.join(state['styles'])} (expected {', '.join(names)})")
+        self.network.load_state_dict(state["network"])
+        self.average.values = {k: v.float() for k, v in state["average"].items()}
+        self.average.updates = state["average_updates"]
+        for each, saved in zip(self.optimizers, state["optimizers"]):
+            each.load_state_dict(saved)
+        self.generator.set_state(state["generator"].cpu())
+        self.totals = Totals(**state["totals"])
+
+
+def run(training, folder, budget_seconds, stop_at=1.0, save_every=180.0, say=print):
+    """Trains until the budget of work is spent (or until a first SIGTERM or Ctrl-C), which takes the progress from where it is to `stop_at`."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    clock = schedule.WorkClock()
+    threads = schedule.ThreadCount(training.options.threads if training.kind == "cpu" else 1)
+    start = training.totals.progress
+    spent, last_save, last_say = 0.0, time.monotonic(), 0.0
+    session = {"started": time.strftime("%Y-%m-%d %H:%M"), "budget_seconds": budget_seconds, "device": str(training.device)}
+    training.totals.sessions.append(session)
+    running = {}
+    stopped = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.append(True))
+    with open(folder / LOG_FILE, "a") as log:
+        while spent < budget_seconds and not stopped:
+            began, cpu_began = time.monotonic(), time.process_time()
+            result = training.step()
+            wall, cpu = time.monotonic() - began, time.process_time() - cpu_began
+            if training.kind == "cpu":
+                torch.set_num_threads(threads.after(wall, cpu))
+            work = clock.work(wall)
+            spent += work
+            training.totals.work_seconds += work
+            training.totals.progress = start + (stop_at - start) * min(1.0, spent / budget_seconds)
+            session.update(work_seconds=round(spent, 1), steps=session.get("steps", 0) + 1)
+            result.update(step=training.totals.steps, progress=round(training.totals.progress, 5))
+            log.write(json.dumps(result) + "\n")
+            for key in ("loss", "content", "stability"):
+                running[key] = 0.98 * running.get(key, result[key]) + 0.02 * result[key]
+            for layer, error in enumerate(result["errors"]):
+                if error is not None:
+                    running[layer] = 0.98 * running.get(layer, error) + 0.02 * error
+            now = time.monotonic()
+            if now - last_say > 30:
+                errors = " ".join(f"{running.get(layer, 0):.3f}" for layer in range(4))
+                say(
+                    f"{100 * training.totals.progress:5.1f} %  step {training.totals.steps}  crop {result['crop']}  "
+                    f"loss {running['loss']:.2f}  content {running['content']:.0f}  errors {errors}  "
+                    f"stability {running['stability']:.4f}  {work:.2f} s/step",
+                    flush=True,
+                )
+                last_say = now
+                log.flush()
+            if now - last_save > save_every:
+                training.save(folder / STATE_FILE)
+                last_save = now
+    training.save(folder / STATE_FILE)
