@@ -325,7 +325,10 @@ impl<'a> Painting<'a> {
             Optimizer::Adam | Optimizer::Gradient | Optimizer::RmsProp => 10,
         };
         let picture = (last.size.pixels() * CHANNELS * size_of::<f32>()) as u64;
-        Ok((RUNTIME_BYTES + self.graph_bytes(size)? + picture * optimizer as u64, is_tiled))
+        let graph = self.graph_bytes(size)?;
+        // The first pass over tiles has a graph of its own, and keeps what it took (measured: 1.3 times).
+        let graph = if is_tiled { graph * 4 / 3 } else { graph };
+        Ok((RUNTIME_BYTES + graph + picture * optimizer as u64, is_tiled))
     }
 
     fn graph_bytes(&self, size: FrameSize) -> Result<u64> {
