@@ -59,6 +59,16 @@ impl AtomicFile {
     }
 }
 
+/// Writes a whole file in one step.
+///
+/// # Errors
+/// As [`AtomicFile::create`] and [`AtomicFile::commit`], or if the bytes cannot be written.
+pub fn write(path: &Path, bytes: &[u8], overwrite: bool) -> io::Result<()> {
+    let file = AtomicFile::create(path, overwrite)?;
+    std::fs::write(file.temporary(), bytes)?;
+    file.commit()
+}
+
 /// Whether there is something of this name; a link counts wherever it leads.
 pub fn is_taken(path: &Path) -> bool {
     path.symlink_metadata().is_ok()

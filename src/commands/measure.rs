@@ -1,7 +1,7 @@
 //! `impasto measure`: how steady and how sharp a painted clip is, and how much of a style it has.
 
 use std::fmt::Write as _;
-use std::io::{self, Cursor};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::{Outcome, UsageError};
 use crate::cli::MeasureArgs;
 use crate::console::{self, Console};
 use crate::measure::{self, Figures, FrameFigures, FrameSource, PerClip, SharpnessBase, TrueFlows};
-use crate::output::{self, AtomicFile};
+use crate::output;
 
 /// Runs the command.
 pub fn run(args: &MeasureArgs) -> Result<Outcome> {
@@ -125,12 +125,8 @@ fn check_plot(plot: &Path, clips: PerClip<&PathBuf>, overwrite: bool) -> Result<
 fn draw(figures: &Figures, path: &Path, overwrite: bool) -> Result<()> {
     let mut bytes = Cursor::new(Vec::new());
     measure::plot(figures).write_to(&mut bytes, image::ImageFormat::Png).context("draw the plot")?;
-    let write = || -> io::Result<()> {
-        let file = AtomicFile::create(path, overwrite)?;
-        std::fs::write(file.temporary(), bytes.get_ref())?;
-        file.commit()
-    };
-    write().with_context(|| format!("cannot write the plot '{}'", path.display()))
+    output::write(path, bytes.get_ref(), overwrite)
+        .with_context(|| format!("cannot write the plot '{}'", path.display()))
 }
 
 fn table(figures: &Figures, painting: Option<&PaintingFigures>, args: &MeasureArgs) -> String {

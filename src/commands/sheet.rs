@@ -14,7 +14,7 @@ use crate::console::Console;
 use crate::frame::{Frame, FrameSize};
 use crate::lettering::{LINE_HEIGHT, text_width, write};
 use crate::media::{Cut, ReaderOptions, Time, VideoReader};
-use crate::output::{self, AtomicFile};
+use crate::output;
 use crate::pipeline::Control;
 use crate::scale::{Filter, Scaler};
 use crate::stills::{Still, StillFormat};
@@ -183,12 +183,8 @@ fn place(sheet: &mut RgbImage, x: u32, y: u32, picture: &Frame) {
 fn save(sheet: &RgbImage, path: &Path, overwrite: bool) -> Result<()> {
     let mut bytes = Cursor::new(Vec::new());
     sheet.write_to(&mut bytes, ImageFormat::Png).context("draw the sheet")?;
-    let write = || -> std::io::Result<()> {
-        let file = AtomicFile::create(path, overwrite)?;
-        std::fs::write(file.temporary(), bytes.get_ref())?;
-        file.commit()
-    };
-    write().with_context(|| format!("cannot write the sheet '{}'", path.display()))
+    output::write(path, bytes.get_ref(), overwrite)
+        .with_context(|| format!("cannot write the sheet '{}'", path.display()))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::cli::PaintArgs;
 use crate::console::{self, Console};
 use crate::frame::Frame;
 use crate::gatys::{Ending, Losses, Painting, Picture, Progress};
-use crate::output::{self, AtomicFile};
+use crate::output;
 use crate::pipeline::Control;
 use crate::stills::{Still, StillFormat};
 use crate::style::pixels::{Mix, mix_in_place};
@@ -281,12 +281,7 @@ fn encode(frame: &Frame, path: &Path, profile: Option<Vec<u8>>) -> Result<Vec<u8
 
 /// Writes a file in one step.
 fn write_file(path: &Path, bytes: &[u8], overwrite: bool) -> Result<()> {
-    let write = || -> std::io::Result<()> {
-        let file = AtomicFile::create(path, overwrite)?;
-        std::fs::write(file.temporary(), bytes)?;
-        file.commit()
-    };
-    write().with_context(|| format!("cannot write '{}'", path.display()))
+    output::write(path, bytes, overwrite).with_context(|| format!("cannot write '{}'", path.display()))
 }
 
 /// What was painted, for programs.
