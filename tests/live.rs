@@ -87,7 +87,7 @@ impl Display {
     fn open() -> Self {
         let screen = format!("{}x{}x24", Self::SIZE.0, Self::SIZE.1);
         let mut server = Command::new("Xvfb")
-            .args(["-displayfd", "1", "-nolisten", "tcp", "-screen", "0", &screen])
+            .args(["-displayfd", "1", "-noreset", "-nolisten", "tcp", "-screen", "0", &screen])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -118,10 +118,11 @@ impl Display {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// Waits for the window and turns the keyboard to it.
-    fn focus(&self) -> String {
+    /// Waits for the program's window and turns the keyboard to it.
+    fn focus(&self, running: &mut Running) -> String {
         let mut window = String::new();
         wait_until("a window", || {
+            running.must_run();
             let found = self.xdotool(&["search", "--onlyvisible", "--name", "^impasto$"]);
             window = found.lines().next().unwrap_or_default().to_owned();
             !window.is_empty()
@@ -163,6 +164,14 @@ struct Running(Child);
 impl Running {
     fn start(mut command: Command) -> Self {
         Self(command.spawn().unwrap())
+    }
+
+    fn must_run(&mut self) {
+        if self.0.try_wait().unwrap().is_some() {
+            let mut err = String::new();
+            std::io::Read::read_to_string(&mut self.0.stderr.take().unwrap(), &mut err).unwrap();
+            panic!("impasto ended: {err}");
+        }
     }
 
     fn finish(mut self) -> Output {
@@ -243,8 +252,8 @@ fn the_window_shows_the_painting_and_obeys_its_keys() {
     let display = Display::open();
     let mut command = live(folder, &["--camera", still.camera(), "--json"]);
     command.env("DISPLAY", &display.name);
-    let running = Running::start(command);
-    display.focus();
+    let mut running = Running::start(command);
+    display.focus(&mut running);
     let size = (still.width, still.height);
     display.wait_for("the first style", size, &first);
     display.press("n");
@@ -314,15 +323,15 @@ fn a_full_screen_is_filled_and_left_again() {
     let _manager = Running(manager.spawn().expect("openbox is installed by make test"));
     let mut command = live(folder.path(), &["--camera", BARS, "--style", &fixture("identity.onnx")]);
     command.env("DISPLAY", &display.name);
-    let running = Running::start(command);
-    let window = display.focus();
+    let mut running = Running::start(command);
+    let window = display.focus(&mut running);
     let has_size = |(width, height): (usize, usize)| {
         let geometry = display.xdotool(&["getwindowgeometry", &window]);
         geometry.contains(&format!("Geometry: {width}x{height}"))
     };
     wait_until("a window as large as the picture", || has_size((320, 180)));
     for size in [Display::SIZE, (320, 180)] {
-        display.focus();
+        display.focus(&mut running);
         display.press("f");
         wait_until("the screen", || has_size(size));
     }
@@ -336,8 +345,8 @@ fn a_closed_window_ends_the_run() {
     let display = Display::open();
     let mut command = live(folder.path(), &["--camera", BARS, "--style", &fixture("identity.onnx")]);
     command.env("DISPLAY", &display.name);
-    let running = Running::start(command);
-    let window = display.focus();
+    let mut running = Running::start(command);
+    let window = display.focus(&mut running);
     wait_until("a picture", || display.screenshot(160, 90).iter().any(|value| *value > 100));
     let closed = Command::new("python3").args([&fixture("close_window.py"), &display.name, &window]).status().unwrap();
     assert!(closed.success());

@@ -40,8 +40,9 @@ impl Window {
     /// # Errors
     /// [`NoDisplay`], or when the toolkit fails.
     pub fn open(name: &str, size: FrameSize) -> Result<Self> {
-        // Without a display the toolkit would end the process.
-        check_display(|name| std::env::var(name).ok())?;
+        // Without a display the toolkit would end the process. An X server may start anew when its last caller
+        // leaves, so this one stays until the toolkit is there.
+        let _caller = check_display(|name| std::env::var(name).ok())?;
         let flags = highgui::WINDOW_NORMAL | highgui::WINDOW_KEEPRATIO | highgui::WINDOW_GUI_NORMAL;
         highgui::named_window(name, flags).context("open a window")?;
         let mut window =
@@ -118,22 +119,28 @@ impl Drop for Window {
     }
 }
 
-/// Whether a screen answers. Systems without X and Wayland have one.
-fn check_display(variable: impl Fn(&str) -> Option<String>) -> Result<(), NoDisplay> {
+/// A connection to the screen, which nothing is sent over.
+#[cfg(unix)]
+type Caller = std::os::fd::OwnedFd;
+#[cfg(not(unix))]
+type Caller = std::convert::Infallible;
+
+/// Whether a screen answers. Systems without X and Wayland have one; only X is called.
+fn check_display(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Caller>, NoDisplay> {
     if !cfg!(all(unix, not(target_os = "macos"))) {
-        return Ok(());
+        return Ok(None);
     }
     let set = |name| variable(name).filter(|value| !value.is_empty());
     match (set("DISPLAY"), set("WAYLAND_DISPLAY")) {
-        (Some(display), None) if !answers(&display) => Err(NoDisplay::Dead(display)),
+        (Some(display), None) => call(&display).map(Some).ok_or(NoDisplay::Dead(display)),
         (None, None) => Err(NoDisplay::Unset),
-        _ => Ok(()),
+        _ => Ok(None),
     }
 }
 
-/// Whether an X server listens where `display` (`host:number.screen`) says.
+/// A connection to the X server that listens where `display` (`host:number.screen`) says.
 #[cfg(unix)]
-fn answers(display: &str) -> bool {
+fn call(display: &str) -> Option<Caller> {
     use std::net::{TcpStream, ToSocketAddrs};
     use std::os::unix::net::{SocketAddr, UnixStream};
 
@@ -141,12 +148,12 @@ fn answers(display: &str) -> bool {
     const X_PORT: u16 = 6000;
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
 
-    let Some((host, number)) = display.rsplit_once(':') else { return false };
+    let (host, number) = display.rsplit_once(':')?;
     let number = number.split('.').next().unwrap_or_default();
     if !host.is_empty() && host != "unix" && !host.starts_with('/') {
-        let Ok(port) = number.parse::<u16>().map(|number| X_PORT.saturating_add(number)) else { return false };
-        let Ok(addresses) = (host, port).to_socket_addrs() else { return false };
-        return addresses.into_iter().any(|address| TcpStream::connect_timeout(&address, PATIENCE).is_ok());
+        let port = X_PORT.saturating_add(number.parse().ok()?);
+        let mut addresses = (host, port).to_socket_addrs().ok()?;
+        return addresses.find_map(|address| TcpStream::connect_timeout(&address, PATIENCE).ok()).map(Into::into);
     }
     let path = if host.starts_with('/') {
         // XQuartz gives the path of its socket.
@@ -159,21 +166,21 @@ fn answers(display: &str) -> bool {
     if in_files.is_err() {
         use std::os::linux::net::SocketAddrExt;
         let address: io::Result<SocketAddr> = SocketAddr::from_abstract_name(path.as_os_str().as_encoded_bytes());
-        return address.and_then(|address| UnixStream::connect_addr(&address)).is_ok();
+        return address.and_then(|address| UnixStream::connect_addr(&address)).ok().map(Into::into);
     }
-    in_files.is_ok()
+    in_files.ok().map(Into::into)
 }
 
 #[cfg(not(unix))]
-fn answers(_: &str) -> bool {
-    true
+fn call(_: &str) -> Option<Caller> {
+    None
 }
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
 
-    fn check(display: Option<&str>, wayland: Option<&str>) -> Result<(), NoDisplay> {
+    fn check(display: Option<&str>, wayland: Option<&str>) -> Result<Option<Caller>, NoDisplay> {
         check_display(|name| if name == "DISPLAY" { display } else { wayland }.map(str::to_owned))
     }
 
@@ -193,6 +200,6 @@ mod tests {
         use std::os::unix::net::{SocketAddr, UnixListener};
         let address = SocketAddr::from_abstract_name("/tmp/.X11-unix/X54320").unwrap();
         let _server = UnixListener::bind_addr(&address).unwrap();
-        assert!(check(Some(":54320.0"), None).is_ok());
+        assert!(check(Some(":54320.0"), None).unwrap().is_some());
     }
 }
