@@ -1,5 +1,6 @@
 //! The command line: definitions and nothing else. What the arguments mean together is checked in [`crate::commands`].
 
+mod film;
 mod live;
 mod paint;
 
@@ -12,6 +13,7 @@ use crate::frame::FrameSize;
 use crate::media::{ColorRange, Matrix, PictureLayout, Rational, Time};
 use crate::stills::StillFormat;
 use crate::temporal::PropagationSettings;
+pub use film::{FilmArgs, VideoEngine};
 pub use live::{LiveArgs, QualityMode};
 pub use paint::{PaintArgs, PaintObjectiveArgs, PaintReportArgs, PaintSearchArgs};
 
@@ -141,7 +143,8 @@ Examples:
   impasto video in.mp4 -o out.mp4 --style great-wave
   impasto video in.mp4 -o out.mkv --style wave:0.6,scream:0.4 --keep-color
   impasto video in.mov -o out.webm --start 0:30 --end 1:00 --strength 0.7
-  impasto video in.mp4 -o out.mp4 --style candy.onnx --work-size 480")]
+  impasto video in.mp4 -o out.mp4 --style candy.onnx --work-size 480
+  impasto video in.mp4 -o out.mp4 --engine gatys --style painting.jpg")]
 pub struct VideoArgs {
     /// The video to stylize: any file that FFmpeg reads
     #[arg(value_hint = ValueHint::FilePath)]
@@ -162,6 +165,10 @@ pub struct VideoArgs {
     /// What holds frames together.
     #[command(flatten)]
     pub temporal: TemporalArgs,
+
+    /// Films from optimized keyframes.
+    #[command(flatten)]
+    pub film: FilmArgs,
 
     /// How it is encoded.
     #[command(flatten)]

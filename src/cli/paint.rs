@@ -183,7 +183,7 @@ pub struct PaintReportArgs {
     pub json: bool,
 }
 
-fn parse_weight(text: &str) -> Result<f32, String> {
+pub(super) fn parse_weight(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
         _ => Err("expected a number of at least 0".to_owned()),
@@ -198,7 +198,7 @@ fn parse_style_layer(text: &str) -> Result<StyleLayer, String> {
     Ok(StyleLayer { layer: layer.parse().map_err(|error| format!("{error}"))?, weight })
 }
 
-fn parse_above_zero(text: &str) -> Result<f32, String> {
+pub(super) fn parse_above_zero(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
         _ => Err("expected a number above 0".to_owned()),

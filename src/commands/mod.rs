@@ -4,6 +4,7 @@
 
 mod bench;
 mod debug_view;
+mod film;
 mod image;
 mod live;
 mod losses;

@@ -13,7 +13,7 @@ use super::debug_view::DebugView;
 use super::stages::{Chain, FileSink, StageFigures, TemporalStages};
 use super::style::{self, OpenStyle};
 use super::{Outcome, UsageError};
-use crate::cli::{EncodingArgs, RunArgs, VideoArgs};
+use crate::cli::{EncodingArgs, RunArgs, VideoArgs, VideoEngine};
 use crate::console::{self, Console};
 use crate::frame::FramePool;
 use crate::media::{
@@ -23,6 +23,15 @@ use crate::pipeline::{Control, Pipeline, PipelineStats};
 
 /// Runs the command.
 pub fn run(args: &VideoArgs) -> Result<Outcome> {
+    match args.film.engine {
+        VideoEngine::Gatys => return super::film::run(args),
+        VideoEngine::Network => {}
+    }
+    if let Some(flag) = args.film.given() {
+        return Err(
+            UsageError(anyhow::anyhow!("{flag} means nothing to a network (expected --engine gatys with it)")).into()
+        );
+    }
     let console = Console::new(args.quiet);
     let cut = check_cut(args)?;
     let control = Control::new();
@@ -169,7 +178,7 @@ fn open_debug_view(args: &VideoArgs, path: &Path, info: &VideoInfo, threads: usi
     DebugView::create(path, info, threads, args.overwrite).map_err(with_hint).context("open the debug view")
 }
 
-fn check_cut(args: &VideoArgs) -> Result<Cut> {
+pub(super) fn check_cut(args: &VideoArgs) -> Result<Cut> {
     if let (Some(start), Some(end)) = (args.start, args.end)
         && end <= start
     {
@@ -202,7 +211,7 @@ pub(super) fn stop_on_signals(control: &Control, console: Console, stopping: &'s
 }
 
 /// Adds the flag that cures an error of the library.
-fn with_hint(error: anyhow::Error) -> anyhow::Error {
+pub(super) fn with_hint(error: anyhow::Error) -> anyhow::Error {
     let hint = match error.downcast_ref::<OutputError>() {
         Some(OutputError::Exists(_)) => "choose another name, or -y to replace it",
         Some(OutputError::IsInput(_)) => "choose another name",

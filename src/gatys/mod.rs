@@ -5,14 +5,17 @@
 //! [`vgg`] the features, [`picture`] a picture of numbers, [`objective`] what is asked of it, as a graph, [`targets`] what
 //! content and style give for it, [`lbfgs`] and [`descent`] how it is approached, [`painting`] the whole from small to
 //! large; [`tiles`] the same
-//! gradient for pictures that do not fit into memory; [`judge`] the same losses as measures of a painting.
+//! gradient for pictures that do not fit into memory; [`judge`] the same losses as measures of a painting; [`match_colors`]
+//! colours of one picture given to another.
 
+mod colors;
 pub mod descent;
 pub mod judge;
 pub mod lbfgs;
 pub mod objective;
 pub mod painting;
 pub mod picture;
+mod scales;
 mod stage;
 mod statistics;
 pub mod targets;
@@ -21,6 +24,7 @@ mod tiling;
 mod torch_file;
 pub mod vgg;
 
+pub use colors::match_colors;
 pub use judge::{Judge, Judgement};
 pub use objective::{Losses, Objective, Statistics, StyleLayer};
 pub use painting::{Ending, Optimizer, PaintSettings, Painting, Progress};

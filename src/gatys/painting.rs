@@ -10,8 +10,10 @@ use super::descent::{Rule, Slot};
 use super::lbfgs::{Lbfgs, LbfgsSettings};
 use super::objective::{GRADIENT, GradientGraph, IMAGE, LOSSES, Losses, Objective};
 use super::picture::Picture;
+use super::scales::scaled_mask;
+pub use super::scales::{Scale, scale_schedule, style_size};
 use super::stage::{Evaluator, Stage, Whole};
-use super::targets::{Region, Targets, features_of, open};
+use super::targets::{Anchor, Region, Targets, features_of, open};
 use super::tiles::TiledObjective;
 use super::tiling::TILE_SIDE;
 use super::vgg::Vgg;
@@ -77,37 +79,6 @@ pub struct PaintSettings {
     pub whole_bytes: u64,
 }
 
-/// A size, and how long it is painted at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Scale {
-    /// Width and height in pixels.
-    pub size: FrameSize,
-    /// Gradients that are computed.
-    pub iterations: u64,
-}
-
-/// Ratio of one size to the next: √2, twice the pixels.
-const SCALE_STEP: f64 = std::f64::consts::SQRT_2;
-
-/// The schedule of sizes with the shape of `content` up to a longer side of `longest`, from a longer side of `smallest` on.
-pub fn scale_schedule(content: FrameSize, longest: usize, smallest: usize, first: u64, later: u64) -> Vec<Scale> {
-    let side = content.width.max(content.height).max(1) as f64;
-    let mut sides = vec![longest as f64];
-    while let Some(next) = sides.last().map(|last| last / SCALE_STEP).filter(|next| *next >= smallest as f64 - 1.0) {
-        sides.push(next);
-    }
-    let scaled = |length: usize, to: f64| ((length as f64 * to / side).round() as usize).max(1);
-    sides
-        .iter()
-        .rev()
-        .enumerate()
-        .map(|(index, &to)| Scale {
-            size: FrameSize::new(scaled(content.width, to), scaled(content.height, to)),
-            iterations: if index == 0 { first } else { later },
-        })
-        .collect()
-}
-
 /// What became of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
@@ -155,6 +126,7 @@ pub struct Painting<'a> {
     settings: PaintSettings,
     content: Picture,
     regions: Vec<Region>,
+    anchor: Option<Anchor>,
     state: State,
     stage: Option<Stage>,
     last_good: Picture,
@@ -195,7 +167,18 @@ impl<'a> Painting<'a> {
         let first = settings.scales.first().context("no size is asked for")?;
         let picture = start.scaled(first.size)?;
         let state = State { scale_index: 0, iteration: 0, steps: 0, picture: picture.clone(), memory: Vec::new() };
-        Ok(Self { vgg, settings, content, regions, state, stage: None, last_good: picture })
+        Ok(Self { vgg, settings, content, regions, anchor: None, state, stage: None, last_good: picture })
+    }
+
+    /// Sets what the picture is to stay near, where the objective gives that a weight. Before the first step.
+    ///
+    /// # Errors
+    /// When the anchor is not of the content's size.
+    pub fn set_anchor(&mut self, anchor: Anchor) -> Result<()> {
+        let size = self.content.size;
+        ensure!(anchor.picture.size == size, "an anchor of {} for a content of {size}", anchor.picture.size);
+        self.anchor = Some(anchor);
+        Ok(())
     }
 
     /// Goes on from a state of the same painting.
@@ -331,6 +314,15 @@ impl<'a> Painting<'a> {
         Ok((RUNTIME_BYTES + graph + picture * optimizer as u64, is_tiled))
     }
 
+    fn targets(&self, content: &Picture, regions: &[Region], options: &SessionOptions) -> Result<Targets> {
+        let mut targets = Targets::new(self.vgg, &self.settings.objective, content, regions, options)?;
+        if let Some(Anchor { picture, confidence }) = &self.anchor {
+            let confidence = scaled_mask(confidence, picture.size, content.size)?;
+            targets.set_anchor(Anchor { picture: picture.scaled(content.size)?, confidence })?;
+        }
+        Ok(targets)
+    }
+
     fn graph_bytes(&self, size: FrameSize) -> Result<u64> {
         let graph = self.settings.objective.build(self.vgg, size)?;
         Ok((graph.graph.peak_bytes() as f64 * RUNTIME_SHARE) as u64)
@@ -396,7 +388,7 @@ impl<'a> Painting<'a> {
                 Ok(Stage::Lbfgs { size, evaluator: Evaluator::Tiles(Box::new(tiled)), lbfgs })
             }
             None => {
-                let targets = Targets::new(self.vgg, objective, &content, &regions, &options)?;
+                let targets = self.targets(&content, &regions, &options)?;
                 let GradientGraph { model, terms, target_inputs } = objective.build_gradient(self.vgg, size)?;
                 let session = open(&model, &options)?;
                 let shape = Picture::shape(size);
@@ -413,7 +405,7 @@ impl<'a> Painting<'a> {
                 })
             }
             Some(rule) => {
-                let targets = Targets::new(self.vgg, objective, &content, &regions, &options)?;
+                let targets = self.targets(&content, &regions, &options)?;
                 let graph = rule.build(objective.build(self.vgg, size)?, size)?;
                 let session = open(&graph.model, &options)?;
                 let inputs: Vec<(&str, &[usize])> =
@@ -439,22 +431,4 @@ impl std::fmt::Debug for Painting<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Painting").field("settings", &self.settings).finish_non_exhaustive()
     }
-}
-
-/// The size that a style picture is looked at in: `scale` times the painting's, by area, and never enlarged.
-pub fn style_size(style: FrameSize, painting: FrameSize, scale: f32) -> FrameSize {
-    let factor = f64::from(scale) * (painting.pixels() as f64 / style.pixels().max(1) as f64).sqrt();
-    if factor >= 1.0 {
-        return style;
-    }
-    let scaled = |length: usize| ((length as f64 * factor).round() as usize).max(1);
-    FrameSize::new(scaled(style.width), scaled(style.height))
-}
-
-fn scaled_mask(mask: &[f32], from: FrameSize, to: FrameSize) -> Result<Vec<f32>> {
-    let gray = Picture { size: from, planes: mask.repeat(CHANNELS) };
-    let mut planes = gray.scaled(to)?.planes;
-    planes.truncate(to.pixels());
-    planes.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
-    Ok(planes)
 }

@@ -55,7 +55,7 @@ impl FlowField {
     /// The vector at a place between pixels, by bilinear interpolation; the border continues outside. The field is not
     /// empty.
     #[inline(always)]
-    fn at(&self, x: f32, y: f32) -> [f32; 2] {
+    pub fn at(&self, x: f32, y: f32) -> [f32; 2] {
         bilinear(&self.vectors, self.size, x, y)
     }
 }
@@ -209,15 +209,31 @@ pub fn coherence(flow: &FlowField, tolerance: &FlowTolerance, mask: &mut Vec<f32
 /// `flow` and `reverse` are of the same size.
 pub fn reliability(flow: &FlowField, reverse: &FlowField, mask: &mut Vec<f32>) {
     coherence(flow, &FlowTolerance::FULL_SIZE, mask);
-    let squared = |[u, v]: [f32; 2]| u * u + v * v;
-    let width = flow.size.width.max(1);
-    for (index, ([u, v], mask)) in flow.vectors.iter().zip(mask).enumerate() {
-        if *mask > 0.0 {
-            let back = reverse.at((index % width) as f32 + u, (index / width) as f32 + v);
-            let error = squared([u + back[0], v + back[1]]);
-            *mask = f32::from(u8::from(error < 0.01 * (squared([*u, *v]) + squared(back)) + DISAGREEMENT));
-        }
+    for (index, mask) in mask.iter_mut().enumerate().filter(|(_, mask)| **mask > 0.0) {
+        *mask = f32::from(u8::from(agrees(flow, reverse, index)));
     }
+}
+
+/// Where a picture's flow leads into the other picture (1) and the flow back does not contradict it, else 0.
+///
+/// `flow` and `reverse` are of the same size.
+pub fn agreement(flow: &FlowField, reverse: &FlowField, mask: &mut Vec<f32>) {
+    let (right, bottom) = (flow.size.width.saturating_sub(1) as f32, flow.size.height.saturating_sub(1) as f32);
+    let width = flow.size.width.max(1);
+    mask.clear();
+    mask.extend(flow.vectors.iter().enumerate().map(|(index, [u, v])| {
+        let (x, y) = ((index % width) as f32 + u, (index / width) as f32 + v);
+        let is_inside = (0.0..=right).contains(&x) && (0.0..=bottom).contains(&y);
+        f32::from(u8::from(is_inside && agrees(flow, reverse, index)))
+    }));
+}
+
+/// Whether the flow back from where the vector at `index` leads comes back there.
+fn agrees(flow: &FlowField, reverse: &FlowField, index: usize) -> bool {
+    let squared = |[u, v]: [f32; 2]| u * u + v * v;
+    let (width, [u, v]) = (flow.size.width.max(1), flow.vectors[index]);
+    let back = reverse.at((index % width) as f32 + u, (index / width) as f32 + v);
+    squared([u + back[0], v + back[1]]) < 0.01 * (squared([u, v]) + squared(back)) + DISAGREEMENT
 }
 
 /// Moves `src` along `flow` into `dst`: `dst(x, y) = src((x, y) + flow(x, y))`, bilinear, border continued. Both are

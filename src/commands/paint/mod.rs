@@ -1,6 +1,5 @@
 //! `impasto paint`: one picture in the style of any painting, by optimization.
 
-mod colors;
 mod heatmap;
 mod report;
 mod setup;
@@ -26,6 +25,7 @@ use crate::stills::{Still, StillFormat};
 use crate::style::pixels::{Mix, mix_in_place};
 use report::Trace;
 use setup::Setup;
+pub use setup::{WHOLE_BYTES, check_memory, read_style};
 
 /// How much time a painting may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +89,7 @@ pub fn run(args: &PaintArgs) -> Result<Outcome> {
         return sweep::run(args, &setup, sweep, &control, console);
     }
     let mut painting = setup.painting(&setup.settings)?;
-    setup::check_memory(&painting, args, console)?;
+    check_memory(&painting, args.search.size.unwrap_or_else(|| args.preset.size()), "--size", console)?;
     let fingerprint = setup.fingerprint();
     let state_path = state::path_beside(&args.output);
     if let Some(resume) = &args.search.resume {
@@ -204,7 +204,7 @@ fn optimize(
     result
 }
 
-fn describe(losses: &Losses) -> String {
+pub fn describe(losses: &Losses) -> String {
     format!("loss {:.4} (content {:.4}, style {:.4})", losses.total, losses.content(), losses.style())
 }
 

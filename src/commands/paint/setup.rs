@@ -5,18 +5,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
-use super::colors;
 use super::{KeepColor, UsageError};
 use crate::cli::PaintArgs;
 use crate::console::Console;
 use crate::frame::{CHANNELS, Frame};
 use crate::gatys::painting::scale_schedule;
 use crate::gatys::targets::Region;
-use crate::gatys::{Objective, PaintSettings, Painting, Picture, Vgg};
+use crate::gatys::{Objective, PaintSettings, Painting, Picture, Vgg, match_colors};
 use crate::stills::Still;
 
 /// A gradient that takes more memory than this is computed in tiles.
-const WHOLE_BYTES: u64 = 5_000_000_000;
+pub const WHOLE_BYTES: u64 = 5_000_000_000;
 
 /// A picture that is smaller than this has nothing to show.
 const SMALLEST_SIDE: usize = 32;
@@ -63,16 +62,9 @@ impl Setup {
         }
         let mut pictures = Vec::with_capacity(styles.len());
         for (path, weight) in &styles {
-            let still = read_still(path)?;
-            ensure!(
-                !still.has_transparency(),
-                "the style '{}' is transparent in places (expected an opaque picture: flatten it first)",
-                path.display()
-            );
-            let mut picture = Picture::from_frame(&still.content);
-            check_size(&picture, path)?;
+            let mut picture = read_style(path)?;
             if objective_args.keep_color == Some(KeepColor::Match) {
-                colors::match_colors(&mut picture, &content);
+                match_colors(&mut picture, &content);
             }
             pictures.push((picture, *weight));
         }
@@ -187,6 +179,22 @@ fn parse_style(text: &str) -> Result<(PathBuf, f32)> {
     }
 }
 
+/// A painting to take a style from.
+///
+/// # Errors
+/// When it cannot be read, is transparent or tiny.
+pub fn read_style(path: &Path) -> Result<Picture> {
+    let still = read_still(path)?;
+    ensure!(
+        !still.has_transparency(),
+        "the style '{}' is transparent in places (expected an opaque picture: flatten it first)",
+        path.display()
+    );
+    let picture = Picture::from_frame(&still.content);
+    check_size(&picture, path)?;
+    Ok(picture)
+}
+
 fn read_still(path: &Path) -> Result<Still> {
     let bytes = std::fs::read(path).with_context(|| format!("read '{}'", path.display()))?;
     Still::decode(&bytes).with_context(|| format!("read '{}'", path.display()))
@@ -232,11 +240,12 @@ fn gray(frame: &Frame) -> Frame {
     gray
 }
 
-/// Says how much memory the painting takes, and refuses one that cannot fit.
+/// Says how much memory the painting takes, and refuses one that cannot fit. `size` is its longer side, which the flag
+/// `flag` sets.
 ///
 /// # Errors
 /// When less memory is available; the error names the size that would fit.
-pub fn check_memory(painting: &Painting<'_>, args: &PaintArgs, console: Console) -> Result<()> {
+pub fn check_memory(painting: &Painting<'_>, size: u32, flag: &str, console: Console) -> Result<()> {
     let (needed, is_tiled) = painting.peak_bytes()?;
     let gigabytes = |bytes: u64| bytes as f64 / 1e9;
     let tiles = if is_tiled { ", in tiles" } else { "" };
@@ -245,11 +254,10 @@ pub fn check_memory(painting: &Painting<'_>, args: &PaintArgs, console: Console)
     if needed <= available {
         return Ok(());
     }
-    let size = args.search.size.unwrap_or_else(|| args.preset.size());
     // Memory grows with the number of pixels.
     let fitting = (f64::from(size) * (available as f64 / needed as f64).sqrt()) as u32 / 32 * 32;
     bail!(
-        "a size of {size} needs about {:.1} GB of memory and {:.1} GB are available (expected at most --size {fitting})",
+        "a size of {size} needs about {:.1} GB of memory and {:.1} GB are available (expected at most {flag} {fitting})",
         gigabytes(needed),
         gigabytes(available)
     );

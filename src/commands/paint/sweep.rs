@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, anyhow};
 
-use super::setup::{self, Setup};
-use super::{Outcome, UsageError, optimize, write_file};
+use super::setup::Setup;
+use super::{Outcome, UsageError, check_memory, optimize, write_file};
 use crate::cli::PaintArgs;
 use crate::commands::sheet::{Cell, lay_out};
 use crate::console::Console;
@@ -113,7 +113,7 @@ pub fn run(args: &PaintArgs, setup: &Setup, text: &str, control: &Control, conso
         console.line(&format!("{} of {}: {label}", index + 1, all.len()));
         let mut painting = setup.painting(&settings)?;
         if index == 0 {
-            setup::check_memory(&painting, args, console)?;
+            check_memory(&painting, args.search.size.unwrap_or_else(|| args.preset.size()), "--size", console)?;
         }
         let mut last = None;
         optimize(&mut painting, control, console, |progress, _| {

@@ -1,7 +1,7 @@
 //! Colours of one picture given to another: Gatys et al. 2016, "Preserving Color in Neural Artistic Style Transfer", §3.1.
 
+use super::picture::Picture;
 use crate::frame::CHANNELS;
-use crate::gatys::Picture;
 
 type Matrix = [[f64; CHANNELS]; CHANNELS];
 

@@ -1,0 +1,68 @@
+//! What paints the places that no keyframe shows: a style network, the one that comes nearest to the painting.
+
+use anyhow::{Context, Result};
+
+use crate::film::Filler;
+use crate::frame::{Frame, FrameSize};
+use crate::gatys::{Judge, Picture, match_colors};
+use crate::style::{Catalog, StyleEngine, StyleOptions, StyleSettings, Stylizer};
+
+/// A network that paints frames of any size at once.
+pub struct FillNetwork {
+    engine: StyleEngine,
+    /// The style, as asked for or chosen.
+    pub label: String,
+}
+
+/// Shorter side of what the network sees at most, in pixels.
+const WORK_SIZE: usize = 2160;
+
+impl FillNetwork {
+    /// The network of a style.
+    ///
+    /// # Errors
+    /// If there is no such style or it cannot be opened.
+    pub fn open(style: &str, threads: usize) -> Result<Self> {
+        let settings = StyleSettings { strength: 1.0, keep_color: false, work_size: WORK_SIZE };
+        let options = StyleOptions { style_image: None, threads };
+        Ok(Self { engine: StyleEngine::open(&style.parse()?, &options, settings)?, label: style.to_owned() })
+    }
+
+    /// Of the styles that come with impasto, the one whose painting of `content`, in the colors of `painting`, has the least
+    /// style loss. Blocks for a second or two a style.
+    ///
+    /// # Errors
+    /// If a network or the judge cannot be opened.
+    pub fn nearest(painting: &Picture, content: &Frame, threads: usize) -> Result<Self> {
+        let scaled = crate::gatys::painting::style_size(painting.size, content.size, 1.0);
+        let mut judge = Judge::new(&painting.scaled(scaled)?, content.size, threads)?;
+        let original = Picture::from_frame(content);
+        let mut best: Option<(f32, Self)> = None;
+        for style in Catalog::bundled()?.styles() {
+            let mut network = Self::open(&style.name, threads)?;
+            let mut painted = network.fill(content)?;
+            match_colors(&mut painted, painting);
+            let loss = judge.judge(&original, &painted)?.style_loss;
+            if best.as_ref().is_none_or(|(least, _)| loss < *least) {
+                best = Some((loss, network));
+            }
+        }
+        Ok(best.context("the catalog is empty")?.1)
+    }
+}
+
+/// The smallest picture that a judge looks at has a shorter side of this many pixels.
+pub const SMALLEST: usize = 32;
+
+/// Whether frames of `size` can be painted by optimization at all.
+pub fn is_large_enough(size: FrameSize) -> bool {
+    size.short_side() >= SMALLEST
+}
+
+impl Filler for FillNetwork {
+    fn fill(&mut self, content: &Frame) -> Result<Picture> {
+        let mut painted = Frame::black(content.size);
+        self.engine.stylize(content, &mut painted)?;
+        Ok(Picture::from_frame(&painted))
+    }
+}

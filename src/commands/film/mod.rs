@@ -1,0 +1,441 @@
+//! `impasto video --engine gatys`: a film from optimized keyframes.
+//!
+//! Three looks at a clip, each of which can be interrupted and gone on with: which frames are keyframes, painting them, and
+//! carrying what lies between.
+
+mod fill;
+mod painter;
+mod work;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use serde::Serialize;
+
+use super::paint::{WHOLE_BYTES, read_style};
+use super::video::{check_cut, stop_on_signals, with_hint};
+use super::{DEFAULT_SMOOTHING, Outcome, UsageError};
+use crate::cli::VideoArgs;
+use crate::console::{self, Console};
+use crate::film::{Carried, Carrier, Planner, PlannerSettings, Spacing};
+use crate::frame::{Frame, FramePool, FrameSize};
+use crate::gatys::{Objective, Optimizer, PaintSettings, Picture, Vgg};
+use crate::media::{Cut, ReaderOptions, VideoReader, VideoWriter, WriterOptions, Written};
+use crate::pipeline::Control;
+use crate::style::pixels::{Mix, mix_in_place};
+use crate::style::upscale::GuidedUpscaler;
+use fill::FillNetwork;
+use painter::{Painted, Painter};
+use work::{Plan, PlannedKeyframe, WorkFolder};
+
+/// Longer side of keyframes where none is asked for.
+const KEYFRAME_SIZE: usize = 640;
+/// Gradients for a keyframe and pass where no number is asked for.
+const ITERATIONS: u64 = 60;
+/// Weight of the anchor where none is asked for.
+const ANCHOR_WEIGHT: f32 = 100.0;
+
+/// Runs the command.
+pub fn run(args: &VideoArgs) -> Result<Outcome> {
+    let console = Console::new(args.quiet);
+    let cut = check_cut(args)?;
+    check(args)?;
+    let started = Instant::now();
+    let style_path = Path::new(args.style.style.as_deref().unwrap_or_default());
+    let style = read_style(style_path)?;
+    let control = Control::new();
+    stop_on_signals(&control, console, "stopping: what is finished is kept (Ctrl-C again to end at once)")?;
+    let clip = Clip { args, cut, threads: args.run.thread_count(), control: control.clone() };
+    let reader = clip.open()?;
+    let info = reader.info().clone();
+    let size = info.size.with_long_side_at_most(args.film.keyframe_size.map_or(KEYFRAME_SIZE, |size| size as usize));
+    if !fill::is_large_enough(size) {
+        let smallest = fill::SMALLEST;
+        return Err(anyhow!(
+            "'{}' would be painted at {size} (expected at least {smallest} pixels on the shorter side)",
+            args.input.display()
+        ));
+    }
+    info.notes.iter().for_each(|note| console.note(note));
+    // An output that cannot be written is told before hours are spent on it.
+    clip.writer(&reader)?.notes().iter().for_each(|warning| console.warning(warning));
+    let vgg = match &args.film.vgg {
+        Some(path) => Vgg::load(path)?,
+        None => Vgg::bundled()?.clone(),
+    };
+    let settings = settings(args, clip.threads);
+    settings.objective.check(&vgg)?;
+
+    let folder = args.film.work_folder.clone().unwrap_or_else(|| path_beside(&args.output));
+    let (work, plan) = WorkFolder::open(&folder, &fingerprint(args, size, &settings, &style)?)?;
+    let plan = match plan {
+        Some(plan) => plan,
+        None => match plan_keyframes(&clip, reader, &work, size, console)? {
+            Some(plan) => plan,
+            None => {
+                console.line("interrupted: no keyframe was painted yet");
+                return Ok(Outcome::Interrupted);
+            }
+        },
+    };
+    let first = plan.keyframes.first().context("the clip has no frame")?;
+    let mut fill = match &args.film.fill {
+        Some(style) => FillNetwork::open(style, clip.threads).context("open the style that fills")?,
+        None => FillNetwork::nearest(&style, &work.content(first.frame, size)?, clip.threads)?,
+    };
+    console.line(&format!(
+        "{} keyframes for {} frames of {size}; {} paints what they do not show",
+        plan.keyframes.len(),
+        plan.frames,
+        fill.label
+    ));
+    let passes = args.film.passes.unwrap_or(1);
+    let iterations = args.film.iterations.unwrap_or(ITERATIONS);
+    let painter = Painter { vgg: &vgg, style, settings, iterations, passes, size, work: &work, plan: &plan };
+    let painted = painter.run(&mut fill, &control, console)?;
+    if !painted.is_complete {
+        console.line(&format!(
+            "interrupted: finished keyframes are kept in '{}' (the same command goes on from there)",
+            folder.display()
+        ));
+        return Ok(Outcome::Interrupted);
+    }
+    let film = Film { clip: &clip, work: &work, plan: &plan, last_pass: passes - 1, size };
+    let carrying = Instant::now();
+    let Some((written, damage)) = film.write(&mut fill, console)? else {
+        console.line(&format!("interrupted: nothing was written; the keyframes are kept in '{}'", folder.display()));
+        return Ok(Outcome::Interrupted);
+    };
+    let is_whole = !control.is_stopped();
+    let summary = Summary {
+        input: &args.input,
+        output: &written.path,
+        frames: written.frames,
+        keyframes: plan.keyframes.len(),
+        seconds: started.elapsed().as_secs_f64(),
+        seconds_a_keyframe: each(painted.elapsed, painted.count),
+        seconds_a_frame_between: each(carrying.elapsed(), written.frames),
+        width: info.size.width,
+        height: info.size.height,
+        style: style_path,
+        fill: &fill.label,
+        bytes: written.bytes,
+        interrupted: !is_whole,
+        damage: damage.clone(),
+    };
+    report(args, &summary, &painted, console)?;
+    if !is_whole {
+        console.line(&format!(
+            "interrupted: the file holds what was done until then; the keyframes are kept in '{}'",
+            folder.display()
+        ));
+        return Ok(Outcome::Interrupted);
+    }
+    if args.film.work_folder.is_none() {
+        work.remove()?;
+    }
+    Ok(match damage {
+        Some(damage) if !args.keep_going => {
+            console.error_line(&format!(
+                "'{}' is damaged: {damage} (what could be decoded is in the output; --keep-going accepts that)",
+                args.input.display()
+            ));
+            Outcome::Damaged
+        }
+        Some(damage) => {
+            console.warning(&format!("'{}' is damaged: {damage}", args.input.display()));
+            Outcome::Done
+        }
+        None => Outcome::Done,
+    })
+}
+
+/// What does not go together.
+fn check(args: &VideoArgs) -> Result<()> {
+    let usage = |text: &str| Err(UsageError(anyhow!("{text}")).into());
+    if args.style.style.is_none() {
+        return usage("--engine gatys paints after any picture (expected --style PAINTING.jpg)");
+    }
+    if args.style.style_image.is_some() {
+        return usage("--style-image is for networks (expected the painting as --style with --engine gatys)");
+    }
+    if args.temporal.stride != 1 || args.temporal.smooth != DEFAULT_SMOOTHING {
+        return usage(
+            "--stride and --smooth are for networks (--keyframes and --anchor-weight are what --engine gatys has)",
+        );
+    }
+    if args.debug_view.is_some() || args.stats {
+        return usage("--debug-view and --stats are for networks (expected neither with --engine gatys)");
+    }
+    Ok(())
+}
+
+/// The clip, to be read from its beginning as often as needed.
+struct Clip<'a> {
+    args: &'a VideoArgs,
+    cut: Cut,
+    threads: usize,
+    control: Control,
+}
+
+impl Clip<'_> {
+    fn interrupt(&self) -> Arc<dyn Fn() -> bool + Send + Sync> {
+        let control = self.control.clone();
+        Arc::new(move || control.is_aborted())
+    }
+
+    fn open(&self) -> Result<VideoReader> {
+        let options = ReaderOptions {
+            cut: self.cut,
+            threads: self.threads,
+            interrupt: Some(self.interrupt()),
+            pool: FramePool::new(),
+        };
+        VideoReader::open(&self.args.input, options)
+    }
+
+    fn writer(&self, reader: &VideoReader) -> Result<VideoWriter> {
+        let options = WriterOptions {
+            encoder: self.args.encoding.settings(self.threads),
+            mute: self.args.mute,
+            overwrite: self.args.overwrite,
+            interrupt: Some(self.interrupt()),
+        };
+        VideoWriter::create(&self.args.output, reader.info(), Some(reader), &options).map_err(with_hint)
+    }
+}
+
+fn settings(args: &VideoArgs, threads: usize) -> PaintSettings {
+    let usual = Objective::default();
+    PaintSettings {
+        objective: Objective {
+            content_weight: args.film.content_weight.unwrap_or(usual.content_weight),
+            style_weight: args.film.style_weight.unwrap_or(usual.style_weight),
+            anchor_weight: args.film.anchor_weight.unwrap_or(ANCHOR_WEIGHT),
+            ..usual
+        },
+        optimizer: Optimizer::Lbfgs,
+        learning_rate: Optimizer::Lbfgs.default_learning_rate(),
+        scales: Vec::new(),
+        style_scale: args.film.style_scale.unwrap_or(1.0),
+        threads,
+        whole_bytes: WHOLE_BYTES,
+    }
+}
+
+/// A text that is another one for another clip, painting or setting that a keyframe depends on.
+fn fingerprint(args: &VideoArgs, size: FrameSize, settings: &PaintSettings, style: &Picture) -> Result<String> {
+    let mut hasher = DefaultHasher::new();
+    let input = args.input.canonicalize().with_context(|| format!("find '{}'", args.input.display()))?;
+    let found = input.metadata().with_context(|| format!("look at '{}'", input.display()))?;
+    (&input, found.len(), found.modified().ok()).hash(&mut hasher);
+    style.planes.iter().for_each(|value| value.to_bits().hash(&mut hasher));
+    let film = &args.film;
+    let part = (args.start, args.end, args.frames);
+    let settings = PaintSettings { threads: 0, ..settings.clone() };
+    format!("{part:?} {size} {settings:?} {:?} {:?} {:?} {:?}", film.keyframes, film.iterations, film.fill, film.vgg)
+        .hash(&mut hasher);
+    Ok(format!("{:016x}", hasher.finish()))
+}
+
+/// Looks at the whole clip; `None` when interrupted.
+fn plan_keyframes(
+    clip: &Clip<'_>,
+    mut reader: VideoReader,
+    work: &WorkFolder,
+    size: FrameSize,
+    console: Console,
+) -> Result<Option<Plan>> {
+    let info = reader.info().clone();
+    let spacing = clip.args.film.keyframes.unwrap_or(Spacing::Auto);
+    let mut planner = Planner::new(PlannerSettings::new(spacing), f64::from(info.time_base))?;
+    let mut display = console.progress(info.expected_frames);
+    let mut plan = Plan { frames: 0, keyframes: Vec::new() };
+    let mut scaler = GuidedUpscaler::new();
+    let result = loop {
+        if clip.control.is_stopped() {
+            break Ok(None);
+        }
+        let mut next = || -> Result<bool> {
+            let Some(frame) = reader.next_frame()? else { return Ok(false) };
+            plan.frames += 1;
+            if let Some(keyframe) = planner.add(small(&mut scaler, &frame, size)?)? {
+                work.write_keyframe(&keyframe)?;
+                let is_new_scene = keyframe.links.is_none();
+                plan.keyframes.push(PlannedKeyframe { frame: keyframe.frame_index, is_new_scene });
+            }
+            Ok(true)
+        };
+        match next() {
+            Ok(true) => display.update_with(plan.frames, || "looking for keyframes".to_owned()),
+            Ok(false) => break Ok(Some(())),
+            Err(_) if clip.control.is_aborted() => break Ok(None),
+            Err(error) => break Err(error),
+        }
+    };
+    display.end();
+    let Some(()) = result? else { return Ok(None) };
+    work.write_plan(&plan)?;
+    Ok(Some(plan))
+}
+
+/// A frame at the size of the film.
+fn small(scaler: &mut GuidedUpscaler, frame: &Frame, size: FrameSize) -> Result<Frame> {
+    if frame.size == size {
+        return Ok(frame.clone());
+    }
+    let mut small = Frame::black(size);
+    scaler.downscale(frame, &mut small)?;
+    small.timestamp = frame.timestamp;
+    small.frame_index = frame.frame_index;
+    Ok(small)
+}
+
+/// A film whose keyframes are painted.
+struct Film<'a> {
+    clip: &'a Clip<'a>,
+    work: &'a WorkFolder,
+    plan: &'a Plan,
+    last_pass: u64,
+    size: FrameSize,
+}
+
+impl Film<'_> {
+    /// Reads the clip once more and writes the film; `None` when nothing was written. Also tells how the clip is damaged.
+    fn write(&self, fill: &mut FillNetwork, console: Console) -> Result<Option<(Written, Option<String>)>> {
+        let control = &self.clip.control;
+        let mut reader = self.clip.open()?;
+        let mut output = Output::new(self.clip, &reader)?;
+        let mut carrier = Carrier::<Frame>::new()?;
+        let mut scaler = GuidedUpscaler::new();
+        let mut keyframes = self.plan.keyframes.iter().peekable();
+        let mut display = console.progress(Some(self.plan.frames));
+        let mut index = 0;
+        let mut next = || -> Result<bool> {
+            let Some(frame) = reader.next_frame()?.filter(|_| !control.is_stopped()) else {
+                output.put(carrier.finish(fill)?)?;
+                return Ok(false);
+            };
+            let content = small(&mut scaler, &frame, self.size)?;
+            match keyframes.next_if(|keyframe| keyframe.frame == index) {
+                Some(keyframe) => {
+                    let painted = self.work.painted(index, self.last_pass, self.size)?;
+                    output.put(carrier.push_key(frame, content, painted, keyframe.is_new_scene, fill)?)?;
+                }
+                None => carrier.push(frame, content)?,
+            }
+            index += 1;
+            display.update_with(index, || "carrying along the motion".to_owned());
+            Ok(true)
+        };
+        let result = loop {
+            match next() {
+                Ok(true) => {}
+                Ok(false) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        display.end();
+        match result {
+            Err(_) if control.is_aborted() => return Ok(None),
+            other => other?,
+        }
+        if output.frames == 0 {
+            return Ok(None);
+        }
+        let is_cut = self.clip.cut.end.is_some() || self.clip.cut.frames.is_some() || control.is_stopped();
+        Ok(Some((output.writer.finish(is_cut)?, reader.damage().describe())))
+    }
+}
+
+/// The file that is written, and how a painting becomes a frame of it.
+struct Output {
+    writer: VideoWriter,
+    upscaler: GuidedUpscaler,
+    mix: Mix,
+    frames: u64,
+}
+
+impl Output {
+    fn new(clip: &Clip<'_>, reader: &VideoReader) -> Result<Self> {
+        let style = &clip.args.style;
+        Ok(Self {
+            writer: clip.writer(reader)?,
+            upscaler: GuidedUpscaler::new(),
+            mix: Mix { strength: style.strength, keep_color: style.keep_color },
+            frames: 0,
+        })
+    }
+
+    fn put(&mut self, frames: Vec<Carried<Frame>>) -> Result<()> {
+        for Carried { item: original, content, painted } in frames {
+            let mut painted = painted.to_frame();
+            if original.size != content.size {
+                let mut large = Frame::black(original.size);
+                self.upscaler.upscale(&original, &content, &painted, &mut large)?;
+                painted = large;
+            }
+            mix_in_place(original.pixels(), painted.pixels_mut(), self.mix);
+            painted.timestamp = original.timestamp;
+            painted.frame_index = original.frame_index;
+            self.writer.write(&painted)?;
+            self.frames += 1;
+        }
+        Ok(())
+    }
+}
+
+/// `film.mp4` → `film.mp4.keyframes`.
+fn path_beside(output: &Path) -> PathBuf {
+    let mut name = output.as_os_str().to_owned();
+    name.push(".keyframes");
+    PathBuf::from(name)
+}
+
+fn each(elapsed: Duration, count: u64) -> Option<f64> {
+    (count > 0).then(|| elapsed.as_secs_f64() / count as f64)
+}
+
+fn report(args: &VideoArgs, summary: &Summary<'_>, painted: &Painted, console: Console) -> Result<()> {
+    let time = |seconds: Option<f64>| seconds.map(|seconds| format!(", {seconds:.1} s each")).unwrap_or_default();
+    console.line(&format!(
+        "{}: {} frames of {}×{} in {:.0} s; {} keyframes, {} painted in this run{}; {:.2} s for each frame carried",
+        summary.output.display(),
+        summary.frames,
+        summary.width,
+        summary.height,
+        summary.seconds,
+        summary.keyframes,
+        painted.count,
+        time(summary.seconds_a_keyframe),
+        summary.seconds_a_frame_between.unwrap_or_default(),
+    ));
+    if args.json {
+        let text = serde_json::to_string(summary).context("write the summary")?;
+        console::data(&format!("{text}\n")).context("write the summary to stdout")?;
+    }
+    Ok(())
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Summary<'a> {
+    input: &'a Path,
+    output: &'a Path,
+    frames: u64,
+    keyframes: usize,
+    seconds: f64,
+    /// With all passes that this run painted, each counted; nothing if all were there.
+    seconds_a_keyframe: Option<f64>,
+    seconds_a_frame_between: Option<f64>,
+    width: usize,
+    height: usize,
+    style: &'a Path,
+    fill: &'a str,
+    bytes: u64,
+    interrupted: bool,
+    damage: Option<String>,
+}
