@@ -32,7 +32,7 @@ const INK: Rgb<u8> = Rgb([40; 3]);
 
 /// A small picture and what is written under it.
 pub(super) struct Cell {
-    /// What is written under it.
+    /// What is written under it, in lines.
     pub name: String,
     /// The picture.
     pub picture: Frame,
@@ -153,9 +153,10 @@ fn copy(frame: &Frame) -> Frame {
 
 /// Bands of at most [`COLUMNS`] columns, each as many rows high as there are strengths.
 pub(super) fn lay_out(columns: &[Vec<Cell>], cell_size: FrameSize, rows: usize) -> RgbImage {
-    let names = columns.iter().flatten().map(|cell| text_width(&cell.name));
-    let width = names.fold(cell_size.width as u32, u32::max) + MARGIN;
-    let height = cell_size.height as u32 + MARGIN / 2 + LINE_HEIGHT + MARGIN;
+    let names = || columns.iter().flatten().map(|cell| cell.name.as_str());
+    let width = names().flat_map(str::lines).map(text_width).fold(cell_size.width as u32, u32::max) + MARGIN;
+    let lines = names().map(|name| name.lines().count()).max().unwrap_or(0) as u32;
+    let height = cell_size.height as u32 + MARGIN / 2 + lines * LINE_HEIGHT + MARGIN;
     let side_by_side = columns.len().min(COLUMNS);
     let bands = columns.len().div_ceil(COLUMNS);
     let size = (side_by_side as u32 * width + MARGIN, (bands * rows) as u32 * height + MARGIN);
@@ -165,7 +166,10 @@ pub(super) fn lay_out(columns: &[Vec<Cell>], cell_size: FrameSize, rows: usize) 
         for (row, cell) in column.iter().enumerate() {
             let y = MARGIN + (index / COLUMNS * rows + row) as u32 * height;
             place(&mut sheet, x, y, &cell.picture);
-            write(&mut sheet, x, y + cell_size.height as u32 + MARGIN / 2, &cell.name, INK);
+            let below = y + cell_size.height as u32 + MARGIN / 2;
+            for (line, text) in cell.name.lines().enumerate() {
+                write(&mut sheet, x, below + line as u32 * LINE_HEIGHT, text, INK);
+            }
         }
     }
     sheet
@@ -200,5 +204,7 @@ mod tests {
         assert_eq!(sheet.dimensions(), (5 * 52 + 12, 4 * 66 + 12));
         let black = sheet.pixels().filter(|pixel| pixel.0 == [0; 3]).count();
         assert_eq!(black, 14 * cell_size.pixels());
+        let of_two_lines = vec![vec![Cell { name: "a\nb".to_owned(), picture: Frame::black(cell_size) }]];
+        assert_eq!(lay_out(&of_two_lines, cell_size, 1).dimensions(), (52 + 12, 66 + 12 + LINE_HEIGHT));
     }
 }

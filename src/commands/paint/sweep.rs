@@ -109,8 +109,8 @@ pub fn run(args: &PaintArgs, setup: &Setup, text: &str, control: &Control, conso
         axes.iter().zip(values).for_each(|(axis, value)| axis.setting.apply(*value, &mut settings));
         let label: Vec<String> =
             axes.iter().zip(values).map(|(axis, value)| format!("{} {value}", axis.name)).collect();
-        let label = label.join(" ");
-        console.line(&format!("{} of {}: {label}", index + 1, all.len()));
+        let text = label.join(" ");
+        console.line(&format!("{} of {}: {text}", index + 1, all.len()));
         let mut painting = setup.painting(&settings)?;
         if index == 0 {
             check_memory(&painting, args.search.size.unwrap_or_else(|| args.preset.size()), "--size", console)?;
@@ -120,14 +120,15 @@ pub fn run(args: &PaintArgs, setup: &Setup, text: &str, control: &Control, conso
             last = Some(progress.losses.clone());
             Ok(())
         })
-        .with_context(|| format!("paint with {label}"))?;
+        .with_context(|| format!("paint with {text}"))?;
         if control.is_stopped() {
             console.line("interrupted: nothing was written");
             return Ok(Outcome::Interrupted);
         }
-        let losses = last.map(|losses| format!(": content {:.3} style {:.3}", losses.content(), losses.style()));
+        let losses = last.map(|losses| format!("content {:.3}\nstyle {:.3}", losses.content(), losses.style()));
         let frame = super::finished(args, setup, &painting.picture())?;
-        cells[index % columns].push(Cell { name: label + &losses.unwrap_or_default(), picture: frame });
+        cells[index % columns]
+            .push(Cell { name: label.into_iter().chain(losses).collect::<Vec<_>>().join("\n"), picture: frame });
     }
     let size = setup.settings.scales.last().context("no size is asked for")?.size;
     let sheet = lay_out(&cells, size, rows);
