@@ -98,11 +98,11 @@ impl Planner {
                 since.frames += 1;
                 let mut links = since.links.clone();
                 links.back.compare(&frame, &since.content);
-                links.forth.compare(&since.content, &frame);
                 if !self.is_due(&since, &links) {
                     self.since = Some(since);
                     return Ok(None);
                 }
+                links.forth.compare(&since.content, &frame);
                 Some(links)
             }
             None => None,
