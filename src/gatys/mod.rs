@@ -21,7 +21,7 @@ mod tiling;
 mod torch_file;
 pub mod vgg;
 
-pub use judge::{Judge, Judgement};
+pub use judge::{Impression, Judge};
 pub use objective::{Losses, Objective, Statistics, StyleLayer};
 pub use painting::{Ending, Optimizer, PaintSettings, Painting, Progress};
 pub use picture::Picture;
