@@ -16,9 +16,6 @@ pub struct RestRule {
     pub quiet_share: f32,
     /// How much more it may leave, as a multiple of what the quiet share deviates by, squared (ours).
     pub noise: f32,
-    /// The same where the content stood still before and the camera is at rest (ours): in strong noise every cell would else
-    /// fall out now and then, and its painting be averaged anew.
-    pub resting_noise: f32,
     /// What moves by more than this, in cells, does not begin to stand still whatever explains it: in a pan, flat places
     /// would otherwise stay behind (ours).
     pub fastest: f32,
@@ -29,7 +26,7 @@ pub struct RestRule {
 
 impl Default for RestRule {
     fn default() -> Self {
-        Self { tolerance: 1.5, quiet_share: 0.1, noise: 10.0, resting_noise: 30.0, fastest: 0.75, resting_share: 0.5 }
+        Self { tolerance: 1.5, quiet_share: 0.1, noise: 10.0, fastest: 0.75, resting_share: 0.5 }
     }
 }
 
@@ -39,8 +36,7 @@ impl RestRule {
     /// for each cell.
     pub fn apply(&self, flow: &FlowField, moving: &[f32], still: &[f32], is_still: &mut [bool]) {
         let noise = quantile(moving, self.quiet_share);
-        let tolerance = |multiple: f32| self.tolerance.powi(2) + multiple * noise;
-        let (tolerance, resting_tolerance) = (tolerance(self.noise), tolerance(self.resting_noise));
+        let tolerance = self.tolerance.powi(2) + self.noise * noise;
         let fastest = self.fastest.powi(2);
         let cells = || {
             let is_slow = |[u, v]: [f32; 2]| u * u + v * v < fastest;
@@ -53,8 +49,8 @@ impl RestRule {
         let is_at_rest = resting as f32 >= self.resting_share * flow.vectors.len() as f32;
 
         for (is_still, (is_slow, excess)) in is_still.iter_mut().zip(cells()) {
-            let goes_on = is_at_rest && *is_still && excess <= resting_tolerance;
-            *is_still = goes_on || (is_slow && excess <= tolerance);
+            let may_be_still = is_slow || (is_at_rest && *is_still);
+            *is_still = may_be_still && excess <= tolerance;
         }
     }
 }
@@ -115,22 +111,5 @@ mod tests {
             assert!(is_still.iter().step_by(10).all(|is_still| !is_still));
             assert_eq!(share(&is_still), 0.9);
         }
-    }
-
-    #[test]
-    fn a_burst_of_noise_does_not_wake_what_rests() {
-        // A tenth deviates by more than it may to begin, and by less than it may to go on.
-        let rule = RestRule::default();
-        let burst = MOVING + rule.tolerance.powi(2) + MOVING * (rule.noise + rule.resting_noise) / 2.0;
-        let is_still = still_after(|cell| (SLOW, if cell % 10 == 0 { burst } else { MOVING }));
-        let (before, new) = is_still.split_at(SIZE.pixels() / 2);
-        assert_eq!((share(before), share(new)), (1.0, 0.9));
-        // The same under a camera that moves.
-        let is_still = still_after(|cell| match cell % 10 {
-            0 => (SLOW, burst),
-            1..4 => (SLOW, MOVING),
-            _ => (FAST, MOVING),
-        });
-        assert_eq!(share(&is_still), 0.3);
     }
 }
