@@ -161,7 +161,7 @@ fn the_table_csv_and_plot_say_what_they_measure() {
 }
 
 #[test]
-fn style_and_content_are_judged_on_frames_all_over_the_clip() {
+fn style_and_content_are_judged_frame_by_frame() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     lossless(at, "in.mkv", 20, "null");
@@ -176,24 +176,65 @@ fn style_and_content_are_judged_on_frames_all_over_the_clip() {
     assert_eq!(style["input"], style["reference"]);
     assert!(number(&content["output"]) > 0.1, "{content}");
     assert_eq!(number(&content["reference"]), 0.0);
-    let frames: Vec<_> = figures["judged_frames"].as_array().unwrap().iter().map(|frame| &frame["frame"]).collect();
-    assert_eq!(frames, [1, 3, 6, 8, 11, 13, 16, 18]);
+    let judged = |figures: &Value| -> Vec<u64> {
+        let frames = figures["judged_frames"].as_array().unwrap();
+        frames.iter().map(|frame| frame["frame"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(judged(&figures), (0..20).collect::<Vec<_>>(), "all of a short clip");
     assert_eq!(figures["style"], "painting.png");
+    let some = json(at, &[&arguments[..], &["--loss-every", "8", "--plot", "some.png"]].concat());
+    assert_eq!((judged(&some), &some["loss_every"]), (vec![0, 8, 16], &Value::from(8)));
+    let plot = image::open(at.join("some.png")).unwrap().into_rgb8();
+    assert_eq!(plot.height(), 3 * 480);
+    for (chart, rows) in [(1, 480..960), (2, 960..1440)] {
+        let vermilion = rows.flat_map(|y| (0..1200).map(move |x| (x, y)));
+        let vermilion = vermilion.filter(|&(x, y)| plot.get_pixel(x, y).0 == [213, 94, 0]).count();
+        assert!(vermilion > 100, "the output's curve is drawn in chart {chart}: {vermilion}");
+    }
 
-    let run = |more: &str| {
-        let output = impasto().current_dir(&folder).arg("measure").args(arguments).args(["-q", more]).output().unwrap();
+    let run = |more: &[&str]| {
+        let output =
+            impasto().current_dir(&folder).arg("measure").args(arguments).args(more).arg("-q").output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
-    let csv = run("--csv");
+    let csv = run(&["--csv", "--loss-every", "8"]);
     let columns: Vec<_> = csv.lines().next().unwrap().split(',').collect();
     let place = columns.iter().position(|column| *column == "output_style_loss").unwrap();
     let cells: Vec<_> = csv.lines().skip(1).map(|line| line.split(',').nth(place).unwrap()).collect();
-    assert!(cells[0].is_empty() && cells[1].parse::<f64>().is_ok(), "{csv}");
-    let table = run("--per-frame");
-    assert!(table.contains("style loss") && table.contains("content loss"), "{table}");
-
+    assert!(cells[1].is_empty() && cells[8].parse::<f64>().is_ok(), "{csv}");
+    let table = run(&["--per-frame"]);
+    for expected in ["style loss", "content loss", "style and content of every frame"] {
+        assert!(table.contains(expected), "{table}");
+    }
     assert!(json(at, &["in.mkv", "out.mkv"]).get("style_loss").is_none());
-    assert_refused(at, &["in.mkv", "out.mkv", "--style", "starry-night"], 1, "not the name of a style");
+}
+
+#[test]
+fn a_style_is_judged_by_its_name_and_one_that_is_none_is_told_the_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    lossless(at, "in.mkv", 2, "null");
+    let painted = ["video", "in.mkv", "-o", "out.mkv", "--style", "the-scream", "--codec", "ffv1", "-q"];
+    assert!(impasto().current_dir(at).args(painted).output().unwrap().status.success());
+    let style_loss = |style: &str| number(&json(at, &["in.mkv", "out.mkv", "--style", style])["style_loss"]["output"]);
+    let own = style_loss("the-scream");
+    assert_eq!(own, style_loss("Munch"), "aliases and letter case");
+    // What was painted in a style is nearer to its painting than to another, and named files are still pictures.
+    let wave = style_loss("great-wave");
+    std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/models/paintings/great-wave.jpg"), at.join("wave.jpg"))
+        .unwrap();
+    assert!(own < wave, "{own} {wave}");
+    assert_eq!(wave, style_loss("wave.jpg"));
+
+    let names = "(expected a picture, or one of starry-night, great-wave, the-scream, composition-vii; did you mean 'great-wave'?)";
+    let refused = |style: &str, code: i32, expected: &str| {
+        assert_refused(at, &["in.mkv", "out.mkv", "--style", style], code, expected);
+    };
+    refused("gret-wave", 2, names);
+    refused("none.jpg", 1, "read the painting 'none.jpg'");
+    refused("none", 2, "'none' is neither a style nor a file (expected a picture, or one of starry-night");
+    refused("in.mkv", 1, "cannot read the painting 'in.mkv'");
+    assert_refused(at, &["in.mkv", "out.mkv", "--loss-every", "2"], 2, "--style");
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub struct PaintArgs {
     #[arg(value_hint = ValueHint::FilePath)]
     pub content: PathBuf,
 
-    /// A painting, and its weight among several
+    /// A painting (a picture file, or the name of a bundled style), and its weight among several
     #[arg(short, long = "style", value_name = "IMAGE[:WEIGHT]", required = true)]
     pub styles: Vec<String>,
 

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use image::RgbImage;
 use serde::Serialize;
 
-use super::losses::{self, PaintingFigures};
+use super::losses::{self, JudgedFrame, PaintingFigures};
 use super::{Outcome, UsageError};
 use crate::cli::MeasureArgs;
 use crate::console::{self, Console};
@@ -50,9 +51,10 @@ pub fn run(args: &MeasureArgs) -> Result<Outcome> {
     notes.extend(damage);
     let painting = match &mut judge {
         Some(judge) => {
-            let mut progress = console.progress(None);
+            let every = args.loss_every.unwrap_or_else(|| losses::default_every(figures.frame_count));
+            let mut progress = console.progress(Some(figures.frame_count.div_ceil(every.get())));
             let clips = paths.map(PathBuf::as_path);
-            let judged = losses::judge(judge, clips, figures.frame_count, |frames| {
+            let judged = losses::judge(judge, clips, every, |frames| {
                 progress.update(frames, Duration::ZERO, Some("judge"));
             });
             progress.end();
@@ -63,7 +65,7 @@ pub fn run(args: &MeasureArgs) -> Result<Outcome> {
     let painting = painting.as_ref();
 
     if let Some(plot) = &args.plot {
-        draw(&figures, plot, args.overwrite)?;
+        draw(&figures, painting, plot, args.overwrite)?;
     }
     let text = if args.json {
         let summary = Summary {
@@ -122,11 +124,35 @@ fn check_plot(plot: &Path, clips: PerClip<&PathBuf>, overwrite: bool) -> Result<
     Ok(())
 }
 
-fn draw(figures: &Figures, path: &Path, overwrite: bool) -> Result<()> {
+/// A chart of the warping error, and one of each loss below.
+fn draw(figures: &Figures, painting: Option<&PaintingFigures>, path: &Path, overwrite: bool) -> Result<()> {
+    let errors: Vec<_> = figures.frames.iter().map(|frame| frame.to_next.as_ref()?.warping_error).collect();
+    let mut charts = vec![measure::plot("warping error", &errors)];
+    if let Some(painting) = painting {
+        let mut chart = |name: &str, loss: fn(&JudgedFrame) -> PerClip<f64>| {
+            let mut values = painting.over_time(loss);
+            values.resize(errors.len(), None);
+            charts.push(measure::plot(name, &values));
+        };
+        chart("style loss", |judged| judged.style_loss);
+        chart("content loss", |judged| judged.content_loss);
+    }
     let mut bytes = Cursor::new(Vec::new());
-    measure::plot(figures).write_to(&mut bytes, image::ImageFormat::Png).context("draw the plot")?;
+    stack(&charts).write_to(&mut bytes, image::ImageFormat::Png).context("draw the plot")?;
     output::write(path, bytes.get_ref(), overwrite)
         .with_context(|| format!("cannot write the plot '{}'", path.display()))
+}
+
+/// Pictures of one width, one below the other.
+fn stack(pictures: &[RgbImage]) -> RgbImage {
+    let width = pictures.first().map_or(0, RgbImage::width);
+    let mut stacked = RgbImage::new(width, pictures.iter().map(RgbImage::height).sum());
+    let mut top = 0;
+    for picture in pictures {
+        image::imageops::replace(&mut stacked, picture, 0, top);
+        top += i64::from(picture.height());
+    }
+    stacked
 }
 
 fn table(figures: &Figures, painting: Option<&PaintingFigures>, args: &MeasureArgs) -> String {
@@ -151,10 +177,18 @@ fn table(figures: &Figures, painting: Option<&PaintingFigures>, args: &MeasureAr
     );
     let _ = writeln!(
         text,
-        "{origin}, certain on {:.1} % of the pixels; {:.1} % at rest\n",
+        "{origin}, certain on {:.1} % of the pixels; {:.1} % at rest",
         figures.reliable_share * 100.0,
         figures.static_share * 100.0
     );
+    if let Some(painting) = painting {
+        let (count, every) = (painting.judged_frames.len(), painting.loss_every);
+        let _ = match every.get() {
+            1 => writeln!(text, "style and content of every frame"),
+            every => writeln!(text, "style and content of {count} frames, one in {every}"),
+        };
+    }
+    text.push('\n');
     let has_reference = figures.sharpness.reference.is_some();
     let _ = write!(text, "{:<16}{:>12}{:>12}", "", "input", "output");
     text.push_str(if has_reference { "   reference   output/reference\n" } else { "\n" });

@@ -10,6 +10,7 @@ mod live;
 mod losses;
 mod measure;
 mod paint;
+mod painting;
 mod pipe;
 mod sheet;
 mod stages;

@@ -26,10 +26,7 @@ pub struct OpenStyle {
 /// # Errors
 /// [`UsageError`] for a name or a blend that is not understood; else what is wrong with the network.
 pub fn open(args: &StyleArgs, threads: usize, control: &Control) -> Result<OpenStyle> {
-    let label = match &args.style {
-        Some(style) => style.clone(),
-        None => Catalog::bundled()?.styles().first().context("the catalog is empty")?.name.clone(),
-    };
+    let label = label(args)?;
     let spec: StyleSpec = label.parse().map_err(|error| UsageError(anyhow::Error::new(error)))?;
     let options = StyleOptions { style_image: args.style_image.clone(), threads };
     let settings =
@@ -39,6 +36,17 @@ pub fn open(args: &StyleArgs, threads: usize, control: &Control) -> Result<OpenS
     let terminator = engine.terminator();
     control.on_abort(move || terminator.terminate());
     Ok(OpenStyle { label, provider: engine.provider(), notes: notes(&spec, &engine), engine })
+}
+
+/// What was asked for, or the first style of the catalog.
+///
+/// # Errors
+/// If the catalog is damaged.
+pub fn label(args: &StyleArgs) -> Result<String> {
+    match &args.style {
+        Some(style) => Ok(style.clone()),
+        None => Ok(Catalog::bundled()?.styles().first().context("the catalog is empty")?.name.clone()),
+    }
 }
 
 /// How a network of others was understood; nothing to say of the bundled ones.

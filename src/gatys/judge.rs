@@ -7,7 +7,7 @@
 use anyhow::{Context as _, Result, ensure};
 
 use super::picture::Picture;
-use super::statistics::{gram, relative_error};
+use super::statistics::{SMALLEST_ENERGY, gram, relative_error};
 use super::targets::open;
 use super::vgg::{Layer, Pooling, Vgg};
 use crate::frame::FrameSize;
@@ -17,16 +17,29 @@ use crate::runtime::{Bindings, Session, SessionOptions};
 const CONTENT_LAYER: Layer = Layer::new(2, 2);
 const STYLE_LAYERS: [Layer; 4] = [Layer::new(1, 2), Layer::new(2, 2), Layer::new(3, 3), Layer::new(4, 3)];
 
-/// What a painting kept and took.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Judgement {
-    /// Σ(F − P)² / ΣP² at relu2_2: 0 for the content itself.
-    pub content_loss: f32,
+/// What a picture shows and how it is painted, as far as a judge sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Impression {
     /// The sum over the layers of ‖G − A‖² / ‖A‖²: 0 for a picture with the style's statistics; a photo has about 5.
     pub style_loss: f32,
+    /// At relu2_2.
+    features: Vec<f32>,
 }
 
-/// Judges paintings of one size against one style.
+impl Impression {
+    /// Σ(F − P)² / ΣP² at relu2_2, F the features of this painting and P those of its `content`: 0 for the content itself. Both
+    /// have to come from the same judge.
+    pub fn content_loss(&self, content: &Self) -> f32 {
+        let (mut error, mut energy) = (0.0, f64::from(SMALLEST_ENERGY));
+        for (painted, content) in self.features.iter().zip(&content.features) {
+            error += f64::from(painted - content).powi(2);
+            energy += f64::from(*content).powi(2);
+        }
+        (error / energy) as f32
+    }
+}
+
+/// Judges pictures of one size against one style.
 #[derive(Debug)]
 pub struct Judge {
     size: FrameSize,
@@ -46,7 +59,7 @@ impl Judge {
         let style_grams = {
             let mut graph = GraphBuilder::new();
             let image = graph.input("style", &Picture::shape(style.size));
-            let grams = grams(vgg, &mut graph, &image)?.1;
+            let grams = features_and_grams(vgg, &mut graph, &image)?.1;
             for (layer, gram) in STYLE_LAYERS.iter().zip(&grams) {
                 graph.output(&layer.to_string(), gram);
             }
@@ -56,43 +69,37 @@ impl Judge {
             open(&model, options)?.run_for(&[("style", &style.to_tensor())], &names)?
         };
         let mut graph = GraphBuilder::new();
-        let content = graph.input("content", &Picture::shape(size));
-        let painted = graph.input("painted", &Picture::shape(size));
-        let (content_features, _) = grams(vgg, &mut graph, &content)?;
-        let (features, painted_grams) = grams(vgg, &mut graph, &painted)?;
-        let content_loss = relative_error(&mut graph, &features, &content_features);
+        let image = graph.input("picture", &Picture::shape(size));
+        let (features, grams) = features_and_grams(vgg, &mut graph, &image)?;
         let mut style_loss = graph.scalar(0.0);
-        for (gram, target) in painted_grams.iter().zip(&style_grams) {
+        for (gram, target) in grams.iter().zip(&style_grams) {
             let target = graph.constant(&target.shape, &target.data);
             let error = relative_error(&mut graph, gram, &target);
             style_loss = graph.add(&style_loss, &error);
         }
-        graph.output("content-loss", &content_loss);
+        graph.output("features", &features);
         graph.output("style-loss", &style_loss);
         let session = open(&graph.finish().context("judge a painting")?, options)?;
-        let shape = Picture::shape(size);
-        let inputs: [(&str, &[usize]); 2] = [("content", &shape), ("painted", &shape)];
-        let bindings = session.bind(&inputs, &[("content-loss", &[]), ("style-loss", &[])])?;
+        let bindings = session
+            .bind(&[("picture", &Picture::shape(size))], &[("features", &features.shape), ("style-loss", &[])])?;
         Ok(Self { size, session, bindings })
     }
 
-    /// Judges a painting of a content. Blocks for about a third of an iteration of an optimization each.
+    /// Looks at a picture. Blocks for about a third of an iteration of an optimization.
     ///
     /// # Errors
-    /// When one of them has another size, or the network cannot be run.
-    pub fn judge(&mut self, content: &Picture, painted: &Picture) -> Result<Judgement> {
-        for (index, picture) in [content, painted].into_iter().enumerate() {
-            ensure!(picture.size == self.size, "a picture of {} for a judge of {}", picture.size, self.size);
-            self.bindings.input_mut(index).copy_from_slice(&picture.planes);
-        }
+    /// When it has another size, or the network cannot be run.
+    pub fn look(&mut self, picture: &Picture) -> Result<Impression> {
+        ensure!(picture.size == self.size, "a picture of {} for a judge of {}", picture.size, self.size);
+        self.bindings.input_mut(0).copy_from_slice(&picture.planes);
         self.session.run_bound(&mut self.bindings)?;
-        let loss = |index: usize| self.bindings.output(index).first().copied().context("no loss came back");
-        Ok(Judgement { content_loss: loss(0)?, style_loss: loss(1)? })
+        let style_loss = self.bindings.output(1).first().copied().context("no loss came back")?;
+        Ok(Impression { style_loss, features: self.bindings.output(0).to_vec() })
     }
 }
 
 /// Features at the content's layer, and Gram matrices at the style's.
-fn grams(vgg: &Vgg, graph: &mut GraphBuilder, image: &Value) -> Result<(Value, Vec<Value>)> {
+fn features_and_grams(vgg: &Vgg, graph: &mut GraphBuilder, image: &Value) -> Result<(Value, Vec<Value>)> {
     let layers: Vec<Layer> = [CONTENT_LAYER].into_iter().chain(STYLE_LAYERS).collect();
     let mut features = vgg.features(graph, image, &layers, Pooling::Max)?;
     let content = features.remove(0);
@@ -116,10 +123,10 @@ mod tests {
         let size = FrameSize::new(64, 48);
         let (content, style) = (Picture::noise(size, 1), Picture::gray(size, 0.7));
         let mut judge = Judge::new(&style, size, 0).unwrap();
-        let unpainted = judge.judge(&content, &content).unwrap();
-        assert!(unpainted.content_loss < 1e-6 && unpainted.style_loss > 0.1, "{unpainted:?}");
-        let taken = judge.judge(&content, &style).unwrap();
-        assert!(taken.style_loss < 1e-4 && taken.content_loss > 0.05, "{taken:?}");
-        assert!(judge.judge(&content, &Picture::gray(FrameSize::new(48, 48), 0.5)).is_err());
+        let [unpainted, taken] = [&content, &style].map(|picture| judge.look(picture).unwrap());
+        assert!(unpainted.content_loss(&unpainted) == 0.0 && unpainted.style_loss > 0.1, "{}", unpainted.style_loss);
+        assert!(taken.style_loss < 1e-4, "{}", taken.style_loss);
+        assert!(taken.content_loss(&unpainted) > 0.05, "{}", taken.content_loss(&unpainted));
+        assert!(judge.look(&Picture::gray(FrameSize::new(48, 48), 0.5)).is_err());
     }
 }

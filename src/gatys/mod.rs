@@ -25,7 +25,7 @@ mod torch_file;
 pub mod vgg;
 
 pub use colors::match_colors;
-pub use judge::{Judge, Judgement};
+pub use judge::{Impression, Judge};
 pub use objective::{Losses, Objective, Statistics, StyleLayer};
 pub use painting::{Ending, Optimizer, PaintSettings, Painting, Progress};
 pub use picture::Picture;

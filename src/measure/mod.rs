@@ -3,6 +3,7 @@
 //! Motion is taken from the content frames only: what a style does to a picture must not decide how it is judged. This
 //! room reads clips and gives figures; it changes no picture and knows nothing of styles or the terminal.
 
+mod clips;
 mod cut;
 mod figures;
 mod measures;
@@ -12,9 +13,10 @@ mod source;
 mod stills;
 mod truth;
 
+pub use clips::measure;
 pub use figures::{Figures, FrameFigures, PairFigures, PerClip, SharpnessBase};
 pub use measures::{STATIC_DIFFERENCE, STATIC_MOTION};
-pub use meter::{Meter, measure};
+pub use meter::Meter;
 pub use plot::plot;
 pub use source::FrameSource;
 pub use truth::{Flo, TrueFlows, read_flo};

@@ -1,28 +1,25 @@
-//! The warping error over time as a picture: a line for each clip.
+//! A measure over time as a picture: a line for each clip.
 
 use image::{Rgb, RgbImage};
 
-use super::figures::{Figures, PerClip};
+use super::figures::PerClip;
 use crate::chart::{Axis, COLORS, Curve, draw};
 
 /// Gray for what was given, vermilion for what is judged, blue for what it is compared with.
 const LINES: PerClip<Rgb<u8>> = PerClip { input: COLORS[6], output: COLORS[0], reference: Some(COLORS[1]) };
 
-/// Draws the warping error of each pair of frames, a line for each clip; gaps where nothing was measured.
-pub fn plot(figures: &Figures) -> RgbImage {
-    let pairs = figures.frames.len().saturating_sub(1);
-    let errors: Vec<Option<PerClip<f64>>> =
-        figures.frames.iter().take(pairs).map(|frame| frame.to_next.as_ref()?.warping_error).collect();
+/// Draws a measure, given for each frame from 0 on: a line for each clip; gaps where nothing was measured.
+pub fn plot(measure: &str, values: &[Option<PerClip<f64>>]) -> RgbImage {
     let curve = |name: &str, color: Rgb<u8>, value: fn(PerClip<f64>) -> Option<f64>| Curve {
         name: name.to_owned(),
         color,
-        values: errors.iter().map(|errors| value((*errors)?)).collect(),
+        values: values.iter().map(|values| value((*values)?)).collect(),
     };
-    let reference = LINES.reference.filter(|_| figures.sharpness.reference.is_some());
+    let reference = LINES.reference.filter(|_| values.iter().flatten().any(|values| values.reference.is_some()));
     let mut curves: Vec<Curve> =
-        reference.map(|color| curve("reference", color, |errors| errors.reference)).into_iter().collect();
-    curves.push(curve("input", LINES.input, |errors| Some(errors.input)));
+        reference.map(|color| curve("reference", color, |values| values.reference)).into_iter().collect();
+    curves.push(curve("input", LINES.input, |values| Some(values.input)));
     // The output last: it lies on top.
-    curves.push(curve("output", LINES.output, |errors| Some(errors.output)));
-    draw("warping error", "frame", Axis::Linear, &curves)
+    curves.push(curve("output", LINES.output, |values| Some(values.output)));
+    draw(measure, "frame", Axis::Linear, &curves)
 }

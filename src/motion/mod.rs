@@ -5,6 +5,7 @@
 
 mod boxes;
 pub mod flow;
+mod rest;
 
 use anyhow::Result;
 use multiversion::multiversion;
@@ -13,6 +14,7 @@ use crate::frame::{CHANNELS, Frame, FrameSize};
 use crate::scale::{Filter, Scaler};
 use boxes::{Boxes, least, quantile, sum};
 use flow::{FlowEstimator, FlowField, FlowQuality, FlowTolerance, GrayPicture, coherence, warp};
+pub use rest::RestRule;
 
 /// What became of the frame before.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,20 +51,8 @@ pub struct MotionSettings {
     /// Where flow holds (ours: two to three times as strict as at full size, since what comes into view beside a border of motion
     /// is narrower than a cell; docs/temporal.md).
     pub flow_tolerance: FlowTolerance,
-    /// Where standing still explains the content as well as moving does, within so many levels beyond noise, nothing
-    /// moves (ours).
-    pub still_tolerance: f32,
-    /// Share of the picture, 0–1, that deviates by noise alone even where much moves (ours): from it the noise is read that
-    /// standing still may leave more than moving, since flow fits noise.
-    pub quiet_share: f32,
-    /// How much more it may leave, as a multiple of what the quiet share deviates by, squared (ours).
-    pub still_noise: f32,
-    /// What moves by more than this, in cells, does not begin to stand still whatever explains it: in a pan, flat places
-    /// would otherwise stay behind (ours).
-    pub fastest_still: f32,
-    /// Share of the picture, 0–1, that has to stand still for the camera to be at rest (ours): what stood still then goes on
-    /// doing so, however fast the vectors that flow makes up from noise.
-    pub resting_share: f32,
+    /// What counts as standing still.
+    pub rest: RestRule,
     /// A frame that is believed less than this on average is a new scene (ours).
     pub cut_confidence: f32,
     /// A gap longer than this, in seconds, is a jump in time (ours).
@@ -78,11 +68,7 @@ impl Default for MotionSettings {
             content_sigma: 17.0,
             most_noise: 6.0,
             flow_tolerance: FlowTolerance { gradient_of_speed: 0.005, gradient: 0.0007, outside: 0.6 },
-            still_tolerance: 1.5,
-            quiet_share: 0.1,
-            still_noise: 10.0,
-            fastest_still: 0.75,
-            resting_share: 0.5,
+            rest: RestRule::default(),
             cut_confidence: 0.3,
             longest_gap_seconds: 0.5,
             time_constants: TimeConstants::of_content(TimeConstants::DEFAULT_SECONDS),
@@ -266,19 +252,8 @@ impl MotionEstimator {
 
     /// Takes the motion away where standing still explains the content as well.
     fn hold_still(&mut self, flow: &mut FlowField, past: &mut ContentPast) {
-        let noise = quantile(&self.moving, self.settings.quiet_share);
-        let tolerance = self.settings.still_tolerance.powi(2) + self.settings.still_noise * noise;
-        let fastest = self.settings.fastest_still.powi(2);
-        let is_slow = |[u, v]: [f32; 2]| u * u + v * v < fastest;
-        let explained = |moving: f32, still: f32| still <= moving + tolerance;
-        let cells = flow.vectors.iter().zip(self.moving.iter().zip(&self.still));
-        let resting =
-            cells.filter(|(vector, (moving, still))| is_slow(**vector) && explained(**moving, **still)).count();
-        let is_at_rest = resting as f32 >= self.settings.resting_share * flow.vectors.len() as f32;
-
-        for (index, was_still) in past.was_still.iter_mut().enumerate() {
-            let may_be_still = is_slow(flow.vectors[index]) || (is_at_rest && *was_still);
-            *was_still = may_be_still && explained(self.moving[index], self.still[index]);
+        self.settings.rest.apply(flow, &self.moving, &self.still, &mut past.was_still);
+        for (index, was_still) in past.was_still.iter().enumerate() {
             if *was_still {
                 self.moving[index] = self.still[index];
                 flow.vectors[index] = [0.0; 2];

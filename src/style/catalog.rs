@@ -1,4 +1,4 @@
-//! The styles that come with impasto: names, paintings, and the embedded networks that paint them.
+//! The styles that come with impasto: names, and the embedded paintings and networks that paint like them.
 //!
 //! What there is stands in `models/catalog.toml`; nothing here depends on how many styles that file lists.
 
@@ -39,6 +39,10 @@ pub struct CatalogStyle {
     pub year: i32,
     /// License of the painting.
     pub painting_license: String,
+    /// File of the painting in `models/`, in the size and cut that the network learnt it in.
+    pub painting: String,
+    /// Checksum of that file, in hexadecimal.
+    pub painting_sha256: String,
     /// Name of the network that holds the style.
     pub network: String,
     /// Entry of the network's style vector, from 0.
@@ -69,7 +73,18 @@ pub struct Catalog {
     styles: Vec<CatalogStyle>,
 }
 
-const EMBEDDED: &[(&str, &[u8])] = &[("impasto-seed.onnx", include_bytes!("../../models/impasto-seed.onnx"))];
+/// A file of `models/` in the binary, by its name there.
+macro_rules! embedded {
+    ($($file:literal),* $(,)?) => { &[$(($file, include_bytes!(concat!("../../models/", $file)))),*] };
+}
+
+const EMBEDDED: &[(&str, &[u8])] = embedded![
+    "impasto-seed.onnx",
+    "paintings/starry-night.jpg",
+    "paintings/great-wave.jpg",
+    "paintings/the-scream.jpg",
+    "paintings/composition-vii.jpg",
+];
 
 impl Catalog {
     /// What the binary carries.
@@ -131,12 +146,21 @@ impl Catalog {
             .iter()
             .find(|network| network.name == name)
             .with_context(|| format!("network '{name}' is not in the catalog"))?;
-        EMBEDDED
-            .iter()
-            .find(|(file, _)| *file == network.file)
-            .map(|(_, bytes)| *bytes)
-            .with_context(|| format!("network '{name}' is not in the binary"))
+        embedded(&network.file)
     }
+
+    /// The painting that a style was learnt from, as JPEG.
+    ///
+    /// # Errors
+    /// When the catalog names a painting that is not in the binary, which a test excludes.
+    pub fn painting_bytes(&self, style: &CatalogStyle) -> Result<&'static [u8]> {
+        embedded(&style.painting)
+    }
+}
+
+fn embedded(file: &str) -> Result<&'static [u8]> {
+    let found = EMBEDDED.iter().find(|(embedded, _)| *embedded == file);
+    found.map(|(_, bytes)| *bytes).with_context(|| format!("'{file}' is not in the binary"))
 }
 
 fn normalized(name: &str) -> String {
@@ -148,14 +172,21 @@ mod tests {
     use super::*;
     use sha2::{Digest as _, Sha256};
 
+    fn hexadecimal_sha256(bytes: &[u8]) -> String {
+        Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     #[test]
-    fn the_catalog_and_the_embedded_networks_agree() {
+    fn the_catalog_and_the_embedded_files_agree() {
         let catalog = Catalog::bundled().unwrap();
-        assert_eq!(catalog.networks().len(), EMBEDDED.len());
+        assert_eq!(catalog.networks().len() + catalog.styles().len(), EMBEDDED.len());
+        for style in catalog.styles() {
+            let bytes = catalog.painting_bytes(style).unwrap();
+            assert_eq!(hexadecimal_sha256(bytes), style.painting_sha256, "{}", style.painting);
+        }
         for network in catalog.networks() {
             let bytes = catalog.network_bytes(&network.name).unwrap();
-            let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(digest, network.sha256, "{}", network.file);
+            assert_eq!(hexadecimal_sha256(bytes), network.sha256, "{}", network.file);
             let model = crate::onnx::Model::from_bytes(bytes).unwrap();
             let names: Vec<&str> = model.metadata("impasto.styles").unwrap().split(',').collect();
             for style in catalog.styles().iter().filter(|style| style.network == network.name) {

@@ -36,13 +36,12 @@ impl FillNetwork {
     pub fn nearest(painting: &Picture, content: &Frame, threads: usize) -> Result<Self> {
         let scaled = crate::gatys::painting::style_size(painting.size, content.size, 1.0);
         let mut judge = Judge::new(&painting.scaled(scaled)?, content.size, threads)?;
-        let original = Picture::from_frame(content);
         let mut best: Option<(f32, Self)> = None;
         for style in Catalog::bundled()?.styles() {
             let mut network = Self::open(&style.name, threads)?;
             let mut painted = network.fill(content)?;
             match_colors(&mut painted, painting);
-            let loss = judge.judge(&original, &painted)?.style_loss;
+            let loss = judge.look(&painted)?.style_loss;
             if best.as_ref().is_none_or(|(least, _)| loss < *least) {
                 best = Some((loss, network));
             }

@@ -44,8 +44,8 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     let cut = check_cut(args)?;
     check(args)?;
     let started = Instant::now();
-    let style_path = Path::new(args.style.style.as_deref().unwrap_or_default());
-    let style = read_style(style_path)?;
+    let style_name = super::style::label(&args.style)?;
+    let style = read_style(Path::new(&style_name))?;
     let control = Control::new();
     stop_on_signals(&control, console, "stopping: what is finished is kept (Ctrl-C again to end at once)")?;
     let clip = Clip { args, cut, threads: args.run.thread_count(), control: control.clone() };
@@ -120,7 +120,7 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
         seconds_a_frame_between: each(carrying.elapsed(), written.frames),
         width: info.size.width,
         height: info.size.height,
-        style: style_path,
+        style: &style_name,
         fill: &fill.label,
         bytes: written.bytes,
         interrupted: !is_whole,
@@ -156,9 +156,6 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
 /// What does not go together.
 fn check(args: &VideoArgs) -> Result<()> {
     let usage = |text: &str| Err(UsageError(anyhow!("{text}")).into());
-    if args.style.style.is_none() {
-        return usage("--engine gatys paints after any picture (expected --style PAINTING.jpg)");
-    }
     if args.style.style_image.is_some() {
         return usage("--style-image is for networks (expected the painting as --style with --engine gatys)");
     }
@@ -433,7 +430,7 @@ struct Summary<'a> {
     seconds_a_frame_between: Option<f64>,
     width: usize,
     height: usize,
-    style: &'a Path,
+    style: &'a str,
     fill: &'a str,
     bytes: u64,
     interrupted: bool,

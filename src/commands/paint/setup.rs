@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::{KeepColor, UsageError};
 use crate::cli::PaintArgs;
+use crate::commands::painting::painting_bytes;
 use crate::console::Console;
 use crate::frame::{CHANNELS, Frame};
 use crate::gatys::painting::scale_schedule;
@@ -179,12 +180,12 @@ fn parse_style(text: &str) -> Result<(PathBuf, f32)> {
     }
 }
 
-/// A painting to take a style from.
+/// A painting to take a style from, as [`painting_bytes`] understands it.
 ///
 /// # Errors
-/// When it cannot be read, is transparent or tiny.
+/// As [`painting_bytes`], or when it is transparent or tiny.
 pub fn read_style(path: &Path) -> Result<Picture> {
-    let still = read_still(path)?;
+    let still = decode(&painting_bytes(path)?, path)?;
     ensure!(
         !still.has_transparency(),
         "the style '{}' is transparent in places (expected an opaque picture: flatten it first)",
@@ -196,8 +197,11 @@ pub fn read_style(path: &Path) -> Result<Picture> {
 }
 
 fn read_still(path: &Path) -> Result<Still> {
-    let bytes = std::fs::read(path).with_context(|| format!("read '{}'", path.display()))?;
-    Still::decode(&bytes).with_context(|| format!("read '{}'", path.display()))
+    decode(&std::fs::read(path).with_context(|| format!("read '{}'", path.display()))?, path)
+}
+
+fn decode(bytes: &[u8], path: &Path) -> Result<Still> {
+    Still::decode(bytes).with_context(|| format!("read '{}'", path.display()))
 }
 
 fn check_size(picture: &Picture, path: &Path) -> Result<()> {
