@@ -27,7 +27,7 @@ impl VideoEngine {
 pub struct FilmArgs {
     /// What paints: network, or gatys: keyframes like `impasto paint`, all between carried along the motion; takes hours
     ///
-    /// --style is then any painting: a picture file, or the name of a bundled style for its painting. --smooth and --stride are
+    /// --style is then any painting: a picture file, or the name of a bundled style for its painting. --smooth, --stride and --work-size are
     /// the network's.
     #[arg(long, value_name = "ENGINE", default_value = "network", value_parser = parse_word(VideoEngine::NAMES.to_vec()), help_heading = "Style")]
     pub engine: VideoEngine,

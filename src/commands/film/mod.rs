@@ -25,6 +25,7 @@ use crate::frame::{Frame, FramePool, FrameSize};
 use crate::gatys::{Objective, Optimizer, PaintSettings, Picture, Vgg};
 use crate::media::{Cut, ReaderOptions, VideoReader, VideoWriter, WriterOptions, Written};
 use crate::pipeline::Control;
+use crate::runtime::Runtime;
 use crate::style::pixels::{Mix, mix_in_place};
 use crate::style::upscale::GuidedUpscaler;
 use fill::FillNetwork;
@@ -60,7 +61,10 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
         ));
     }
     info.notes.iter().for_each(|note| console.note(note));
-    // An output that cannot be written is told before hours are spent on it.
+    // What would fail in the end is told before hours are spent on it.
+    Runtime::load()?;
+    let asked_fill = args.film.fill.as_deref().map(|style| FillNetwork::open(style, clip.threads));
+    let asked_fill = asked_fill.transpose().context("open the style that fills")?;
     clip.writer(&reader)?.notes().iter().for_each(|warning| console.warning(warning));
     let vgg = match &args.film.vgg {
         Some(path) => Vgg::load(path)?,
@@ -82,8 +86,8 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
         },
     };
     let first = plan.keyframes.first().context("the clip has no frame")?;
-    let mut fill = match &args.film.fill {
-        Some(style) => FillNetwork::open(style, clip.threads).context("open the style that fills")?,
+    let mut fill = match asked_fill {
+        Some(fill) => fill,
         None => FillNetwork::nearest(&style, &work.content(first.frame, size)?, clip.threads)?,
     };
     console.line(&format!(
