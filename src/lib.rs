@@ -10,6 +10,7 @@ pub mod commands;
 pub mod console;
 pub mod frame;
 pub mod gatys;
+pub mod learn;
 mod lettering;
 pub mod measure;
 pub mod media;

@@ -1,5 +1,7 @@
 //! From `--style` and its companions to an engine that paints.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result};
 
 use super::UsageError;
@@ -31,7 +33,7 @@ pub fn open(args: &StyleArgs, threads: usize, control: &Control) -> Result<OpenS
         None => Catalog::bundled()?.styles().first().context("the catalog is empty")?.name.clone(),
     };
     let spec: StyleSpec = label.parse().map_err(|error| UsageError(anyhow::Error::new(error)))?;
-    let options = StyleOptions { style_image: args.style_image.clone(), threads };
+    let options = StyleOptions { style_image: args.style_image.clone(), threads, style_folder: folder() };
     let settings =
         StyleSettings { strength: args.strength, keep_color: args.keep_color, work_size: args.work_size as usize };
     let engine = StyleEngine::open(&spec, &options, settings)
@@ -39,6 +41,13 @@ pub fn open(args: &StyleArgs, threads: usize, control: &Control) -> Result<OpenS
     let terminator = engine.terminator();
     control.on_abort(move || terminator.terminate());
     Ok(OpenStyle { label, provider: engine.provider(), notes: notes(&spec, &engine), engine })
+}
+
+/// Where the user's own styles lie: `impasto/styles` in the folder of data that the system has for its user.
+pub fn folder() -> Option<PathBuf> {
+    use etcetera::BaseStrategy as _;
+    let strategy = etcetera::choose_base_strategy().ok()?;
+    Some(strategy.data_dir().join("impasto").join("styles"))
 }
 
 /// How a network of others was understood; nothing to say of the bundled ones.
@@ -49,7 +58,7 @@ fn notes(spec: &StyleSpec, engine: &StyleEngine) -> Vec<String> {
             StyleRef::Network { path, .. } => {
                 Some(format!("'{}': {}", path.display(), engine.contract().details().join(", ")))
             }
-            StyleRef::Named(_) => None,
+            StyleRef::Named(_) | StyleRef::Learned(_) => None,
         })
         .into_iter()
         .collect()

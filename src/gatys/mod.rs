@@ -14,7 +14,7 @@ pub mod objective;
 pub mod painting;
 pub mod picture;
 mod stage;
-mod statistics;
+pub(crate) mod statistics;
 pub mod targets;
 pub mod tiles;
 mod tiling;
