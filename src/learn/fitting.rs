@@ -22,7 +22,7 @@ pub const DEFAULT_STABILITY_WEIGHT: f32 = 10.0;
 pub const STEPS_A_CHECK: u64 = 25;
 
 /// Length of a step at the beginning.
-const PEAK_RATE: f32 = 0.02;
+const PEAK_RATE: f32 = 0.05;
 /// Steps over which the length rises to that.
 const WARMUP_STEPS: f32 = 10.0;
 /// The length at the end, as a share of the one at the beginning.

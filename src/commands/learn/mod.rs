@@ -57,7 +57,8 @@ pub fn run(args: &LearnArgs) -> Result<Outcome> {
         output::write(&state_path, &bytes, true).with_context(|| format!("cannot write '{}'", state_path.display()))
     };
     let budget = Budget::of(args);
-    let is_done = learn(&mut fitting, &budget, &control, console, &spent, |fitting, last_state| {
+    let mut step_seconds = Vec::new();
+    let is_done = learn(&mut fitting, &budget, &control, console, &spent, &mut step_seconds, |fitting, last_state| {
         if let Some(path) = &args.preview {
             write_picture(path, &painter.paint(fitting.best().0)?)?;
         }
@@ -103,20 +104,26 @@ pub fn run(args: &LearnArgs) -> Result<Outcome> {
     } else if state_path.exists() {
         std::fs::remove_file(&state_path).with_context(|| format!("remove '{}'", state_path.display()))?;
     }
-    report(args, console, &style, bytes.len(), is_done, is_interrupted)?;
+    let ending = Ending { is_done, is_interrupted, step_seconds: median(step_seconds) };
+    report(args, console, &style, bytes.len(), &ending)?;
     Ok(if is_interrupted { Outcome::Interrupted } else { Outcome::Done })
 }
 
-fn report(
-    args: &LearnArgs,
-    console: Console,
-    style: &LearnedStyle,
-    bytes: usize,
+/// How a run ended.
+struct Ending {
     is_done: bool,
     is_interrupted: bool,
-) -> Result<()> {
+    step_seconds: Option<f64>,
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+fn report(args: &LearnArgs, console: Console, style: &LearnedStyle, bytes: usize, ending: &Ending) -> Result<()> {
     let learning = &style.description.learning;
-    if is_done {
+    if ending.is_done {
         console.line("ended early: the loss on held-out photos has stopped falling");
     }
     console.line(&format!(
@@ -133,8 +140,9 @@ fn report(
             output: &args.output,
             bytes,
             description: &style.description,
-            ended_early: is_done,
-            interrupted: is_interrupted,
+            step_seconds: ending.step_seconds,
+            ended_early: ending.is_done,
+            interrupted: ending.is_interrupted,
         };
         let text = serde_json::to_string_pretty(&summary).context("write the summary")? + "\n";
         console::data(&text).context("write to stdout")?;
@@ -176,6 +184,7 @@ fn learn(
     control: &Control,
     console: Console,
     spent: &dyn Fn() -> f64,
+    step_seconds: &mut Vec<f64>,
     mut each: impl FnMut(&Fitting, &mut Instant) -> Result<()>,
 ) -> Result<bool> {
     let mut last_state = Instant::now();
@@ -202,7 +211,9 @@ fn learn(
             if is_over || is_done {
                 return Ok(());
             }
+            let started = Instant::now();
             let step = fitting.step(progress as f32)?;
+            step_seconds.push(started.elapsed().as_secs_f64());
             steps_since_check += 1;
             let text = format!("step {}  {}", step.step, describe(fitting.best().1));
             display.update_cost(((progress - first) * PARTS) as u64, &text);
@@ -292,6 +303,8 @@ struct Summary<'a> {
     bytes: usize,
     #[serde(flatten)]
     description: &'a Description,
+    /// The median.
+    step_seconds: Option<f64>,
     ended_early: bool,
     interrupted: bool,
 }
