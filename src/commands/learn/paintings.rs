@@ -85,11 +85,27 @@ fn check_header(bytes: &[u8]) -> Result<()> {
         "it is {width}×{height} (expected at most {} megapixels: scale it down)",
         MOST_PIXELS / 1_000_000
     );
+    let is_cmyk = matches!(decoder.original_color_type(), ExtendedColorType::Cmyk8 | ExtendedColorType::Cmyk16);
     ensure!(
-        !matches!(decoder.original_color_type(), ExtendedColorType::Cmyk8 | ExtendedColorType::Cmyk16),
+        !is_cmyk && jpeg_components(bytes) != Some(4),
         "its colors are CMYK, for a printer (expected RGB: convert it with its color profile first)"
     );
     Ok(())
+}
+
+/// How many numbers a JPEG has for a pixel, as the header of its frame says: the decoder makes RGB of all of them and does not tell.
+fn jpeg_components(bytes: &[u8]) -> Option<u8> {
+    const FRAMES: [u8; 3] = [0xC0, 0xC1, 0xC2];
+    let mut rest = bytes.strip_prefix(b"\xFF\xD8")?;
+    // Segments: a marker, a length that counts itself, and what it counts.
+    while let [0xFF, marker, high, low, ..] = *rest {
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        if FRAMES.contains(&marker) {
+            return rest.get(9).copied();
+        }
+        rest = rest.get(2 + length..)?;
+    }
+    None
 }
 
 /// The standard deviation over all levels, channel by channel.
@@ -132,7 +148,15 @@ mod tests {
         let sizes = |width, height| scaled(&Frame::black(FrameSize::new(width, height)), 448.0).map(|frame| frame.size);
         assert_eq!(sizes(896, 1792).unwrap(), FrameSize::new(448, 896));
         assert_eq!(sizes(200, 300).unwrap(), FrameSize::new(200, 300));
-        assert!(sizes(100, 90_000).is_err());
+        assert!(sizes(64, 200_000).is_err());
+    }
+
+    #[test]
+    fn a_picture_for_a_printer_is_told_from_one_for_a_screen() {
+        assert_eq!(jpeg_components(include_bytes!("../../../tests/fixtures/cmyk.jpg")), Some(4));
+        assert_eq!(jpeg_components(include_bytes!("../../../samples/shipwreck.jpg")), Some(3));
+        assert_eq!(jpeg_components(b"\xFF\xD8\xFF\xE0\xFF"), None);
+        assert_eq!(jpeg_components(b"\x89PNG"), None);
     }
 
     #[test]
