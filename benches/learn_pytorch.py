@@ -3,8 +3,8 @@
     python3 benches/learn_pytorch.py target/release/impasto [--crop 192] [--rounds 3] [--steps 20]
 
 Needs the packages torch, onnx, numpy and pillow (PyTorch from PyPI). Both run on the CPU with 2 threads in float32, in turns
-so that what else the machine does meets both; the fastest round of each counts. impasto's seconds a step are the difference
-of two runs of different length, so that neither preparation nor judgements count. Prints one line of JSON.
+so that what else the machine does meets both. A round is the median of its steps, without preparation and judgements; the
+fastest round of each counts. Prints one line of JSON.
 """
 
 import argparse

@@ -5,7 +5,7 @@
 //! ONNX graph: two views of a photo go through the frozen network, the losses of its training are taken from what comes out,
 //! their gradient goes back to the row, and Adam moves it. The parts in reading order: [`network`] the frozen network as a part
 //! of graphs, [`loss`] what is asked of it, [`photos`] what it is fitted on, [`views`] two crops of a photo and how they are moved
-//! against each other, [`step`] a step, [`judge`] the loss on photos that no step sees, [`start`] the blend of styles to begin with,
+//! against each other, `step` a step, [`judge`] the loss on photos that no step sees, [`start`] the blend of styles to begin with,
 //! [`fitting`] the whole, [`state`] what an interrupted one goes on from.
 //!
 //! This room knows nothing of files that a user names, nor of the terminal.

@@ -120,7 +120,7 @@ mod tests {
     fn the_tables_of_the_bundled_network_are_found() {
         let model = Model::from_bytes(include_bytes!("../../models/impasto-seed.onnx")).unwrap();
         let tables = StyleTables::find(&model).unwrap();
-        assert_eq!((tables.style_input.as_str(), tables.tables.len()), ("style", 26));
+        assert_eq!((tables.style_input.as_str(), tables.tables.len()), ("style", 24));
         assert_eq!(tables.tables[0].name, "stem.n.gamma");
         assert_eq!(tables.row(1).unwrap().len(), tables.row_length());
         assert_eq!(tables.row(tables.style_count), None);
