@@ -47,7 +47,7 @@ fn pixels(criterion: &mut Criterion) {
 }
 
 fn network(criterion: &mut Criterion) {
-    let options = StyleOptions { style_image: None, threads: 2 };
+    let options = StyleOptions { threads: 2, ..StyleOptions::default() };
     let spec = "great-wave".parse().expect("a style of the catalog");
     let mut network = StyleNetwork::open(&spec, &options).expect("ONNX Runtime and the bundled network");
     let src = textured(SIZE);

@@ -1,8 +1,10 @@
 //! The command line: definitions and nothing else. What the arguments mean together is checked in [`crate::commands`].
 
 mod film;
+mod learn;
 mod live;
 mod paint;
+mod styles;
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -15,8 +17,10 @@ use crate::media::{ColorRange, Matrix, PictureLayout, Rational, Time};
 use crate::stills::StillFormat;
 use crate::temporal::PropagationSettings;
 pub use film::{FilmArgs, VideoEngine};
+pub use learn::LearnArgs;
 pub use live::{LiveArgs, QualityMode};
 pub use paint::{PaintArgs, PaintObjectiveArgs, PaintReportArgs, PaintSearchArgs};
+pub use styles::{SheetArgs, StylesAddArgs, StylesArgs, StylesCommand, StylesRemoveArgs, StylesShowArgs};
 
 /// Turns video into moving paintings
 ///
@@ -47,9 +51,11 @@ pub enum Command {
     Image(ImageArgs),
     /// Paint one picture in the style of any painting by optimization (Gatys et al.): minutes, and the best quality
     Paint(PaintArgs),
+    /// Learn a painting as a style that is painted in real time: minutes once, then as fast as any other
+    Learn(LearnArgs),
     /// Measure how steady and how sharp a painted clip is
     Measure(MeasureArgs),
-    /// List the styles that come with impasto, or show a picture in all of them
+    /// List the styles that there are, keep those that you learnt, or show a picture in all of them
     Styles(StylesArgs),
     /// Measure the network, each stage and the whole chain on this machine
     Bench(BenchArgs),
@@ -66,7 +72,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Style")]
 pub struct StyleArgs {
-    /// A style's name, a blend like wave:0.6,scream:0.4, or the path of a network (.onnx)
+    /// A style's name, a blend like wave:0.6,scream:0.4, a learnt style (.style), or the path of a network (.onnx)
     ///
     /// `impasto styles` lists the names; the first of them is the default. A network of others is described by a .toml
     /// file beside it or by its own metadata; what neither says is found out by trying and reported. NETWORK.onnx#NAME
@@ -313,7 +319,8 @@ pub struct ImageArgs {
     #[arg(long, value_name = "1..100", default_value_t = 92, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub quality: u8,
 
-    /// A style's name, a blend like wave:0.6,scream:0.4, or the path of a network (.onnx); can be given several times
+    /// A style's name, a blend like wave:0.6,scream:0.4, a learnt style (.style), or the path of a network (.onnx); can be
+    /// given several times
     ///
     /// `impasto styles` lists the names; the first of them is the default. The same words as for `impasto video`.
     #[arg(short, long = "style", value_name = "STYLE", help_heading = "Style")]
@@ -432,70 +439,6 @@ pub struct RunArgs {
     /// Frames that may wait between two stages
     #[arg(long, value_name = "FRAMES", default_value_t = crate::commands::DEFAULT_QUEUE, value_parser = clap::value_parser!(u32).range(0..=64))]
     pub queue: u32,
-}
-
-/// `impasto styles`.
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub struct StylesArgs {
-    /// Print the list in JSON
-    #[arg(long)]
-    pub json: bool,
-
-    /// What to do instead of listing
-    #[command(subcommand)]
-    pub command: Option<StylesCommand>,
-}
-
-/// What `impasto styles` does beside listing.
-#[derive(Debug, Subcommand)]
-pub enum StylesCommand {
-    /// Paint a picture in every style and lay the paintings side by side, to choose from
-    Sheet(SheetArgs),
-}
-
-/// `impasto styles sheet`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  impasto styles sheet photo.jpg -o sheet.png
-  impasto styles sheet in.mp4 --at 1:30 -o sheet.png --strengths 0.3,0.6,1")]
-pub struct SheetArgs {
-    /// A picture (PNG, JPEG, WebP, TIFF) or a video
-    #[arg(value_hint = ValueHint::FilePath)]
-    pub input: PathBuf,
-
-    /// The picture to write
-    #[arg(short, long, value_name = "FILE.png", value_hint = ValueHint::FilePath)]
-    pub output: PathBuf,
-
-    /// Replace the output if it exists
-    #[arg(short = 'y', long = "yes")]
-    pub overwrite: bool,
-
-    /// How much of each style: a row of paintings for each strength
-    #[arg(long, value_name = "0..1,...", default_value = "1", value_delimiter = ',', value_parser = parse_fraction)]
-    pub strengths: Vec<f32>,
-
-    /// Which frame of a video, by its time [default: the middle one]
-    #[arg(long, value_name = "TIME")]
-    pub at: Option<Time>,
-
-    /// Keep the colours of the input: only lightness is painted
-    #[arg(long)]
-    pub keep_color: bool,
-
-    /// Shorter side, in pixels, of the picture that the network sees: as it will be used
-    #[arg(long, value_name = "PIXELS", default_value_t = crate::commands::DEFAULT_WORK_SIZE, value_parser = clap::value_parser!(u32).range(16..=8192))]
-    pub work_size: u32,
-
-    /// Threads of the network [default: one a core]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub threads: Option<u32>,
-
-    /// Say nothing but errors
-    #[arg(short, long)]
-    pub quiet: bool,
 }
 
 /// `impasto bench`.

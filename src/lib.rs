@@ -2,7 +2,7 @@
 //!
 //! The modules in reading order follow a frame on its way: [`frame`], [`media`], [`runtime`], [`onnx`], [`style`],
 //! [`pipeline`], then [`cli`], [`commands`] and [`console`] of the binary. [`stills`] are pictures in files. [`measure`]
-//! judges what comes out.
+//! judges what comes out. [`gatys`] optimizes one picture, [`learn`] fits a new style.
 
 mod chart;
 pub mod cli;
@@ -11,6 +11,7 @@ pub mod console;
 pub mod film;
 pub mod frame;
 pub mod gatys;
+pub mod learn;
 mod lettering;
 pub mod measure;
 pub mod media;

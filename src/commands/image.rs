@@ -136,9 +136,9 @@ fn styles(args: &ImageArgs) -> Result<Vec<NamedStyle>> {
     Ok(styles)
 }
 
-/// The words of a style that may stand in a file's name: the path of a network without its folders and extension.
+/// The words of a style that may stand in a file's name: the path of a style or network without its folders and extension.
 fn suffix(style: &str) -> String {
-    let name = style.rsplit(['/', '\\']).next().unwrap_or(style).replace(".onnx", "");
+    let name = style.rsplit(['/', '\\']).next().unwrap_or(style).replace(".onnx", "").replace(".style", "");
     name.chars().map(|c| if c.is_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' }).collect()
 }
 
@@ -404,6 +404,7 @@ mod tests {
             ("great-wave", "out/a.b-great-wave.jpg"),
             ("wave:0.6,scream:0.4", "out/a.b-wave-0.6-scream-0.4.jpg"),
             ("models/my net.onnx#2", "out/a.b-my-net-2.jpg"),
+            ("own/my.style", "out/a.b-my.jpg"),
         ];
         for (style, expected) in cases {
             assert_eq!(with_suffix(Path::new("out/a.b.jpg"), Some(&suffix(style))), Path::new(expected));

@@ -6,6 +6,7 @@ mod bench;
 mod debug_view;
 mod film;
 mod image;
+mod learn;
 mod live;
 mod losses;
 mod measure;
@@ -31,6 +32,10 @@ pub use live::keys_help as live_keys_help;
 pub const DEFAULT_WORK_SIZE: u32 = 1080;
 /// Time constant of temporal smoothing where none is asked for, in seconds.
 pub const DEFAULT_SMOOTHING: f32 = crate::motion::TimeConstants::DEFAULT_SECONDS;
+/// Weight of the stability of a style that is learnt, where none is asked for.
+pub const DEFAULT_STABILITY_WEIGHT: f32 = crate::learn::fitting::DEFAULT_STABILITY_WEIGHT;
+/// Side of the crops that a style is learnt on.
+pub const DEFAULT_CROP: u32 = crate::learn::fitting::DEFAULT_SIDE as u32;
 /// Frames that wait between two stages.
 pub const DEFAULT_QUEUE: u32 = crate::pipeline::Pipeline::DEFAULT_CAPACITY as u32;
 
@@ -61,6 +66,7 @@ pub fn run(cli: Cli) -> Result<Outcome> {
         Command::Pipe(args) => pipe::run(&args),
         Command::Image(args) => image::run(&args),
         Command::Paint(args) => paint::run(&args),
+        Command::Learn(args) => learn::run(&args),
         Command::Measure(args) => measure::run(&args),
         Command::Styles(args) => styles::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use image::{ImageFormat, Rgb, RgbImage};
 
 use super::style::{self, OpenStyle};
+use super::styles;
 use super::video::{FINISHING, stop_on_signals};
 use super::{Outcome, UsageError, thread_count};
 use crate::cli::{SheetArgs, StyleArgs};
@@ -19,7 +20,7 @@ use crate::pipeline::Control;
 use crate::scale::{Filter, Scaler};
 use crate::stills::{Still, StillFormat};
 use crate::style::pixels::{Mix, mix_in_place};
-use crate::style::{Catalog, Stylizer};
+use crate::style::{Catalog, LearnedStyle, Stylizer};
 
 /// Longer side of a painting on the sheet.
 const CELL_SIDE: usize = 480;
@@ -54,13 +55,12 @@ pub fn run(args: &SheetArgs) -> Result<Outcome> {
         Ok(small)
     };
     let small_content = small(&content)?;
-    let styles = Catalog::bundled()?.styles();
+    let styles = all_styles(console)?;
     let mut progress = console.progress_of_pictures(styles.len() as u64);
     // One column for each style, a painting for each strength.
     let mut columns = vec![vec![Cell { name: "input".to_owned(), picture: copy(&small_content) }]];
     for (index, style) in styles.iter().enumerate() {
-        let OpenStyle { mut engine, .. } =
-            style::open(&style_args(args, &style.name), thread_count(args.threads), &control)?;
+        let OpenStyle { mut engine, .. } = style::open(&style_args(args, style), thread_count(args.threads), &control)?;
         let mut painted = Frame::black(content.size);
         let done = engine.stylize(&content, &mut painted);
         if control.is_stopped() {
@@ -68,13 +68,13 @@ pub fn run(args: &SheetArgs) -> Result<Outcome> {
             console.line("interrupted: nothing was written");
             return Ok(Outcome::Interrupted);
         }
-        done.with_context(|| format!("paint in the style '{}'", style.name))?;
+        done.with_context(|| format!("paint in the style '{style}'"))?;
         let whole = small(&painted)?;
         let cells = args.strengths.iter().map(|&strength| {
             let mut picture = copy(&whole);
             mix_in_place(small_content.pixels(), picture.pixels_mut(), Mix { strength, keep_color: false });
             let is_alone = args.strengths.len() == 1 && strength >= 1.0;
-            let name = if is_alone { style.name.clone() } else { format!("{} {strength}", style.name) };
+            let name = if is_alone { style.clone() } else { format!("{style} {strength}") };
             Cell { name, picture }
         });
         columns.push(cells.collect());
@@ -85,6 +85,19 @@ pub fn run(args: &SheetArgs) -> Result<Outcome> {
     save(&sheet, &args.output, args.overwrite)?;
     console.line(&format!("{}: {} styles of {}", args.output.display(), styles.len(), args.input.display()));
     Ok(Outcome::Done)
+}
+
+/// The styles that come with impasto, then one's own.
+fn all_styles(console: Console) -> Result<Vec<String>> {
+    let bundled = Catalog::bundled()?.styles().iter();
+    let mut styles: Vec<String> = bundled.map(|style| style.name.clone()).collect();
+    for own in styles::own_styles() {
+        match LearnedStyle::load(&own.path) {
+            Ok(_) => styles.push(own.name),
+            Err(error) => console.warning(&format!("left out: {error:#}")),
+        }
+    }
+    Ok(styles)
 }
 
 fn style_args(args: &SheetArgs, style: &str) -> StyleArgs {

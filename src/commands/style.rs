@@ -1,5 +1,7 @@
 //! From `--style` and its companions to an engine that paints.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result};
 
 use super::UsageError;
@@ -28,7 +30,7 @@ pub struct OpenStyle {
 pub fn open(args: &StyleArgs, threads: usize, control: &Control) -> Result<OpenStyle> {
     let label = label(args)?;
     let spec: StyleSpec = label.parse().map_err(|error| UsageError(anyhow::Error::new(error)))?;
-    let options = StyleOptions { style_image: args.style_image.clone(), threads };
+    let options = StyleOptions { style_image: args.style_image.clone(), threads, style_folder: folder() };
     let settings =
         StyleSettings { strength: args.strength, keep_color: args.keep_color, work_size: args.work_size as usize };
     let engine = StyleEngine::open(&spec, &options, settings)
@@ -49,6 +51,13 @@ pub fn label(args: &StyleArgs) -> Result<String> {
     }
 }
 
+/// Where the user's own styles lie: `impasto/styles` in the folder of data that the system has for its user.
+pub fn folder() -> Option<PathBuf> {
+    use etcetera::BaseStrategy as _;
+    let strategy = etcetera::choose_base_strategy().ok()?;
+    Some(strategy.data_dir().join("impasto").join("styles"))
+}
+
 /// How a network of others was understood; nothing to say of the bundled ones.
 fn notes(spec: &StyleSpec, engine: &StyleEngine) -> Vec<String> {
     spec.terms()
@@ -57,7 +66,7 @@ fn notes(spec: &StyleSpec, engine: &StyleEngine) -> Vec<String> {
             StyleRef::Network { path, .. } => {
                 Some(format!("'{}': {}", path.display(), engine.contract().details().join(", ")))
             }
-            StyleRef::Named(_) => None,
+            StyleRef::Named(_) | StyleRef::Learned(_) => None,
         })
         .into_iter()
         .collect()

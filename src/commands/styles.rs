@@ -1,28 +1,46 @@
-//! `impasto styles`: what there is to choose from.
+//! `impasto styles`: what there is to choose from, and the folder of one's own styles.
 
-use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 
-use super::{Outcome, sheet};
-use crate::cli::{StylesArgs, StylesCommand};
+use super::{Outcome, UsageError, sheet, style};
+use crate::cli::{StylesAddArgs, StylesArgs, StylesCommand, StylesRemoveArgs, StylesShowArgs};
 use crate::console;
-use crate::style::{Catalog, CatalogStyle};
+use crate::output;
+use crate::style::catalog::normalized;
+use crate::style::folder::{self, FolderStyle};
+use crate::style::learned::{Description, EXTENSION};
+use crate::style::{Catalog, CatalogStyle, LearnedStyle};
 
 /// A style in JSON.
 #[derive(Debug, Serialize)]
-struct StyleFigures<'a> {
-    name: &'a str,
-    aliases: &'a [String],
-    title: &'a str,
-    artist: &'a str,
-    year: i32,
-    painting_license: &'a str,
-    network: &'a str,
+#[serde(untagged)]
+enum StyleFigures<'a> {
+    Bundled {
+        name: &'a str,
+        aliases: &'a [String],
+        title: &'a str,
+        artist: &'a str,
+        year: i32,
+        painting_license: &'a str,
+        network: &'a str,
+    },
+    Learned {
+        name: String,
+        file: PathBuf,
+        #[serde(flatten)]
+        description: Option<Description>,
+        /// Why it cannot be used.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
 }
 
 impl<'a> From<&'a CatalogStyle> for StyleFigures<'a> {
     fn from(style: &'a CatalogStyle) -> Self {
-        Self {
+        Self::Bundled {
             name: &style.name,
             aliases: &style.aliases,
             title: &style.title,
@@ -34,31 +52,213 @@ impl<'a> From<&'a CatalogStyle> for StyleFigures<'a> {
     }
 }
 
+impl StyleFigures<'_> {
+    fn learned(style: FolderStyle) -> Self {
+        let (description, error) = match LearnedStyle::load(&style.path) {
+            Ok(learned) => (Some(learned.description), None),
+            Err(error) => (None, Some(format!("{:#}", error))),
+        };
+        Self::Learned { name: style.name, file: style.path, description, error }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Bundled { name, .. } => name,
+            Self::Learned { name, .. } => name,
+        }
+    }
+
+    fn painting(&self) -> String {
+        match self {
+            Self::Bundled { title, artist, year, .. } => format!("{title}, {artist} ({year})"),
+            Self::Learned { description: Some(description), .. } => painting_files(description),
+            Self::Learned { .. } => "?".to_owned(),
+        }
+    }
+
+    fn remark(&self) -> String {
+        match self {
+            Self::Bundled { aliases, .. } => format!("also: {}", aliases.join(", ")),
+            Self::Learned { error: Some(error), .. } => format!("cannot be used: {error}"),
+            Self::Learned { .. } => "learnt".to_owned(),
+        }
+    }
+}
+
+fn painting_files(description: &Description) -> String {
+    description.paintings.iter().map(|painting| painting.file.as_str()).collect::<Vec<_>>().join(", ")
+}
+
 /// Runs the command.
 pub fn run(args: &StylesArgs) -> Result<Outcome> {
-    if let Some(StylesCommand::Sheet(args)) = &args.command {
-        return sheet::run(args);
+    match &args.command {
+        Some(StylesCommand::Sheet(args)) => sheet::run(args),
+        Some(StylesCommand::Add(args)) => add(args),
+        Some(StylesCommand::Remove(args)) => remove(args),
+        Some(StylesCommand::Show(args)) => show(args),
+        None => list(args.json),
     }
-    let styles = Catalog::bundled()?.styles();
-    let text = if args.json {
-        let figures: Vec<StyleFigures<'_>> = styles.iter().map(StyleFigures::from).collect();
-        serde_json::to_string_pretty(&figures).context("write the list")? + "\n"
+}
+
+fn list(is_json: bool) -> Result<Outcome> {
+    let mut styles: Vec<StyleFigures<'_>> = Catalog::bundled()?.styles().iter().map(StyleFigures::from).collect();
+    styles.extend(own_styles().into_iter().map(StyleFigures::learned));
+    let text = if is_json {
+        serde_json::to_string_pretty(&styles).context("write the list")? + "\n"
     } else {
-        let width = |column: fn(&CatalogStyle) -> String| {
+        let width = |column: fn(&StyleFigures<'_>) -> String| {
             styles.iter().map(|style| column(style).chars().count()).max().unwrap_or(0)
         };
-        let (names, paintings) = (width(|style| style.name.clone()), width(painting));
+        let (names, paintings) = (width(|style| style.name().to_owned()), width(|style| style.painting()));
         styles
             .iter()
-            .map(|style| {
-                format!("{:names$}  {:paintings$}  also: {}\n", style.name, painting(style), style.aliases.join(", "))
-            })
+            .map(|style| format!("{:names$}  {:paintings$}  {}\n", style.name(), style.painting(), style.remark()))
             .collect()
     };
     console::data(&text).context("write the list to stdout")?;
     Ok(Outcome::Done)
 }
 
-fn painting(style: &CatalogStyle) -> String {
-    format!("{}, {} ({})", style.title, style.artist, style.year)
+/// The styles in the user's folder.
+pub fn own_styles() -> Vec<FolderStyle> {
+    style::folder().map(|folder| folder::list(&folder)).unwrap_or_default()
+}
+
+fn own_folder() -> Result<PathBuf> {
+    style::folder().context("this system tells no folder for the data of its user (expected HOME to be set)")
+}
+
+fn add(args: &StylesAddArgs) -> Result<Outcome> {
+    let folder = own_folder()?;
+    let mut checked = Vec::new();
+    for file in &args.files {
+        LearnedStyle::load(file)?;
+        let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = check_name(&stem, file)?;
+        let bytes = std::fs::read(file).with_context(|| format!("cannot read '{}'", file.display()))?;
+        let target =
+            folder::find(&folder, &name).map_or_else(|| folder.join(format!("{name}.{EXTENSION}")), |taken| taken.path);
+        if output::is_taken(&target) && !args.overwrite {
+            bail!("there is a style '{name}' in '{}' already (-y replaces it)", folder.display());
+        }
+        checked.push((name, target, bytes));
+    }
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create the folder '{}'", folder.display()))?;
+    for (name, target, bytes) in checked {
+        output::write(&target, &bytes, args.overwrite)
+            .with_context(|| format!("cannot write '{}'", target.display()))?;
+        console::Console::new(false).line(&format!("{name}: {}", target.display()));
+    }
+    Ok(Outcome::Done)
+}
+
+/// The name that a file gives its style, if it can be asked for by it.
+fn check_name(stem: &str, file: &Path) -> Result<String> {
+    let name = normalized(stem);
+    let is_usable = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '.'));
+    if !is_usable {
+        bail!("'{}' gives no name to ask for (expected letters, digits and hyphens: rename it)", file.display());
+    }
+    if let Ok(bundled) = Catalog::bundled()?.find(&name) {
+        bail!("'{name}' is a style that comes with impasto, '{}' (rename the file)", bundled.name);
+    }
+    Ok(name)
+}
+
+fn remove(args: &StylesRemoveArgs) -> Result<Outcome> {
+    let folder = own_folder()?;
+    let found = args
+        .names
+        .iter()
+        .map(|name| {
+            folder::find(&folder, name.strip_suffix(".style").unwrap_or(name)).ok_or_else(|| {
+                let is_bundled = Catalog::bundled().is_ok_and(|catalog| catalog.find(name).is_ok());
+                let reason = if is_bundled { " (it comes with impasto and stays)" } else { "" };
+                UsageError(anyhow!("there is no style '{name}' in '{}'{reason}", folder.display()))
+            })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    for style in found {
+        std::fs::remove_file(&style.path).with_context(|| format!("cannot remove '{}'", style.path.display()))?;
+        console::Console::new(false).line(&format!("{}: removed", style.name));
+    }
+    Ok(Outcome::Done)
+}
+
+fn show(args: &StylesShowArgs) -> Result<Outcome> {
+    let is_file = args.style.to_lowercase().ends_with(".style") || args.style.contains(['/', '\\']);
+    if !is_file && let Ok(style) = Catalog::bundled()?.find(&args.style) {
+        if args.preview.is_some() {
+            bail!("'{}' comes with impasto and carries no preview (`impasto styles sheet` shows it)", style.name);
+        }
+        let text = if args.json {
+            serde_json::to_string_pretty(&StyleFigures::from(style)).context("describe the style")? + "\n"
+        } else {
+            format!(
+                "{}: {}, {} ({})\n  network   {}\n  also      {}\n  painting  {}\n",
+                style.name,
+                style.title,
+                style.artist,
+                style.year,
+                style.network,
+                style.aliases.join(", "),
+                style.painting_license
+            )
+        };
+        console::data(&text).context("write to stdout")?;
+        return Ok(Outcome::Done);
+    }
+    let path = if is_file { PathBuf::from(&args.style) } else { find_own(&args.style)?.path };
+    let style = LearnedStyle::load(&path)?;
+    if let Some(preview) = &args.preview {
+        if style.preview.is_empty() {
+            bail!("'{}' carries no preview", path.display());
+        }
+        if output::is_taken(preview) {
+            bail!("the output '{}' exists already (choose another name)", preview.display());
+        }
+        output::write(preview, &style.preview, false)
+            .with_context(|| format!("cannot write '{}'", preview.display()))?;
+    }
+    let text = if args.json {
+        serde_json::to_string_pretty(&style.description).context("describe the style")? + "\n"
+    } else {
+        describe(&path, &style.description)?
+    };
+    console::data(&text).context("write to stdout")?;
+    Ok(Outcome::Done)
+}
+
+fn find_own(name: &str) -> Result<FolderStyle> {
+    if let Some(style) = style::folder().and_then(|folder| folder::find(&folder, name)) {
+        return Ok(style);
+    }
+    match Catalog::bundled()?.find(name) {
+        Ok(_) => bail!("style '{name}' is not in the folder of styles"),
+        Err(unknown) => Err(UsageError(anyhow::Error::new(unknown)).into()),
+    }
+}
+
+fn describe(path: &Path, description: &Description) -> Result<String> {
+    let Description { network, network_sha256, paintings, learning, .. } = description;
+    let is_known = Catalog::bundled()?.network_with_sha256(network_sha256).is_some();
+    let mut text = format!("{}\n", path.display());
+    for painting in paintings {
+        text += &format!("  painting  {} (sha256 {})\n", painting.file, painting.sha256);
+    }
+    text += &format!(
+        "  network   {network}{}\n  learnt    from {} on {}, {} steps in {:.0} s\n  settings  stroke size {}, style weight {}\n  loss      {:.3} → {:.3} on held-out photos (content {:.3}, style {:.3})\n",
+        if is_known { "" } else { ", of another version than this impasto has: it cannot be used" },
+        learning.start,
+        learning.photos,
+        learning.steps,
+        learning.seconds,
+        learning.stroke_size,
+        learning.style_weight,
+        learning.start_loss,
+        learning.loss,
+        learning.content_loss,
+        learning.style_loss,
+    );
+    Ok(text)
 }

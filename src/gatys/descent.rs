@@ -32,7 +32,7 @@ const AVERAGE_DECAY: f32 = 0.99;
 const EPSILON: f32 = 1e-8;
 
 /// The input that holds the numbers of a step.
-const STEP: &str = "step";
+pub const STEP: &str = "step";
 
 /// A tensor that a step starts from and leaves changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +106,39 @@ impl Rule {
         }
     }
 
+    /// Adds to a graph what this rule makes of `gradient`: what is to be taken off, and what the rule remembers for the next
+    /// step. Its numbers come in by [`STEP`], its memory by the slots' inputs, in the gradient's shape.
+    pub fn update(self, graph: &mut GraphBuilder, gradient: &Value) -> (Value, Vec<(Slot, Value)>) {
+        let mut next = Vec::new();
+        let numbers = graph.input(STEP, &[2]);
+        let rate = graph.slice(&numbers, 0, 0, 1);
+        let rate = graph.reshape(&rate, &[]);
+        let direction = match self {
+            Self::Gradient => gradient.clone(),
+            Self::Adam | Self::RmsProp => {
+                let correction = graph.slice(&numbers, 0, 1, 2);
+                let correction = graph.reshape(&correction, &[]);
+                let old_second = graph.input(Slot::Second.input(), &gradient.shape);
+                let square = graph.square(gradient);
+                let second = running_mean(graph, &old_second, &square, SECOND_DECAY);
+                let corrected = graph.mul(&second, &correction);
+                let root = graph.sqrt(&corrected);
+                let divisor = graph.shift(&root, EPSILON);
+                next.push((Slot::Second, second));
+                let numerator = if self == Self::Adam {
+                    let old_first = graph.input(Slot::First.input(), &gradient.shape);
+                    let first = running_mean(graph, &old_first, gradient, FIRST_DECAY);
+                    next.push((Slot::First, first.clone()));
+                    first
+                } else {
+                    gradient.clone()
+                };
+                graph.div(&numerator, &divisor)
+            }
+        };
+        (graph.mul(&direction, &rate), next)
+    }
+
     /// Adds the step to an objective's graph.
     ///
     /// # Errors
@@ -115,46 +148,14 @@ impl Rule {
         let graph_mut = &mut graph;
         let shape = Picture::shape(size);
         graph_mut.output(LOSSES, &losses);
-        let slot = |graph: &mut GraphBuilder, slot: Slot| graph.input(slot.input(), &shape);
-        let mean = |graph: &mut GraphBuilder, old: &Value, new: &Value, decay: f32| {
-            let old = graph.scale(old, decay);
-            let new = graph.scale(new, 1.0 - decay);
-            graph.add(&old, &new)
-        };
-        let mut next: Vec<(Slot, Value)> = Vec::new();
-        let numbers = graph_mut.input(STEP, &[2]);
-        let rate = graph_mut.slice(&numbers, 0, 0, 1);
-        let rate = graph_mut.reshape(&rate, &[]);
-        let direction = match self {
-            // A loss is a mean over pixels: its derivative by one of them gets smaller the more there are.
-            Self::Gradient => graph_mut.scale(&gradient, size.pixels() as f32),
-            Self::Adam | Self::RmsProp => {
-                let correction = graph_mut.slice(&numbers, 0, 1, 2);
-                let correction = graph_mut.reshape(&correction, &[]);
-                let old_second = slot(graph_mut, Slot::Second);
-                let square = graph_mut.square(&gradient);
-                let second = mean(graph_mut, &old_second, &square, SECOND_DECAY);
-                let corrected = graph_mut.mul(&second, &correction);
-                let root = graph_mut.sqrt(&corrected);
-                let divisor = graph_mut.shift(&root, EPSILON);
-                next.push((Slot::Second, second));
-                let numerator = if self == Self::Adam {
-                    let old_first = slot(graph_mut, Slot::First);
-                    let first = mean(graph_mut, &old_first, &gradient, FIRST_DECAY);
-                    next.push((Slot::First, first.clone()));
-                    first
-                } else {
-                    gradient
-                };
-                graph_mut.div(&numerator, &divisor)
-            }
-        };
-        let step = graph_mut.mul(&direction, &rate);
+        // A loss is a mean over pixels: its derivative by one of them gets smaller the more there are.
+        let gradient = if self == Self::Gradient { graph_mut.scale(&gradient, size.pixels() as f32) } else { gradient };
+        let (step, mut next) = self.update(graph_mut, &gradient);
         let moved = graph_mut.sub(&image, &step);
         let moved = graph_mut.clip(&moved, 0.0, 1.0);
         if self == Self::Adam {
-            let old_average = slot(graph_mut, Slot::Average);
-            let average = mean(graph_mut, &old_average, &moved, AVERAGE_DECAY);
+            let old_average = graph_mut.input(Slot::Average.input(), &shape);
+            let average = running_mean(graph_mut, &old_average, &moved, AVERAGE_DECAY);
             next.push((Slot::Average, average));
         }
         next.push((Slot::Image, moved));
@@ -166,6 +167,13 @@ impl Rule {
         let inputs = slots.chain(target_inputs).chain([(STEP.to_owned(), vec![2])]).collect();
         Ok(StepGraph { model: graph.finish()?, terms, inputs, target_count })
     }
+}
+
+/// `decay` of the old mean and the rest of what is new.
+pub fn running_mean(graph: &mut GraphBuilder, old: &Value, new: &Value, decay: f32) -> Value {
+    let old = graph.scale(old, decay);
+    let new = graph.scale(new, 1.0 - decay);
+    graph.add(&old, &new)
 }
 
 /// The sum of the weights in an average of `steps` pictures: what it is to be divided by.

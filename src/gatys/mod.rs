@@ -17,7 +17,7 @@ pub mod painting;
 pub mod picture;
 mod scales;
 mod stage;
-mod statistics;
+pub(crate) mod statistics;
 pub mod targets;
 pub mod tiles;
 mod tiling;

@@ -9,6 +9,7 @@
 pub mod schema;
 
 pub mod builder;
+mod edit;
 mod formula;
 mod gradient;
 pub mod shape;

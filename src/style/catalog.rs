@@ -136,6 +136,11 @@ impl Catalog {
         Err(UnknownStyle { name: name.to_owned(), nearest, count: self.styles.len() })
     }
 
+    /// A network by the checksum of its file.
+    pub fn network_with_sha256(&self, sha256: &str) -> Option<&CatalogNetwork> {
+        self.networks.iter().find(|network| network.sha256 == sha256)
+    }
+
     /// The bytes of a network's ONNX file.
     ///
     /// # Errors
@@ -163,7 +168,8 @@ fn embedded(file: &str) -> Result<&'static [u8]> {
     found.map(|(_, bytes)| *bytes).with_context(|| format!("'{file}' is not in the binary"))
 }
 
-fn normalized(name: &str) -> String {
+/// A name as names are compared: in lower case, words joined by hyphens.
+pub fn normalized(name: &str) -> String {
     name.trim().to_lowercase().replace([' ', '_'], "-")
 }
 
@@ -189,6 +195,9 @@ mod tests {
             assert_eq!(hexadecimal_sha256(bytes), network.sha256, "{}", network.file);
             let model = crate::onnx::Model::from_bytes(bytes).unwrap();
             let names: Vec<&str> = model.metadata("impasto.styles").unwrap().split(',').collect();
+            let own = catalog.styles().iter().filter(|style| style.network == network.name);
+            // A style that was learnt stands behind those that the catalog lists.
+            assert_eq!(own.count(), names.len());
             for style in catalog.styles().iter().filter(|style| style.network == network.name) {
                 assert_eq!(names.get(style.index), Some(&style.name.as_str()));
             }

@@ -3,17 +3,21 @@
 //! Knows frames and sessions; knows nothing of files of video, of stages or of the terminal. The parts in reading order:
 //! [`spec`] is what a user writes, [`catalog`] what comes with impasto, [`contract`] what a network expects, [`pixels`]
 //! the way between frames and tensors, [`network`] one network ready to paint, [`upscale`] large frames by way of small
-//! ones, [`engine`] all of it behind one call.
+//! ones, [`engine`] all of it behind one call. [`tables`] is where a network keeps its styles, [`learned`] a style in a file of its
+//! own, [`folder`] a folder of those.
 
 pub mod catalog;
 pub mod contract;
 pub mod engine;
+pub mod folder;
 mod inspect;
+pub mod learned;
 pub mod network;
 mod opening;
 pub mod pixels;
 mod probe;
 pub mod spec;
+pub mod tables;
 mod tiles;
 pub mod upscale;
 
@@ -22,9 +26,11 @@ use anyhow::Result;
 pub use catalog::{Catalog, CatalogStyle};
 pub use contract::NetworkContract;
 pub use engine::{StyleEngine, StyleSettings};
+pub use learned::LearnedStyle;
 pub use network::{StyleNetwork, StyleOptions};
 pub use pixels::Mix;
 pub use spec::StyleSpec;
+pub use tables::StyleTables;
 
 use crate::frame::Frame;
 

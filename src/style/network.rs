@@ -13,10 +13,13 @@ use image::ImageDecoder as _;
 use super::catalog::Catalog;
 use super::contract::{Hints, NetworkContract, StyleInput};
 use super::inspect;
+use super::learned::LearnedStyle;
 use super::opening::{Opening, SideInputs};
 use super::pixels::{Mix, pack, unpack};
 use super::spec::{StyleChoice, StyleRef, StyleSpec};
+use super::tables::StyleTables;
 use super::tiles::Tiles;
+use super::{catalog, folder};
 use crate::frame::{CHANNELS, Frame, FrameSize};
 use crate::onnx::Model;
 use crate::runtime::{Bindings, Provider, Runtime, Session, SessionOptions, Terminator};
@@ -28,6 +31,8 @@ pub struct StyleOptions {
     pub style_image: Option<PathBuf>,
     /// Threads of the session; 0 (default): as many as the machine has cores.
     pub threads: usize,
+    /// Where styles are looked for that the catalog does not have.
+    pub style_folder: Option<PathBuf>,
 }
 
 /// A style network with its style chosen.
@@ -52,17 +57,26 @@ impl StyleNetwork {
     /// without description and metadata is probed.
     ///
     /// # Errors
-    /// When ONNX Runtime is not to be had, the style is not in the catalog, the styles of a blend are of different
+    /// When ONNX Runtime is not to be had, the style is neither in the catalog nor in the folder of styles, the styles of a blend are of different
     /// networks, the file is no style network, or the painting is missing or unreadable. Each error names the file.
     pub fn open(spec: &StyleSpec, options: &StyleOptions) -> Result<Self> {
-        let (location, choices) = locate(spec)?;
-        let label = location.label();
-        Self::open_located(spec, &location, &choices, options).with_context(|| format!("open {label}"))
+        let located = locate(spec, options.style_folder.as_deref())?;
+        let label = located.location.label();
+        Self::open_located(spec, &located, options).with_context(|| format!("open {label}"))
     }
 
-    fn open_located(spec: &StyleSpec, location: &Location, choices: &[Choice], options: &StyleOptions) -> Result<Self> {
-        let bytes = location.read()?;
-        let model = Model::from_bytes(&bytes)?;
+    fn open_located(spec: &StyleSpec, located: &Located, options: &StyleOptions) -> Result<Self> {
+        let Located { location, choices, learned } = located;
+        let mut bytes = location.read()?;
+        let mut model = Model::from_bytes(&bytes)?;
+        if !learned.is_empty() {
+            let mut tables = StyleTables::find(&model)?;
+            for (name, style) in learned {
+                let row = style.row(&tables).with_context(|| format!("add the style '{name}'"))?;
+                tables.append(&mut model, name, &row)?;
+            }
+            bytes = Cow::Owned(model.to_bytes());
+        }
         let hints = Hints::gather(&model, location.path())?;
         let ports = inspect::find_ports(&model, &hints)?;
         let painting = match (&ports.style, &options.style_image) {
@@ -241,16 +255,42 @@ impl Location {
     }
 }
 
-/// The one network that all styles of `spec` are of, and the choice among its styles.
-fn locate(spec: &StyleSpec) -> Result<(Location, Vec<Choice>)> {
+/// The one network that all styles of a spec are of.
+struct Located {
+    location: Location,
+    /// The choice among its styles.
+    choices: Vec<Choice>,
+    /// Styles that it gets, by name, in this order behind its own.
+    learned: Vec<(String, LearnedStyle)>,
+}
+
+/// Finds the network of `spec`; names that are not in the catalog are looked for in `style_folder`.
+fn locate(spec: &StyleSpec, style_folder: Option<&Path>) -> Result<Located> {
+    let catalog = Catalog::bundled()?;
     let mut located: Option<(Location, &StyleRef)> = None;
     let mut choices = Vec::new();
+    let mut learned = Vec::new();
+    let mut learn = |path: &Path| -> Result<(Location, Option<StyleChoice>)> {
+        let style = LearnedStyle::load(path)?;
+        let network = network_of(&style).with_context(|| format!("open the style '{}'", path.display()))?;
+        let own = catalog.styles().iter().filter(|style| style.network == network).map(|style| style.index + 1);
+        let index = own.max().unwrap_or(0) + learned.len();
+        let name = path.file_stem().map(|stem| catalog::normalized(&stem.to_string_lossy())).unwrap_or_default();
+        learned.push((name, style));
+        Ok((Location::Bundled { network: network.to_owned() }, Some(StyleChoice::Index(index))))
+    };
     for term in spec.terms() {
         let (location, style) = match &term.style {
-            StyleRef::Named(name) => {
-                let style = Catalog::bundled()?.find(name)?;
-                (Location::Bundled { network: style.network.clone() }, Some(StyleChoice::Index(style.index)))
-            }
+            StyleRef::Named(name) => match catalog.find(name) {
+                Ok(style) => {
+                    (Location::Bundled { network: style.network.clone() }, Some(StyleChoice::Index(style.index)))
+                }
+                Err(unknown) => {
+                    let own = style_folder.and_then(|folder| folder::find(folder, name));
+                    learn(&own.ok_or(unknown)?.path)?
+                }
+            },
+            StyleRef::Learned(path) => learn(path)?,
             StyleRef::Network { path, choice } => (Location::File(path.clone()), choice.clone()),
         };
         match &located {
@@ -264,7 +304,23 @@ fn locate(spec: &StyleSpec) -> Result<(Location, Vec<Choice>)> {
         choices.push(Choice { style, weight: term.weight });
     }
     let (location, _) = located.context("no style was named")?;
-    Ok((location, choices))
+    Ok(Located { location, choices, learned })
+}
+
+/// The network in the binary that a style was learnt for.
+///
+/// # Errors
+/// When it was another one.
+fn network_of(style: &LearnedStyle) -> Result<&'static str> {
+    let description = &style.description;
+    let network = Catalog::bundled()?.network_with_sha256(&description.network_sha256);
+    network.map(|network| network.name.as_str()).with_context(|| {
+        let hash = description.network_sha256.get(..8).unwrap_or(&description.network_sha256);
+        format!(
+            "it was learnt for another version of the network '{}' ({hash}…), which this impasto does not have (learn it anew)",
+            description.network
+        )
+    })
 }
 
 /// What goes into the input that chooses the style.

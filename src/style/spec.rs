@@ -3,6 +3,7 @@
 //! ```text
 //! great-wave                      a style of the catalog, or an alias: wave
 //! wave:0.6,scream:0.4             a blend; the weights are scaled to sum to 1
+//! my.style                        a style that was learnt (`impasto learn`), blended as those of its network
 //! path/to/network.onnx            a network of one's own
 //! network.onnx#3                  the style at index 3, from 0, of a network that holds several
 //! network.onnx#mosaic             the same by name, where the network names its styles
@@ -33,8 +34,10 @@ pub struct StyleTerm {
 /// Where a style is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StyleRef {
-    /// A name for the catalog.
+    /// A name for the catalog, or for the user's folder of styles.
     Named(String),
+    /// A style in a file of its own.
+    Learned(PathBuf),
     /// A network in a file.
     Network {
         /// The ONNX file.
@@ -57,7 +60,7 @@ pub enum StyleChoice {
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum ParseStyleError {
     /// Nothing, or nothing between two commas.
-    #[error("style '{0}' has an empty part (expected NAME, NAME:WEIGHT,NAME:WEIGHT or NETWORK.onnx)")]
+    #[error("style '{0}' has an empty part (expected NAME, NAME:WEIGHT,NAME:WEIGHT, MY.style or NETWORK.onnx)")]
     Empty(String),
     /// A weight that is no number or not in range.
     #[error(
@@ -127,6 +130,9 @@ fn split_weight(part: &str) -> (&str, Option<&str>) {
 }
 
 fn style_ref(text: &str) -> StyleRef {
+    if text.to_lowercase().ends_with(".style") {
+        return StyleRef::Learned(PathBuf::from(text));
+    }
     let (file, choice) = match text.rsplit_once('#') {
         Some((file, choice)) if is_path(file) => (file, Some(choice)),
         _ => (text, None),
@@ -165,6 +171,7 @@ impl fmt::Display for StyleRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Named(name) => f.write_str(name),
+            Self::Learned(path) => write!(f, "{}", path.display()),
             Self::Network { path, choice: None } => write!(f, "{}", path.display()),
             Self::Network { path, choice: Some(choice) } => write!(f, "{}#{choice}", path.display()),
         }
@@ -218,6 +225,14 @@ mod tests {
         assert_eq!(parse("./candy").terms()[0].style, network("./candy", None));
         assert_eq!(parse(r"C:\nets\b.onnx").terms()[0].style, network(r"C:\nets\b.onnx", None));
         assert_eq!(parse(r"C:\nets\b.onnx:0.5").terms()[0].style, network(r"C:\nets\b.onnx", None));
+    }
+
+    #[test]
+    fn a_file_of_a_style_is_told_from_a_network() {
+        let spec = parse("wave:0.5,my/own.style:0.5");
+        assert_eq!(spec.terms()[1].style, StyleRef::Learned("my/own.style".into()));
+        assert_eq!(parse("a.STYLE").terms()[0].style, StyleRef::Learned("a.STYLE".into()));
+        assert_eq!(parse("style").terms()[0].style, StyleRef::Named("style".to_owned()));
     }
 
     #[test]

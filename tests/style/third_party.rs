@@ -15,7 +15,7 @@ fn check(file: &str, channels: ChannelOrder, range: ValueRange, style_image: Opt
         Some(image) => image,
         None => None,
     };
-    let options = StyleOptions { style_image, threads: 0 };
+    let options = StyleOptions { style_image, ..StyleOptions::default() };
     let mut engine = open(&path.display().to_string(), &options, StyleSettings::default()).unwrap();
     let contract = engine.contract();
     assert_eq!(contract.input_format.channels, channels, "{file}: {:?}", contract.details());

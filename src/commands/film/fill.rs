@@ -24,7 +24,7 @@ impl FillNetwork {
     /// If there is no such style or it cannot be opened.
     pub fn open(style: &str, threads: usize) -> Result<Self> {
         let settings = StyleSettings { strength: 1.0, keep_color: false, work_size: WORK_SIZE };
-        let options = StyleOptions { style_image: None, threads };
+        let options = StyleOptions { style_image: None, threads, style_folder: super::super::style::folder() };
         Ok(Self { engine: StyleEngine::open(&style.parse()?, &options, settings)?, label: style.to_owned() })
     }
 

@@ -1,0 +1,107 @@
+//! The arguments of `impasto learn`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+
+/// `impasto learn`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The network's convolutions stay as they are; the new style is a scale and a shift for each of their channels, fitted with the \
+losses of the network's own training. The loss that is shown is that on photos which no step sees: content (squared difference of \
+VGG-16's relu3_3 / 150,000) and style (6 times the relative differences of Gram matrices). A style that is learnt paints as fast as \
+one that comes with impasto, and blends with them.
+
+Examples:
+  impasto learn painting.jpg -o my.style
+  impasto image photo.jpg -o out.png --style my.style
+  impasto learn painting.jpg -o my.style --minutes 1 --preview so-far.png
+  impasto learn a.jpg b.jpg -o artist.style --photos holidays --stroke-size 1.5
+  impasto styles add my.style && impasto live --style wave:0.5,my:0.5")]
+pub struct LearnArgs {
+    /// The painting, or several of one manner (PNG, JPEG, WebP, TIFF)
+    #[arg(required = true, value_name = "PAINTING", value_hint = ValueHint::FilePath)]
+    pub paintings: Vec<PathBuf>,
+
+    /// The style to write
+    #[arg(short, long, value_name = "NAME.style", value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
+
+    /// Replace the output if it exists
+    #[arg(short = 'y', long = "yes")]
+    pub overwrite: bool,
+
+    /// How long it may take in all; it ends earlier once nothing is to be gained any more [default: 10]
+    #[arg(long, value_name = "MINUTES", value_parser = super::parse_positive::<f64>, conflicts_with = "steps")]
+    pub minutes: Option<f64>,
+
+    /// How many steps it may take, instead of a time
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub steps: Option<u64>,
+
+    /// Fit it on the photos in this folder [default: thirty photos that come with impasto]
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath, help_heading = "What it is fitted on")]
+    pub photos: Option<PathBuf>,
+
+    /// Fit it on the frames of this video: the one that is to be painted
+    #[arg(long, value_name = "CLIP", value_hint = ValueHint::FilePath, conflicts_with = "photos", help_heading = "What it is fitted on")]
+    pub video: Option<PathBuf>,
+
+    /// Size of the strokes: 1 for a painting with a shorter side of 448 pixels, 2 for strokes twice as large
+    #[arg(long, value_name = "0.25..4", default_value_t = 1.0, value_parser = parse_stroke_size, help_heading = "How it is fitted")]
+    pub stroke_size: f32,
+
+    /// How much the style counts against the content
+    #[arg(long, value_name = "NUMBER", default_value_t = 1.0, value_parser = super::parse_positive::<f32>, help_heading = "How it is fitted")]
+    pub style_weight: f32,
+
+    /// How much it counts that a photo and the same photo a little moved are painted alike; 0: not at all
+    #[arg(long, value_name = "NUMBER", default_value_t = crate::commands::DEFAULT_STABILITY_WEIGHT, value_parser = parse_weight, help_heading = "How it is fitted")]
+    pub stability_weight: f32,
+
+    /// Start from this style or blend [default: the nearest blend of the network's own styles, found by trying]
+    #[arg(long, value_name = "STYLE", conflicts_with = "resume", help_heading = "How it is fitted")]
+    pub from: Option<String>,
+
+    /// Side of the crops that are looked at, in pixels: a multiple of 8
+    #[arg(long, value_name = "PIXELS", default_value_t = crate::commands::DEFAULT_CROP, value_parser = clap::value_parser!(u32).range(64..=1024), help_heading = "How it is fitted")]
+    pub crop: u32,
+
+    /// Which crops are drawn
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, help_heading = "How it is fitted")]
+    pub seed: u64,
+
+    /// Go on from the state that an interrupted run left beside its output (NAME.style.state)
+    #[arg(long)]
+    pub resume: bool,
+
+    /// Paint a photo that it does not learn from with the best so far, again and again, into this file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub preview: Option<PathBuf>,
+
+    /// Threads of the network [default: one a core]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
+
+    /// Print a summary in JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+
+    /// Say nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+fn parse_stroke_size(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(value) if (0.25..=4.0).contains(&value) => Ok(value),
+        _ => Err("expected a number from 0.25 to 4".to_owned()),
+    }
+}
+
+fn parse_weight(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(value) if (0.0..=1e4).contains(&value) => Ok(value),
+        _ => Err("expected a number of at least 0".to_owned()),
+    }
+}

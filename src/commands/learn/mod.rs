@@ -1,0 +1,310 @@
+//! `impasto learn`: a painting as a new style of a network that is there.
+
+mod paintings;
+mod photos;
+mod setup;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+
+use super::video::stop_on_signals;
+use super::{Outcome, UsageError};
+use crate::cli::LearnArgs;
+use crate::console::{self, Console};
+use crate::frame::Frame;
+use crate::learn::Fitting;
+use crate::learn::fitting::STEPS_A_CHECK;
+use crate::learn::judge::HeldOutLoss;
+use crate::output;
+use crate::pipeline::Control;
+use crate::scale::{Filter, Scaler};
+use crate::stills::{Still, StillFormat};
+use crate::style::LearnedStyle;
+use crate::style::learned::{Description, EXTENSION, Learning, VERSION};
+use setup::Setup;
+
+/// Time that it may take where nothing is asked for.
+const DEFAULT_MINUTES: f64 = 10.0;
+/// How often the state of a run is written, so that a crash loses little.
+const STATE_INTERVAL: Duration = Duration::from_secs(60);
+/// Longer side of the painted photo in a style's file.
+const PREVIEW_SIDE: usize = 256;
+/// The painted photo takes no more bytes in a style's file.
+const MOST_PREVIEW_BYTES: usize = 30_000;
+/// Quality of a preview as JPEG.
+const QUALITY: u8 = 92;
+
+/// Runs the command.
+pub fn run(args: &LearnArgs) -> Result<Outcome> {
+    let console = Console::new(args.quiet);
+    let started = Instant::now();
+    check_outputs(args)?;
+    let control = Control::new();
+    stop_on_signals(&control, console, "stopping: the best style so far is being saved (Ctrl-C again to give it up)")?;
+    let Setup { network, paintings, mut fitting, mut painter, start, photos, fingerprint, seconds_before, notes } =
+        Setup::new(args, console)?;
+    notes.iter().for_each(|note| console.note(note));
+    let start_loss = fitting.start_loss();
+    console.line(&format!("learning on {photos}, from {start}: {}", describe(start_loss)));
+
+    let state_path = state_path(&args.output);
+    let spent = || seconds_before + started.elapsed().as_secs_f64();
+    let save_state = |fitting: &Fitting| -> Result<()> {
+        let bytes = fitting.state(spent()).to_bytes(&fingerprint, &start)?;
+        output::write(&state_path, &bytes, true).with_context(|| format!("cannot write '{}'", state_path.display()))
+    };
+    let budget = Budget::of(args);
+    let mut step_seconds = Vec::new();
+    let is_done = learn(&mut fitting, &budget, &control, console, &spent, &mut step_seconds, |fitting, last_state| {
+        if let Some(path) = &args.preview {
+            write_picture(path, &painter.paint(fitting.best().0)?)?;
+        }
+        if last_state.elapsed() >= STATE_INTERVAL {
+            save_state(fitting)?;
+            *last_state = Instant::now();
+        }
+        Ok(())
+    })?;
+
+    let (row, loss) = fitting.best();
+    let learning = Learning {
+        start: start.clone(),
+        photos,
+        steps: fitting.steps(),
+        seconds: spent(),
+        stroke_size: args.stroke_size,
+        style_weight: args.style_weight,
+        start_loss: start_loss.total,
+        loss: loss.total,
+        content_loss: loss.content,
+        style_loss: loss.style,
+    };
+    let description = Description {
+        version: VERSION,
+        network: network.name.clone(),
+        network_sha256: network.sha256.clone(),
+        paintings,
+        learning,
+    };
+    let painted = painter.paint(row)?;
+    if let Some(path) = &args.preview {
+        write_picture(path, &painted)?;
+    }
+    let style = LearnedStyle::new(description, &network.tables, row, preview(&painted)?);
+    let bytes = style.to_bytes()?;
+    output::write(&args.output, &bytes, args.overwrite || args.resume)
+        .with_context(|| format!("cannot write '{}'", args.output.display()))?;
+    let is_interrupted = control.is_stopped();
+    if is_interrupted {
+        save_state(&fitting)?;
+        console.line(&format!("interrupted: {} is the best style so far (go on with --resume)", args.output.display()));
+    } else if state_path.exists() {
+        std::fs::remove_file(&state_path).with_context(|| format!("remove '{}'", state_path.display()))?;
+    }
+    let ending = Ending { is_done, is_interrupted, step_seconds: median(step_seconds) };
+    report(args, console, &style, bytes.len(), &ending)?;
+    Ok(if is_interrupted { Outcome::Interrupted } else { Outcome::Done })
+}
+
+/// How a run ended.
+struct Ending {
+    is_done: bool,
+    is_interrupted: bool,
+    step_seconds: Option<f64>,
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+fn report(args: &LearnArgs, console: Console, style: &LearnedStyle, bytes: usize, ending: &Ending) -> Result<()> {
+    let learning = &style.description.learning;
+    if ending.is_done {
+        console.line("ended early: the loss on held-out photos has stopped falling");
+    }
+    console.line(&format!(
+        "{}: {:.1} kB, {} steps in {:.0} s, loss {:.3} → {:.3}",
+        args.output.display(),
+        bytes as f64 / 1e3,
+        learning.steps,
+        learning.seconds,
+        learning.start_loss,
+        learning.loss,
+    ));
+    if args.json {
+        let summary = Summary {
+            output: &args.output,
+            bytes,
+            description: &style.description,
+            step_seconds: ending.step_seconds,
+            ended_early: ending.is_done,
+            interrupted: ending.is_interrupted,
+        };
+        let text = serde_json::to_string_pretty(&summary).context("write the summary")? + "\n";
+        console::data(&text).context("write to stdout")?;
+    }
+    Ok(())
+}
+
+/// How long a run may take.
+enum Budget {
+    Seconds(f64),
+    Steps(u64),
+}
+
+impl Budget {
+    fn of(args: &LearnArgs) -> Self {
+        match args.steps {
+            Some(steps) => Self::Steps(steps),
+            None => Self::Seconds(args.minutes.unwrap_or(DEFAULT_MINUTES) * 60.0),
+        }
+    }
+
+    /// How much of it is over, 0–1.
+    fn progress(&self, seconds: f64, steps: u64) -> f64 {
+        match self {
+            Self::Seconds(budget) => seconds / budget,
+            Self::Steps(budget) => steps as f64 / *budget as f64,
+        }
+    }
+}
+
+/// Parts in which progress is counted.
+const PARTS: f64 = 10_000.0;
+
+/// Steps until the time is over, nothing is to be gained any more (then the answer is yes), or somebody stops it. `each` is
+/// called after every judgement.
+fn learn(
+    fitting: &mut Fitting,
+    budget: &Budget,
+    control: &Control,
+    console: Console,
+    spent: &dyn Fn() -> f64,
+    step_seconds: &mut Vec<f64>,
+    mut each: impl FnMut(&Fitting, &mut Instant) -> Result<()>,
+) -> Result<bool> {
+    let mut last_state = Instant::now();
+    let first = budget.progress(spent(), fitting.steps());
+    let mut display = console.progress_of_cost(((1.0 - first).max(0.0) * PARTS) as u64);
+    let mut is_done = false;
+    let mut steps_since_check = 0;
+    let mut run = || -> Result<()> {
+        loop {
+            let progress = budget.progress(spent(), fitting.steps());
+            let is_over = progress >= 1.0 || control.is_stopped();
+            if steps_since_check >= STEPS_A_CHECK || (is_over && steps_since_check > 0) {
+                let check = fitting.check()?;
+                steps_since_check = 0;
+                tracing::info!(
+                    "step {}: held-out {}{}",
+                    fitting.steps(),
+                    describe(check.loss),
+                    if check.is_best { ", the best so far" } else { "" }
+                );
+                is_done = check.is_done;
+                each(fitting, &mut last_state)?;
+            }
+            if is_over || is_done {
+                return Ok(());
+            }
+            let started = Instant::now();
+            let step = fitting.step(progress as f32)?;
+            step_seconds.push(started.elapsed().as_secs_f64());
+            steps_since_check += 1;
+            let text = format!("step {}  {}", step.step, describe(fitting.best().1));
+            display.update_cost(((progress - first) * PARTS) as u64, &text);
+        }
+    };
+    let result = run();
+    display.end();
+    result.map(|()| is_done)
+}
+
+fn describe(loss: HeldOutLoss) -> String {
+    format!("loss {:.3} (content {:.3}, style {:.3})", loss.total, loss.content, loss.style)
+}
+
+/// Refuses, before anything is learnt, files that could not be written.
+fn check_outputs(args: &LearnArgs) -> Result<()> {
+    let shown = args.output.display();
+    if !args.output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(EXTENSION)) {
+        let text = format!("'{shown}' does not end like a style (expected a name that ends in .{EXTENSION})");
+        return Err(UsageError(anyhow::anyhow!(text)).into());
+    }
+    if output::is_taken(&args.output) && !args.overwrite && !args.resume {
+        bail!("'{shown}' exists already (choose another name, -y to replace it, or --resume to go on with it)");
+    }
+    if let Some(preview) = &args.preview {
+        picture_format(preview)?;
+    }
+    for path in [Some(&args.output), args.preview.as_ref()].into_iter().flatten() {
+        let folder = output::folder_of(path);
+        if !folder.is_dir() {
+            bail!("there is no folder '{}' to write '{}' to", folder.display(), path.display());
+        }
+        let is_path =
+            |painting: &PathBuf| matches!((painting.canonicalize(), path.canonicalize()), (Ok(a), Ok(b)) if a == b);
+        if args.paintings.iter().any(is_path) {
+            bail!("'{}' would replace a painting (choose another name)", path.display());
+        }
+    }
+    Ok(())
+}
+
+/// `my.style` → `my.style.state`.
+fn state_path(output: &Path) -> PathBuf {
+    let mut name = output.as_os_str().to_owned();
+    name.push(".state");
+    PathBuf::from(name)
+}
+
+fn picture_format(path: &Path) -> Result<StillFormat> {
+    let extension = path.extension().map(|extension| extension.to_string_lossy().into_owned()).unwrap_or_default();
+    StillFormat::of_extension(&extension).ok_or_else(|| {
+        let text = format!("'{}' names no format (expected .png, .jpg, .webp or .tif at its end)", path.display());
+        UsageError(anyhow::anyhow!(text)).into()
+    })
+}
+
+fn write_picture(path: &Path, frame: &Frame) -> Result<()> {
+    let bytes = encode(frame, picture_format(path)?, QUALITY)?;
+    output::write(path, &bytes, true).with_context(|| format!("cannot write '{}'", path.display()))
+}
+
+fn encode(frame: &Frame, format: StillFormat, quality: u8) -> Result<Vec<u8>> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    Still::plain(frame.size, format, None)
+        .encode(frame, format, quality, &mut bytes)
+        .context("encode the painted photo")?;
+    Ok(bytes.into_inner())
+}
+
+/// A painted photo as small as a style's file wants it.
+fn preview(painted: &Frame) -> Result<Vec<u8>> {
+    let mut small = Frame::black(painted.size.with_long_side_at_most(PREVIEW_SIDE));
+    Scaler::new().scale_rgb(painted.size, painted.pixels(), small.size, small.pixels_mut(), Filter::Box)?;
+    for quality in [85, 70, 50, 30] {
+        let bytes = encode(&small, StillFormat::Jpeg, quality)?;
+        if bytes.len() <= MOST_PREVIEW_BYTES {
+            return Ok(bytes);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// What was learnt, for programs.
+#[derive(Debug, Serialize)]
+struct Summary<'a> {
+    output: &'a Path,
+    bytes: usize,
+    #[serde(flatten)]
+    description: &'a Description,
+    /// The median.
+    step_seconds: Option<f64>,
+    ended_early: bool,
+    interrupted: bool,
+}

@@ -1,0 +1,103 @@
+//! What a style is fitted on: the photos of a folder, or the frames of a video.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use walkdir::WalkDir;
+
+use crate::console::Console;
+use crate::frame::Frame;
+use crate::learn::PhotoSet;
+use crate::learn::views::ViewSampler;
+use crate::media::{ReaderOptions, VideoReader};
+use crate::scale::{Filter, Scaler};
+use crate::stills::{Still, StillFormat};
+
+/// Shorter side at which photos are kept.
+const SHORT_SIDE: usize = 480;
+/// Photos that are kept at most: about 300 MB.
+const MOST_PHOTOS: usize = 400;
+/// Frames of a video that are kept at most.
+const MOST_FRAMES: usize = 96;
+
+/// The photos in and below a folder that are large enough for crops of `side` pixels.
+///
+/// # Errors
+/// When there are too few.
+pub fn of_folder(folder: &Path, side: usize, console: Console) -> Result<PhotoSet> {
+    if !folder.is_dir() {
+        bail!("'{}' is no folder (expected one with photos)", folder.display());
+    }
+    let smallest = ViewSampler::smallest_photo(side);
+    let (mut photos, mut unreadable, mut small) = (Vec::new(), 0, 0);
+    for entry in WalkDir::new(folder).sort_by_file_name() {
+        let entry = entry.with_context(|| format!("cannot read the folder '{}'", folder.display()))?;
+        let extension = entry.path().extension().map(|extension| extension.to_string_lossy().into_owned());
+        let is_picture = extension.is_some_and(|extension| StillFormat::of_extension(&extension).is_some());
+        if !is_picture || !entry.file_type().is_file() || photos.len() == MOST_PHOTOS {
+            continue;
+        }
+        match std::fs::read(entry.path()).map_err(anyhow::Error::from).and_then(|bytes| Still::decode(&bytes)) {
+            Ok(still) if still.content.size.short_side() < smallest => small += 1,
+            Ok(still) => photos.push(kept(&still.content)?),
+            Err(error) => {
+                tracing::info!("'{}' is left out: {error:#}", entry.path().display());
+                unreadable += 1;
+            }
+        }
+    }
+    if unreadable > 0 {
+        console.note(&format!("{unreadable} pictures in '{}' cannot be read and are left out", folder.display()));
+    }
+    if small > 0 {
+        console.note(&format!(
+            "{small} pictures in '{}' are left out: they have less than {smallest} pixels on their shorter side",
+            folder.display()
+        ));
+    }
+    let description = format!("{} photos of '{}'", photos.len(), folder.display());
+    PhotoSet::new(photos, description).with_context(|| format!("the folder '{}'", folder.display()))
+}
+
+/// Frames of a video, spread over all of it.
+///
+/// # Errors
+/// When it cannot be read, or has too few frames or too small ones.
+pub fn of_video(clip: &Path, side: usize, console: Console) -> Result<PhotoSet> {
+    let mut reader = VideoReader::open(clip, ReaderOptions::default())?;
+    let smallest = ViewSampler::smallest_photo(side);
+    let size = reader.info().size;
+    if size.short_side() < smallest {
+        bail!(
+            "'{}' is {size} (expected at least {smallest} pixels on its shorter side, or smaller crops: --crop)",
+            clip.display()
+        );
+    }
+    let mut progress = console.progress(reader.info().expected_frames);
+    let (mut frames, mut stride, mut index) = (Vec::new(), 1, 0);
+    while let Some(frame) = reader.next_frame()? {
+        if index % stride == 0 {
+            frames.push(kept(&frame)?);
+        }
+        index += 1;
+        if frames.len() == MOST_FRAMES {
+            // Twice as long as it was thought to be: every other frame goes.
+            let mut is_kept = false;
+            frames.retain(|_| {
+                is_kept = !is_kept;
+                is_kept
+            });
+            stride *= 2;
+        }
+        progress.update_with(index, || "read".to_owned());
+    }
+    progress.end();
+    let description = format!("{} frames of '{}'", frames.len(), clip.display());
+    PhotoSet::new(frames, description).with_context(|| format!("the video '{}'", clip.display()))
+}
+
+fn kept(photo: &Frame) -> Result<Frame> {
+    let mut small = Frame::black(photo.size.with_short_side_at_most(SHORT_SIDE));
+    Scaler::new().scale_rgb(photo.size, photo.pixels(), small.size, small.pixels_mut(), Filter::Box)?;
+    Ok(small)
+}

@@ -1,0 +1,174 @@
+//! From arguments to a fit that is ready for its first step.
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+use super::{LearnArgs, UsageError, paintings, photos, state_path};
+use crate::commands::{style, thread_count};
+use crate::console::Console;
+use crate::learn::{Fitting, FittingSettings, FrozenNetwork, Judge, Painter, PaintingTarget, PhotoSet, State, start};
+use crate::runtime::SessionOptions;
+use crate::style::catalog::UnknownStyle;
+use crate::style::learned::PaintingRecord;
+use crate::style::spec::StyleRef;
+use crate::style::tables::StyleRow;
+use crate::style::{Catalog, LearnedStyle, StyleSpec, folder};
+
+/// Everything that a run needs.
+pub struct Setup {
+    /// Whose style it will be.
+    pub network: FrozenNetwork,
+    /// What is learnt.
+    pub paintings: Vec<PaintingRecord>,
+    /// The fit.
+    pub fitting: Fitting,
+    /// Paints a held-out photo.
+    pub painter: Painter,
+    /// What the fit began with, in words.
+    pub start: String,
+    /// What it is fitted on, in words.
+    pub photos: String,
+    /// Another one for other paintings, photos or settings.
+    pub fingerprint: String,
+    /// How long the runs before this one took.
+    pub seconds_before: f64,
+    /// What was found that is worth knowing.
+    pub notes: Vec<String>,
+}
+
+impl Setup {
+    /// Reads and checks what the arguments name, and prepares the fit. Blocks for some seconds.
+    ///
+    /// # Errors
+    /// [`UsageError`] for arguments that do not go together; else the file, what is wrong with it and what to do.
+    pub fn new(args: &LearnArgs, console: Console) -> Result<Self> {
+        let settings = FittingSettings {
+            side: args.crop as usize,
+            style_weight: args.style_weight,
+            stability_weight: args.stability_weight,
+            seed: args.seed,
+            threads: thread_count(args.threads),
+        };
+        let first = Catalog::bundled()?.styles().first().context("the catalog is empty")?;
+        let network = FrozenNetwork::bundled(&first.network)?;
+        settings.check(&network).map_err(UsageError)?;
+        let from = args.from.as_deref().map(|from| row_of(from, &network)).transpose()?;
+        let (mut frames, mut records, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+        for path in &args.paintings {
+            let painting = paintings::read(path, args.stroke_size)?;
+            frames.push(painting.frame);
+            records.push(painting.record);
+            notes.extend(painting.notes);
+        }
+        let photos = match (&args.photos, &args.video) {
+            (Some(folder), _) => photos::of_folder(folder, settings.side, console)?,
+            (None, Some(clip)) => photos::of_video(clip, settings.side, console)?,
+            (None, None) => PhotoSet::bundled()?,
+        };
+        let description = photos.description.clone();
+        let fingerprint = fingerprint(args, &network, &records, &description);
+        let resumed = args.resume.then(|| read_state(args, &fingerprint)).transpose()?;
+
+        let options = SessionOptions { threads: settings.threads };
+        let target = PaintingTarget::new(&frames, &options)?;
+        let held_out = &photos.held_out;
+        let painter = Painter::new(&network, held_out.first().context("no photo is held out")?, &options)?;
+        let mut judge = Judge::new(&network, &target, settings.style_weight, held_out, settings.side, &options)?;
+        let (row, start, state) = match (resumed, from) {
+            (Some((state, start)), _) => (state.best.clone(), start, Some(state)),
+            (None, Some(row)) => (row, args.from.clone().unwrap_or_default(), None),
+            (None, None) => {
+                let found = start::find(&mut judge, &network.tables)?;
+                (found.row, blend_name(&network, &found.shares)?, None)
+            }
+        };
+        let mut fitting = Fitting::new(&network, &target, photos, judge, row, &settings)?;
+        let seconds_before = state.as_ref().map_or(0.0, |state| state.seconds);
+        if let Some(state) = state {
+            fitting.resume(state).with_context(|| format!("go on from '{}'", state_path(&args.output).display()))?;
+        }
+        Ok(Self {
+            network,
+            paintings: records,
+            fitting,
+            painter,
+            start,
+            photos: description,
+            fingerprint,
+            seconds_before,
+            notes,
+        })
+    }
+}
+
+fn read_state(args: &LearnArgs, fingerprint: &str) -> Result<(State, String)> {
+    let path = state_path(&args.output);
+    if !path.exists() {
+        bail!(
+            "there is no '{}' to go on from (expected what an interrupted run leaves beside its output)",
+            path.display()
+        );
+    }
+    let read = || State::from_bytes(&std::fs::read(&path)?, fingerprint);
+    read().with_context(|| format!("go on from '{}'", path.display()))
+}
+
+/// The row of a style or a blend, as it is asked for.
+fn row_of(text: &str, network: &FrozenNetwork) -> Result<StyleRow> {
+    let spec: StyleSpec = text.parse().map_err(|error| UsageError(anyhow::Error::new(error)))?;
+    let catalog = Catalog::bundled()?;
+    let mut sum = vec![0.0; network.tables.row_length()];
+    for term in spec.terms() {
+        let learned = |path: &std::path::Path| -> Result<StyleRow> {
+            let style = LearnedStyle::load(path)?;
+            style.row(&network.tables).with_context(|| format!("start from '{}'", path.display()))
+        };
+        let row = match &term.style {
+            StyleRef::Named(name) => match catalog.find(name) {
+                Ok(style) if style.network == network.name => {
+                    network.tables.row(style.index).with_context(|| format!("the network has no style '{name}'"))?
+                }
+                Ok(style) => {
+                    bail!("style '{name}' is of the network '{}' (expected one of '{}')", style.network, network.name)
+                }
+                Err(unknown) => {
+                    let own = style::folder().and_then(|path| folder::find(&path, name));
+                    let own = own.ok_or_else(|| UsageError(anyhow::Error::new::<UnknownStyle>(unknown)))?;
+                    learned(&own.path)?
+                }
+            },
+            StyleRef::Learned(path) => learned(path)?,
+            StyleRef::Network { path, .. } => {
+                let text = format!("'{}' is a network (expected a style to start from)", path.display());
+                return Err(UsageError(anyhow::anyhow!(text)).into());
+            }
+        };
+        sum.iter_mut().zip(row).for_each(|(sum, number)| *sum += term.weight * number);
+    }
+    Ok(sum)
+}
+
+/// A blend of a network's styles as a user would write it.
+fn blend_name(network: &FrozenNetwork, shares: &[f32]) -> Result<String> {
+    let catalog = Catalog::bundled()?;
+    let name = |index: usize| {
+        let style = catalog.styles().iter().find(|style| style.network == network.name && style.index == index);
+        style.map_or_else(|| format!("#{index}"), |style| style.name.clone())
+    };
+    let parts: Vec<(usize, f32)> = shares.iter().copied().enumerate().filter(|(_, share)| *share > 0.0).collect();
+    Ok(match parts.as_slice() {
+        [(index, _)] => name(*index),
+        parts => {
+            parts.iter().map(|(index, share)| format!("{}:{share:.3}", name(*index))).collect::<Vec<_>>().join(",")
+        }
+    })
+}
+
+fn fingerprint(args: &LearnArgs, network: &FrozenNetwork, paintings: &[PaintingRecord], photos: &str) -> String {
+    let hashes: Vec<&str> = paintings.iter().map(|painting| painting.sha256.as_str()).collect();
+    let text = format!(
+        "{} {hashes:?} {photos} {} {} {} {} {}",
+        network.sha256, args.stroke_size, args.style_weight, args.stability_weight, args.crop, args.seed
+    );
+    Sha256::digest(text.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,99 @@
+//! Changes to a graph in memory that leave what it computes otherwise as it was: more rows in a matrix of weights, a longer
+//! input, a line of metadata.
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::schema::StringStringEntryProto;
+use super::schema::tensor_proto::DataType;
+use super::schema::tensor_shape_proto::dimension::Value as DimensionValue;
+use super::{Model, dimensions_mut, floats};
+
+impl Model {
+    /// Adds a row at the end of the matrix of weights called `name`.
+    ///
+    /// # Errors
+    /// When there is no such matrix, or its rows have another length.
+    pub fn append_row(&mut self, name: &str, row: &[f32]) -> Result<()> {
+        let tensor = self.graph.initializer.iter_mut().find(|tensor| tensor.name() == name);
+        let tensor = tensor.with_context(|| format!("there are no weights '{name}'"))?;
+        let &[rows, length] = tensor.dims.as_slice() else {
+            anyhow::bail!("weights '{name}' have the shape {:?} (expected a matrix)", tensor.dims);
+        };
+        ensure!(length == row.len() as i64, "a row of {} for '{name}', whose rows have {length}", row.len());
+        let mut elements = floats(tensor).with_context(|| format!("weights '{name}' are no numbers"))?;
+        ensure!(elements.len() as i64 == rows * length, "weights '{name}' are not in the file");
+        elements.extend(row);
+        tensor.dims = vec![rows + 1, length];
+        tensor.data_type = Some(DataType::Float.into());
+        tensor.raw_data = Some(elements.iter().flat_map(|element| element.to_le_bytes()).collect());
+        tensor.float_data.clear();
+        tensor.double_data.clear();
+        tensor.int32_data.clear();
+        Ok(())
+    }
+
+    /// Gives dimension `axis` of the input called `name` the length `length`.
+    ///
+    /// # Errors
+    /// When there is no such input or dimension.
+    pub fn set_input_length(&mut self, name: &str, axis: usize, length: usize) -> Result<()> {
+        let input = self.graph.input.iter_mut().find(|input| input.name() == name).and_then(dimensions_mut);
+        let dimension = input.and_then(|dimensions| dimensions.get_mut(axis));
+        let dimension = dimension.with_context(|| format!("there is no dimension {axis} of an input '{name}'"))?;
+        dimension.value = Some(DimensionValue::DimValue(length as i64));
+        // Shapes that were derived from the old length hold no more.
+        self.graph.value_info.clear();
+        Ok(())
+    }
+
+    /// Sets the value of a metadata key.
+    pub fn set_metadata(&mut self, key: &str, value: &str) {
+        let entries = &mut self.proto.metadata_props;
+        match entries.iter_mut().find(|entry| entry.key() == key) {
+            Some(entry) => entry.value = Some(value.to_owned()),
+            None => entries.push(StringStringEntryProto { key: Some(key.to_owned()), value: Some(value.to_owned()) }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::Dimension;
+
+    fn bundled() -> Model {
+        Model::from_bytes(include_bytes!("../../models/impasto-seed.onnx")).unwrap()
+    }
+
+    #[test]
+    fn a_row_stands_behind_the_others() {
+        let mut model = bundled();
+        let (shape, before) = model.constant("stem.n.gamma").unwrap();
+        let row: Vec<f32> = (0..shape[1]).map(|index| index as f32).collect();
+        model.append_row("stem.n.gamma", &row).unwrap();
+        let (longer, after) = Model::from_bytes(&model.to_bytes()).unwrap().constant("stem.n.gamma").unwrap();
+        assert_eq!(longer, [shape[0] + 1, shape[1]]);
+        assert_eq!(after, [before, row].concat());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let mut model = bundled();
+        assert!(model.append_row("stem.n.gamma", &[1.0]).is_err());
+        assert!(model.append_row("stem.c.bias", &[1.0]).is_err());
+        assert!(model.append_row("nothing", &[1.0]).is_err());
+        assert!(model.set_input_length("style", 2, 5).is_err());
+        assert!(model.set_input_length("nothing", 0, 5).is_err());
+    }
+
+    #[test]
+    fn an_input_gets_another_length_and_metadata_another_value() {
+        let mut model = bundled();
+        model.set_input_length("style", 1, 9).unwrap();
+        model.set_metadata("impasto.layout", "other");
+        model.set_metadata("new", "value");
+        let style = model.inputs().into_iter().find(|input| input.name == "style").unwrap();
+        assert_eq!(style.shape.unwrap()[1], Dimension::Fixed(9));
+        assert_eq!([model.metadata("impasto.layout"), model.metadata("new")], [Some("other"), Some("value")]);
+    }
+}

@@ -1,0 +1,350 @@
+//! `impasto learn` as a person uses it, on crops so small that a style takes seconds; the files that it writes, and what is
+//! done with those.
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // A test that panics fails: as it should.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command as Process, Stdio};
+use std::time::{Duration, Instant};
+
+use assert_cmd::Command;
+use impasto::frame::{Frame, FrameSize};
+use impasto::learn::FrozenNetwork;
+use impasto::style::learned::{Description, Learning, PaintingRecord, VERSION};
+use impasto::style::pixels::Mix;
+use impasto::style::{LearnedStyle, StyleNetwork, StyleOptions};
+use predicates::prelude::PredicateBooleanExt as _;
+use predicates::str::contains;
+use tempfile::TempDir;
+
+fn repository(part: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(part)
+}
+
+/// impasto in a folder that is also the home of the user's styles.
+fn impasto(folder: &TempDir) -> Command {
+    let mut command = Command::cargo_bin("impasto").expect("cargo builds the binary for its tests");
+    command.current_dir(folder).env("XDG_DATA_HOME", folder.path().join("data"));
+    command
+}
+
+/// A fit that takes seconds: small crops of small strokes.
+const QUICK: [&str; 4] = ["--crop", "64", "--stroke-size", "0.3"];
+
+fn painting() -> String {
+    repository("samples/shipwreck.jpg").display().to_string()
+}
+
+fn picture(folder: &TempDir, name: &str, size: (u32, u32), pixel: impl Fn(u32, u32) -> [u8; 3]) {
+    image::RgbImage::from_fn(size.0, size.1, |x, y| image::Rgb(pixel(x, y))).save(folder.path().join(name)).unwrap();
+}
+
+fn open(folder: &TempDir, name: &str) -> image::RgbImage {
+    image::open(folder.path().join(name)).unwrap().into_rgb8()
+}
+
+fn mean_difference(a: &[u8], b: &[u8]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / a.len() as f64
+}
+
+/// A style of the bundled network with the numbers of one that is there already.
+fn style_of(index: usize) -> LearnedStyle {
+    let network = FrozenNetwork::bundled("impasto-seed").unwrap();
+    let learning = Learning {
+        start: "nothing".to_owned(),
+        photos: "nothing".to_owned(),
+        steps: 0,
+        seconds: 0.0,
+        stroke_size: 1.0,
+        style_weight: 1.0,
+        start_loss: 1.0,
+        loss: 1.0,
+        content_loss: 0.5,
+        style_loss: 0.5,
+    };
+    let description = Description {
+        version: VERSION,
+        network: network.name.clone(),
+        network_sha256: network.sha256.clone(),
+        paintings: vec![PaintingRecord { file: "a.jpg".to_owned(), sha256: "00".to_owned() }],
+        learning,
+    };
+    let row = network.tables.row(index).unwrap();
+    LearnedStyle::new(description, &network.tables, &row, Vec::new())
+}
+
+#[test]
+fn a_painting_becomes_a_style_that_is_used_like_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    picture(
+        &folder,
+        "photo.png",
+        (96, 64),
+        |x, y| if (x / 12 + y / 9) % 2 == 0 { [200, 120, 60] } else { [40, 90, 150] },
+    );
+    let output = impasto(&folder)
+        .args(["learn", &painting(), "-o", "My_Ship.style", "--steps", "25", "--preview", "so-far.png", "--json"])
+        .args(QUICK)
+        .assert()
+        .success()
+        .stderr(contains("My_Ship.style: "))
+        .get_output()
+        .stdout
+        .clone();
+    let summary: serde_json::Value = serde_json::from_slice(&output).unwrap();
+    let number = |key: &str| summary["learning"][key].as_f64().unwrap();
+    assert!(number("loss") < 0.9 * number("start_loss"), "{summary}");
+    assert_eq!((summary["learning"]["steps"].as_u64(), summary["interrupted"].as_bool()), (Some(25), Some(false)));
+    assert_eq!(summary["paintings"][0]["file"], "shipwreck.jpg");
+    assert!(summary["bytes"].as_u64().unwrap() < 50_000, "{summary}");
+    assert!(open(&folder, "so-far.png").width() > 200);
+    assert!(!folder.path().join("My_Ship.style.state").exists());
+
+    let paint = |style: &str, output: &str| {
+        impasto(&folder).args(["image", "photo.png", "-o", output, "--style", style]).assert().success();
+        open(&folder, output).into_raw()
+    };
+    let (own, wave) = (paint("My_Ship.style", "own.png"), paint("wave", "wave.png"));
+    let blend = paint("wave:0.5,./My_Ship.style:0.5", "blend.png");
+    assert!(mean_difference(&own, &wave) > 5.0 && mean_difference(&own, &open(&folder, "photo.png")) > 5.0);
+    assert!(mean_difference(&blend, &own) > 1.0 && mean_difference(&blend, &wave) > 1.0);
+
+    impasto(&folder).args(["styles", "add", "My_Ship.style"]).assert().success().stderr(contains("my-ship: "));
+    impasto(&folder).args(["styles", "add", "My_Ship.style"]).assert().code(1).stderr(contains("-y replaces it"));
+    impasto(&folder).args(["styles", "add", "-y", "My_Ship.style"]).assert().success();
+    assert_eq!(paint("my ship", "named.png"), own);
+    impasto(&folder).arg("styles").assert().success().stdout(contains("my-ship").and(contains("shipwreck.jpg")));
+    let list = impasto(&folder).args(["styles", "--json"]).output().unwrap().stdout;
+    let list: serde_json::Value = serde_json::from_slice(&list).unwrap();
+    assert_eq!(list.as_array().unwrap().last().unwrap()["name"], "my-ship");
+    let show = ["styles", "show", "my-ship", "--preview", "preview.jpg"];
+    impasto(&folder).args(show).assert().success().stdout(contains("shipwreck.jpg").and(contains("25 steps")));
+    assert_eq!(open(&folder, "preview.jpg").width().max(open(&folder, "preview.jpg").height()), 256);
+    impasto(&folder).args(["styles", "show", "wave"]).assert().success().stdout(contains("Hokusai"));
+    impasto(&folder)
+        .args(["styles", "sheet", "photo.png", "-o", "sheet.png"])
+        .assert()
+        .success()
+        .stderr(contains("5 styles of photo.png"));
+
+    // It can be learnt further from where it is.
+    impasto(&folder)
+        .args(["learn", &painting(), "-o", "more.style", "--from", "my-ship", "--steps", "1"])
+        .args(QUICK)
+        .assert()
+        .success()
+        .stderr(contains("from my-ship"));
+    impasto(&folder).args(["styles", "remove", "my-ship"]).assert().success();
+    impasto(&folder).args(["styles", "remove", "my-ship"]).assert().code(2).stderr(contains("no style 'my-ship'"));
+    impasto(&folder).args(["styles", "remove", "wave"]).assert().code(2).stderr(contains("comes with impasto"));
+    impasto(&folder)
+        .args(["image", "photo.png", "-o", "gone.png", "--style", "my-ship"])
+        .assert()
+        .code(2)
+        .stderr(contains("not in the catalog"));
+}
+
+#[test]
+fn the_numbers_of_a_bundled_style_paint_what_that_style_paints() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("copy.style");
+    std::fs::write(&path, style_of(1).to_bytes().unwrap()).unwrap();
+    let mut frame = Frame::black(FrameSize::new(64, 48));
+    frame.pixels_mut().iter_mut().enumerate().for_each(|(at, level)| *level = (at * 37 % 251) as u8);
+    let paint = |style: &str| {
+        let mut network = StyleNetwork::open(&style.parse().unwrap(), &StyleOptions::default()).unwrap();
+        let mut painted = Frame::black(frame.size);
+        network.stylize(&frame, Mix::NONE, &mut painted).unwrap();
+        painted
+    };
+    let copy = path.display();
+    let (own, bundled) = (paint(&copy.to_string()), paint("great-wave"));
+    assert!(mean_difference(own.pixels(), bundled.pixels()) < 0.05);
+    let mixed = paint(&format!("{copy}:0.25,scream:0.25,{copy}:0.5"));
+    let expected = paint("great-wave:0.75,scream:0.25");
+    assert!(mean_difference(mixed.pixels(), expected.pixels()) < 0.05);
+    assert!(mean_difference(mixed.pixels(), bundled.pixels()) > 1.0);
+}
+
+#[test]
+fn files_that_are_no_usable_style_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    picture(&folder, "photo.png", (64, 64), |x, y| [x as u8, y as u8, 0]);
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+    let bytes = style_of(0).to_bytes().unwrap();
+    write("cut.style", &bytes[..bytes.len() / 2]);
+    write("text.style", b"not a style");
+    write("empty.style", b"");
+    write("large.style", &vec![0; 2 << 20]);
+    let mut other = style_of(0);
+    other.description.network_sha256 = "cafe0123".repeat(8);
+    write("other.style", &other.to_bytes().unwrap());
+    let mut late = style_of(0);
+    late.description.version = 7;
+    write("late.style", &late.to_bytes().unwrap());
+    let cases = [
+        ("cut.style", "damaged one"),
+        ("text.style", "damaged one"),
+        ("empty.style", "damaged one"),
+        ("large.style", "more than"),
+        ("other.style", "another version of the network 'impasto-seed' (cafe0123…)"),
+        ("late.style", "version 7"),
+        ("missing.style", "cannot be read"),
+    ];
+    for (name, expected) in cases {
+        impasto(&folder)
+            .args(["image", "photo.png", "-o", "out.png", "--style", name])
+            .assert()
+            .code(1)
+            .stderr(contains(expected).and(contains(name)).and(contains("panicked").not()));
+    }
+    impasto(&folder).args(["styles", "add", "cut.style"]).assert().code(1).stderr(contains("cut.style"));
+    write("Great Wave.style", &bytes);
+    impasto(&folder)
+        .args(["styles", "add", "Great Wave.style"])
+        .assert()
+        .code(1)
+        .stderr(contains("comes with impasto"));
+    // One that cannot be used is listed as such and keeps nothing from working.
+    std::fs::create_dir_all(folder.path().join("data/impasto/styles")).unwrap();
+    write("data/impasto/styles/broken.style", b"x");
+    impasto(&folder).arg("styles").assert().success().stdout(contains("broken").and(contains("cannot be used")));
+    impasto(&folder)
+        .args(["styles", "sheet", "photo.png", "-o", "sheet.png"])
+        .assert()
+        .success()
+        .stderr(contains("left out").and(contains("4 styles")));
+}
+
+/// A PNG of this size without any pixels.
+fn png_header(width: u32, height: u32) -> Vec<u8> {
+    let mut chunk = b"IHDR".to_vec();
+    chunk.extend(width.to_be_bytes());
+    chunk.extend(height.to_be_bytes());
+    chunk.extend([8, 2, 0, 0, 0]);
+    let crc = chunk.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 })
+    });
+    let mut bytes = b"\x89PNG\r\n\x1a\n\0\0\0\x0d".to_vec();
+    bytes.extend(chunk);
+    bytes.extend((!crc).to_be_bytes());
+    bytes.extend(b"\0\0\0\0IDAT\x35\xaf\x06\x1e");
+    bytes
+}
+
+#[test]
+fn pictures_that_are_no_paintings_and_arguments_that_do_not_fit_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    picture(&folder, "blank.png", (100, 100), |x, _| [200, 200, 200 + (x % 2) as u8]);
+    picture(&folder, "tiny.png", (300, 40), |x, y| [x as u8, y as u8 * 3, 0]);
+    image::RgbaImage::from_fn(100, 100, |x, y| image::Rgba([x as u8, y as u8, 0, 100 + (x % 2) as u8]))
+        .save(folder.path().join("clear.png"))
+        .unwrap();
+    std::fs::write(folder.path().join("huge.png"), png_header(30_000, 30_000)).unwrap();
+    std::fs::write(folder.path().join("text.png"), "not a picture").unwrap();
+    std::fs::write(folder.path().join("empty.png"), "").unwrap();
+    std::fs::create_dir(folder.path().join("few")).unwrap();
+    for name in ["few/a.png", "few/b.png"] {
+        picture(&folder, name, (200, 200), |x, y| [x as u8, y as u8, 0]);
+    }
+    picture(&folder, "few/small.png", (20, 20), |x, y| [x as u8, y as u8, 0]);
+    std::fs::write(folder.path().join("few/broken.png"), "no").unwrap();
+    std::fs::write(folder.path().join("taken.style"), "mine").unwrap();
+    let cmyk = repository("tests/fixtures/cmyk.jpg").display().to_string();
+    let good = painting();
+    let cases: [(&[&str], i32, &str); 16] = [
+        (&["blank.png"], 1, "it is blank"),
+        (&["tiny.png"], 1, "at least 64 pixels"),
+        (&["clear.png"], 1, "transparent"),
+        (&["huge.png"], 1, "at most 200 megapixels"),
+        (&["text.png"], 1, "'text.png' is no painting to learn"),
+        (&["empty.png"], 1, "it is empty"),
+        (&["missing.png"], 1, "missing.png"),
+        (&[&cmyk], 1, "CMYK"),
+        (&[&good, "--photos", "few"], 1, "2 usable photos are too few"),
+        (&[&good, "--photos", "nowhere"], 1, "no folder"),
+        (&[&good, "--video", "text.png"], 1, "text.png"),
+        (&[&good, "--from", "gret-wave"], 2, "did you mean 'great-wave'"),
+        (&[&good, "--from", "a.onnx"], 2, "is a network"),
+        (&[&good, "--crop", "70"], 2, "multiple of 8"),
+        (&[&good, "--resume"], 1, "there is no 'out.style.state'"),
+        (&[&good, "--minutes", "1", "--steps", "3"], 2, "cannot be used with"),
+    ];
+    for (arguments, code, expected) in cases {
+        impasto(&folder)
+            .args(["learn", "-o", "out.style"])
+            .args(arguments)
+            .assert()
+            .code(code)
+            .stderr(contains(expected).and(contains("panicked").not()));
+    }
+    impasto(&folder).args(["learn", &good, "-o", "out.png"]).assert().code(2).stderr(contains(".style"));
+    impasto(&folder).args(["learn", &good, "-o", "taken.style"]).assert().code(1).stderr(contains("exists already"));
+    impasto(&folder).args(["learn", &good, "-o", "no/out.style"]).assert().code(1).stderr(contains("no folder 'no'"));
+    assert!(!folder.path().join("out.style").exists());
+    assert_eq!(std::fs::read_to_string(folder.path().join("taken.style")).unwrap(), "mine");
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_keeps_the_best_so_far_and_a_resumed_run_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let mut child = Process::new(assert_cmd::cargo::cargo_bin("impasto"))
+        .current_dir(&folder)
+        .args(["learn", &painting(), "-o", "a.style", "--minutes", "30"])
+        .args(QUICK)
+        .stderr(Stdio::from(std::fs::File::create(&log).unwrap()))
+        .spawn()
+        .unwrap();
+    let started = Instant::now();
+    // A line of progress comes once steps are made.
+    while !std::fs::read_to_string(&log).unwrap().contains("step ") {
+        assert!(started.elapsed() < Duration::from_secs(300), "{}", std::fs::read_to_string(&log).unwrap());
+        assert!(child.try_wait().unwrap().is_none(), "{}", std::fs::read_to_string(&log).unwrap());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(Process::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{}", std::fs::read_to_string(&log).unwrap());
+    let style = LearnedStyle::load(&folder.path().join("a.style")).unwrap();
+    let learning = &style.description.learning;
+    assert!(learning.steps > 0 && learning.loss <= learning.start_loss, "{learning:?}");
+
+    let go_on = |more: u64, arguments: &[&str]| {
+        let mut command = impasto(&folder);
+        let steps = (learning.steps + more).to_string();
+        command
+            .args(["learn", &painting(), "-o", "a.style", "--resume", "--steps", &steps])
+            .args(QUICK)
+            .args(arguments);
+        command.assert()
+    };
+    go_on(2, &["--style-weight", "2"]).code(1).stderr(contains("another style"));
+    go_on(2, &[]).success();
+    let longer = LearnedStyle::load(&folder.path().join("a.style")).unwrap().description.learning;
+    assert_eq!(longer.steps, learning.steps + 2);
+    assert!(longer.loss <= learning.loss && longer.seconds > learning.seconds && longer.start == learning.start);
+    assert!(!folder.path().join("a.style.state").exists());
+}
+
+#[test]
+fn a_style_is_fitted_on_the_photos_of_a_folder_or_the_frames_of_a_video() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("photos/more")).unwrap();
+    for (index, name) in ["a.png", "b.jpg", "more/c.png", "d.png"].into_iter().enumerate() {
+        picture(&folder, &format!("photos/{name}"), (160, 120), |x, y| {
+            [(x * (index as u32 + 1)) as u8, (y * 2) as u8, (x * y / 90) as u8]
+        });
+    }
+    let clip = repository("samples/bunny.mp4").display().to_string();
+    for (arguments, expected) in [(["--photos", "photos"], "4 photos of 'photos'"), (["--video", &clip], "frames of ")]
+    {
+        impasto(&folder)
+            .args(["learn", &painting(), "-o", "out.style", "-y", "--steps", "2"])
+            .args(QUICK)
+            .args(arguments)
+            .assert()
+            .success()
+            .stderr(contains(format!("learning on {expected}")).or(contains(expected)));
+    }
+}
