@@ -89,6 +89,12 @@ fn thread_count(asked: Option<u32>) -> usize {
     asked.map_or_else(cores, |threads| threads as usize)
 }
 
+/// What `--json` prints at the end of a run, on a line of its own.
+fn print_summary(summary: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string(summary).context("write the summary")?;
+    console::data(&format!("{text}\n")).context("write the summary to stdout")
+}
+
 fn print_bytes(bytes: Vec<u8>) -> Result<Outcome> {
     console::data(&String::from_utf8_lossy(&bytes)).context("write to stdout")?;
     Ok(Outcome::Done)

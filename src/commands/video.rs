@@ -14,7 +14,7 @@ use super::stages::{Chain, FileSink, StageFigures, TemporalStages};
 use super::style::{self, OpenStyle};
 use super::{Outcome, UsageError};
 use crate::cli::{EncodingArgs, RunArgs, VideoArgs, VideoEngine};
-use crate::console::{self, Console};
+use crate::console::Console;
 use crate::frame::FramePool;
 use crate::media::{
     Cut, EncoderSettings, OutputError, ReaderOptions, VideoInfo, VideoReader, VideoWriter, WriterOptions,
@@ -145,23 +145,25 @@ fn report(
         summary.provider,
     ));
     if args.json {
-        let text = serde_json::to_string(summary).context("write the summary")?;
-        console::data(&format!("{text}\n")).context("write the summary to stdout")?;
+        super::print_summary(summary)?;
     }
     if summary.interrupted {
         console.line("interrupted: the file holds what was done until then");
         return Ok(Outcome::Interrupted);
     }
-    if let Some(damage) = &summary.damage {
-        let text = format!("'{}' is damaged: {damage}", summary.input.display());
-        if args.keep_going {
-            console.warning(&text);
-        } else {
-            console.error_line(&format!("{text} (what could be decoded is in the output; --keep-going accepts that)"));
-            return Ok(Outcome::Damaged);
-        }
+    Ok(judge_damage(summary.input, summary.damage.as_deref(), args.keep_going, console))
+}
+
+/// Says how the input is damaged, if it is; an error unless that was accepted beforehand.
+pub(super) fn judge_damage(input: &Path, damage: Option<&str>, keep_going: bool, console: &Console) -> Outcome {
+    let Some(damage) = damage else { return Outcome::Done };
+    let text = format!("'{}' is damaged: {damage}", input.display());
+    if keep_going {
+        console.warning(&text);
+        return Outcome::Done;
     }
-    Ok(Outcome::Done)
+    console.error_line(&format!("{text} (what could be decoded is in the output; --keep-going accepts that)"));
+    Outcome::Damaged
 }
 
 fn open_debug_view(args: &VideoArgs, path: &Path, info: &VideoInfo, threads: usize) -> Result<DebugView> {

@@ -6,6 +6,7 @@
 mod fill;
 mod painter;
 mod work;
+mod write;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -16,21 +17,21 @@ use anyhow::{Context, Result, anyhow};
 use serde::Serialize;
 
 use super::paint::{WHOLE_BYTES, read_style};
-use super::video::{check_cut, stop_on_signals, with_hint};
+use super::video::{check_cut, judge_damage, stop_on_signals, with_hint};
 use super::{DEFAULT_SMOOTHING, Outcome, UsageError};
 use crate::cli::VideoArgs;
-use crate::console::{self, Console};
-use crate::film::{Carried, Carrier, Planner, PlannerSettings, Spacing};
+use crate::console::Console;
+use crate::film::{Planner, PlannerSettings, Spacing};
 use crate::frame::{Frame, FramePool, FrameSize};
 use crate::gatys::{Objective, Optimizer, PaintSettings, Picture, Vgg};
-use crate::media::{Cut, ReaderOptions, VideoReader, VideoWriter, WriterOptions, Written};
+use crate::media::{Cut, ReaderOptions, VideoReader, VideoWriter, WriterOptions};
 use crate::pipeline::Control;
 use crate::runtime::Runtime;
-use crate::style::pixels::{Mix, mix_in_place};
 use crate::style::upscale::GuidedUpscaler;
 use fill::FillNetwork;
 use painter::{Painted, Painter};
 use work::{Plan, PlannedKeyframe, WorkFolder};
+use write::Film;
 
 /// Longer side of keyframes where none is asked for.
 const KEYFRAME_SIZE: usize = 640;
@@ -141,20 +142,7 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     if args.film.work_folder.is_none() {
         work.remove()?;
     }
-    Ok(match damage {
-        Some(damage) if !args.keep_going => {
-            console.error_line(&format!(
-                "'{}' is damaged: {damage} (what could be decoded is in the output; --keep-going accepts that)",
-                args.input.display()
-            ));
-            Outcome::Damaged
-        }
-        Some(damage) => {
-            console.warning(&format!("'{}' is damaged: {damage}", args.input.display()));
-            Outcome::Done
-        }
-        None => Outcome::Done,
-    })
+    Ok(judge_damage(&args.input, damage.as_deref(), args.keep_going, &console))
 }
 
 /// What does not go together.
@@ -295,100 +283,6 @@ fn small(scaler: &mut GuidedUpscaler, frame: &Frame, size: FrameSize) -> Result<
     Ok(small)
 }
 
-/// A film whose keyframes are painted.
-struct Film<'a> {
-    clip: &'a Clip<'a>,
-    work: &'a WorkFolder,
-    plan: &'a Plan,
-    last_pass: u64,
-    size: FrameSize,
-}
-
-impl Film<'_> {
-    /// Reads the clip once more and writes the film; `None` when nothing was written. Also tells how the clip is damaged.
-    fn write(&self, fill: &mut FillNetwork, console: Console) -> Result<Option<(Written, Option<String>)>> {
-        let control = &self.clip.control;
-        let mut reader = self.clip.open()?;
-        let mut output = Output::new(self.clip, &reader)?;
-        let mut carrier = Carrier::<Frame>::new()?;
-        let mut scaler = GuidedUpscaler::new();
-        let mut keyframes = self.plan.keyframes.iter().peekable();
-        let mut display = console.progress(Some(self.plan.frames));
-        let mut index = 0;
-        let mut next = || -> Result<bool> {
-            let Some(frame) = reader.next_frame()?.filter(|_| !control.is_stopped()) else {
-                output.put(carrier.finish(fill)?)?;
-                return Ok(false);
-            };
-            let content = small(&mut scaler, &frame, self.size)?;
-            match keyframes.next_if(|keyframe| keyframe.frame == index) {
-                Some(keyframe) => {
-                    let painted = self.work.painted(index, self.last_pass, self.size)?;
-                    output.put(carrier.push_key(frame, content, painted, keyframe.is_new_scene, fill)?)?;
-                }
-                None => carrier.push(frame, content)?,
-            }
-            index += 1;
-            display.update_with(index, || "carrying along the motion".to_owned());
-            Ok(true)
-        };
-        let result = loop {
-            match next() {
-                Ok(true) => {}
-                Ok(false) => break Ok(()),
-                Err(error) => break Err(error),
-            }
-        };
-        display.end();
-        match result {
-            Err(_) if control.is_aborted() => return Ok(None),
-            other => other?,
-        }
-        if output.frames == 0 {
-            return Ok(None);
-        }
-        let is_cut = self.clip.cut.end.is_some() || self.clip.cut.frames.is_some() || control.is_stopped();
-        Ok(Some((output.writer.finish(is_cut)?, reader.damage().describe())))
-    }
-}
-
-/// The file that is written, and how a painting becomes a frame of it.
-struct Output {
-    writer: VideoWriter,
-    upscaler: GuidedUpscaler,
-    mix: Mix,
-    frames: u64,
-}
-
-impl Output {
-    fn new(clip: &Clip<'_>, reader: &VideoReader) -> Result<Self> {
-        let style = &clip.args.style;
-        Ok(Self {
-            writer: clip.writer(reader)?,
-            upscaler: GuidedUpscaler::new(),
-            mix: Mix { strength: style.strength, keep_color: style.keep_color },
-            frames: 0,
-        })
-    }
-
-    fn put(&mut self, frames: Vec<Carried<Frame>>) -> Result<()> {
-        for Carried { item: original, content, painted } in frames {
-            let mut painted = painted.to_frame();
-            if original.size != content.size {
-                let mut large = Frame::black(original.size);
-                self.upscaler.upscale(&original, &content, &painted, &mut large)?;
-                painted = large;
-            }
-            mix_in_place(original.pixels(), painted.pixels_mut(), self.mix);
-            painted.timestamp = original.timestamp;
-            painted.frame_index = original.frame_index;
-            self.writer.write(&painted)?;
-            self.frames += 1;
-        }
-        Ok(())
-    }
-}
-
 /// `film.mp4` → `film.mp4.keyframes`.
 fn path_beside(output: &Path) -> PathBuf {
     let mut name = output.as_os_str().to_owned();
@@ -415,8 +309,7 @@ fn report(args: &VideoArgs, summary: &Summary<'_>, painted: &Painted, console: C
         summary.seconds_a_frame_between.unwrap_or_default(),
     ));
     if args.json {
-        let text = serde_json::to_string(summary).context("write the summary")?;
-        console::data(&format!("{text}\n")).context("write the summary to stdout")?;
+        super::print_summary(summary)?;
     }
     Ok(())
 }

@@ -272,8 +272,7 @@ fn report(console: &Console, args: &LiveArgs, summary: &Summary<'_>, stats: &Pip
         ));
     }
     if args.json {
-        let text = serde_json::to_string(summary).context("write the summary")?;
-        console::data(&format!("{text}\n")).context("write the summary to stdout")?;
+        super::print_summary(summary)?;
     }
     Ok(())
 }
