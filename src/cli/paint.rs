@@ -20,7 +20,7 @@ Examples:
   impasto paint photo.jpg --style painting.jpg -o out.png --preset best --keep-color match
   impasto paint photo.jpg --style wave.jpg:2 --style scream.jpg:1 -o out.png --preview-every 50
   impasto paint photo.jpg --style sky.jpg --style land.jpg --mask sky.png --mask land.png -o out.png
-  impasto paint photo.jpg --style painting.jpg -o sheet.png --sweep 'style-weight=5,20,80; style-scale=0.5,1'")]
+  impasto paint photo.jpg --style painting.jpg -o sheet.png --sweep 'style-weight=5,10,40; style-scale=0.5,1'")]
 pub struct PaintArgs {
     /// The picture to paint (PNG, JPEG, WebP, TIFF)
     #[arg(value_hint = ValueHint::FilePath)]
@@ -174,7 +174,7 @@ pub struct PaintReportArgs {
 
     /// Paint with every combination of settings and lay the paintings on one sheet with their losses
     ///
-    /// Settings are style-weight, content-weight, style-scale, tv and iterations: 'style-weight=5,20; style-scale=0.5,1'.
+    /// Settings are style-weight, content-weight, style-scale, tv and iterations: 'style-weight=10,40; style-scale=0.5,1'.
     #[arg(long, value_name = "NAME=A,B;...", conflicts_with_all = ["trace", "plot", "heatmap", "preview_every", "resume"])]
     pub sweep: Option<String>,
 

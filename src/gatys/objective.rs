@@ -69,7 +69,7 @@ impl Default for Objective {
         Self {
             content_weight: 1.0,
             content_layers: vec![Layer::new(4, 2)],
-            style_weight: 5.0,
+            style_weight: 10.0,
             style_layers: style.map(|layer| StyleLayer { layer, weight: 1.0 }).to_vec(),
             statistics: Statistics::Gram,
             roughness_weight: 1.0,
