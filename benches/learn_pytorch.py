@@ -36,7 +36,7 @@ class Network:
     """The graph of the bundled network, node by node, with a row for each table in the place of the style."""
 
     def __init__(self):
-        self.graph, self.weights = arrays(ROOT / "models" / "impasto-seed.onnx")
+        self.graph, self.weights = arrays(ROOT / "models" / "impasto-lite.onnx")
         self.tables = [node.input[1] for node in self.graph.node if node.input[0] == "style"]
         lengths = [self.weights[name].shape[1] for name in self.tables]
         start = [self.weights[name][0] for name in self.tables]
@@ -72,7 +72,7 @@ class Network:
             elif kind == "DepthToSpace":
                 values[name] = F.pixel_shuffle(x, attributes["blocksize"])
             elif kind == "Pad":
-                values[name] = F.pad(x, [1] * 4, mode="reflect")
+                values[name] = F.pad(x, [int(values[node.input[1]][2])] * 4, mode="reflect")
             elif kind == "Conv":
                 values[name] = F.conv2d(x, values[node.input[1]], values[node.input[2]], attributes["strides"])
             elif kind == "InstanceNormalization":

@@ -71,7 +71,9 @@ fn a_still_scene_with_sensor_noise_holds_still() {
     let deviation = |name: &str| deviation_over_time(&at.join(name), 30..60);
     let (each, smoothed) = (deviation("each.mkv"), deviation("smoothed.mkv"));
     println!("{smoothed:.3} of {each:.3} levels");
-    assert!(smoothed < 0.15 * each, "{smoothed} of {each}");
+    // Less than a seventh, or less than what rounding to whole levels makes of a picture that moves slowly.
+    let rounding = 1.0 / 12f64.sqrt();
+    assert!(smoothed < (0.15 * each).max(rounding) && smoothed < 0.25 * each, "{smoothed} of {each}");
     let figures = json(at, &["measure", "in.mkv", "smoothed.mkv", "--reference", "each.mkv"]);
     let sharpness = number(&figures["sharpness_ratio"]);
     assert!((0.92..1.1).contains(&sharpness), "still and as sharp as painted: {sharpness}");

@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_network_that_is_no_vgg_is_refused() {
-        let bytes = include_bytes!("../../models/impasto-seed.onnx");
+        let bytes = include_bytes!("../../models/impasto-lite.onnx");
         let error = Vgg::from_model("seed", &Model::from_bytes(bytes).unwrap()).unwrap_err();
         assert!(format!("{error:#}").contains("relu1_1"), "{error:#}");
     }

@@ -62,16 +62,16 @@ mod tests {
     use crate::onnx::Dimension;
 
     fn bundled() -> Model {
-        Model::from_bytes(include_bytes!("../../models/impasto-seed.onnx")).unwrap()
+        Model::from_bytes(include_bytes!("../../models/impasto-lite.onnx")).unwrap()
     }
 
     #[test]
     fn a_row_stands_behind_the_others() {
         let mut model = bundled();
-        let (shape, before) = model.constant("stem.n.gamma").unwrap();
+        let (shape, before) = model.constant("stem.norm.gamma").unwrap();
         let row: Vec<f32> = (0..shape[1]).map(|index| index as f32).collect();
-        model.append_row("stem.n.gamma", &row).unwrap();
-        let (longer, after) = Model::from_bytes(&model.to_bytes()).unwrap().constant("stem.n.gamma").unwrap();
+        model.append_row("stem.norm.gamma", &row).unwrap();
+        let (longer, after) = Model::from_bytes(&model.to_bytes()).unwrap().constant("stem.norm.gamma").unwrap();
         assert_eq!(longer, [shape[0] + 1, shape[1]]);
         assert_eq!(after, [before, row].concat());
     }
@@ -79,8 +79,8 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused() {
         let mut model = bundled();
-        assert!(model.append_row("stem.n.gamma", &[1.0]).is_err());
-        assert!(model.append_row("stem.c.bias", &[1.0]).is_err());
+        assert!(model.append_row("stem.norm.gamma", &[1.0]).is_err());
+        assert!(model.append_row("stem.conv.bias", &[1.0]).is_err());
         assert!(model.append_row("nothing", &[1.0]).is_err());
         assert!(model.set_input_length("style", 2, 5).is_err());
         assert!(model.set_input_length("nothing", 0, 5).is_err());

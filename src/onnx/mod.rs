@@ -336,7 +336,7 @@ mod tests {
     use super::*;
 
     fn bundled() -> Vec<u8> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/impasto-seed.onnx");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/impasto-lite.onnx");
         std::fs::read(path).unwrap()
     }
 
@@ -353,7 +353,8 @@ mod tests {
         assert_eq!(inputs.len(), 2);
         assert_eq!(inputs[0].name, "image");
         assert_eq!(inputs[0].element_type, Some(DataType::Float));
-        assert_eq!(inputs[1].shape.as_ref().unwrap()[1], Dimension::Fixed(4));
+        let styles = model.metadata("impasto.styles").unwrap().split(',').count();
+        assert_eq!(inputs[1].shape.as_ref().unwrap()[1], Dimension::Fixed(styles));
         assert_eq!(model.outputs()[0].name, "stylized");
         assert_eq!(model.metadata("impasto.layout"), Some("NCHW"));
         assert_eq!(model.metadata("impasto.nothing"), None);

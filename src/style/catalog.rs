@@ -79,11 +79,19 @@ macro_rules! embedded {
 }
 
 const EMBEDDED: &[(&str, &[u8])] = embedded![
-    "impasto-seed.onnx",
+    "impasto-lite.onnx",
     "paintings/starry-night.jpg",
     "paintings/great-wave.jpg",
     "paintings/the-scream.jpg",
     "paintings/composition-vii.jpg",
+    "paintings/udnie.jpg",
+    "paintings/shipwreck.jpg",
+    "paintings/woman-with-a-hat.jpg",
+    "paintings/water-lilies.jpg",
+    "paintings/olive-trees.jpg",
+    "paintings/composition-viii.jpg",
+    "paintings/horse-mackerel.jpg",
+    "paintings/cherry-trees.jpg",
 ];
 
 impl Catalog {

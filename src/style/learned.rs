@@ -223,7 +223,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn tables() -> StyleTables {
-        StyleTables::find(&Model::from_bytes(include_bytes!("../../models/impasto-seed.onnx")).unwrap()).unwrap()
+        StyleTables::find(&Model::from_bytes(include_bytes!("../../models/impasto-lite.onnx")).unwrap()).unwrap()
     }
 
     fn style() -> LearnedStyle {
@@ -241,7 +241,7 @@ mod tests {
         };
         let description = Description {
             version: VERSION,
-            network: "impasto-seed".to_owned(),
+            network: "impasto-lite".to_owned(),
             network_sha256: "00".to_owned(),
             paintings: vec![PaintingRecord { file: "a.jpg".to_owned(), sha256: "11".to_owned() }],
             learning,
@@ -287,10 +287,10 @@ mod tests {
         let error = LearnedStyle::from_bytes(&style.to_bytes().unwrap()).unwrap_err();
         assert!(error.to_string().contains("version 9"), "{error}");
         style.description.version = VERSION;
-        style.rows.insert("stem.n.gamma".to_owned(), vec![f32::NAN]);
+        style.rows.insert("stem.norm.gamma".to_owned(), vec![f32::NAN]);
         let error = LearnedStyle::from_bytes(&style.to_bytes().unwrap()).unwrap_err();
-        assert!(error.to_string().contains("stem.n.gamma"), "{error}");
-        style.rows.insert("stem.n.gamma".to_owned(), vec![0.0]);
+        assert!(error.to_string().contains("stem.norm.gamma"), "{error}");
+        style.rows.insert("stem.norm.gamma".to_owned(), vec![0.0]);
         assert!(style.row(&tables()).unwrap_err().to_string().contains("another network"));
     }
 

@@ -118,17 +118,17 @@ mod tests {
 
     #[test]
     fn the_tables_of_the_bundled_network_are_found() {
-        let model = Model::from_bytes(include_bytes!("../../models/impasto-seed.onnx")).unwrap();
+        let model = Model::from_bytes(include_bytes!("../../models/impasto-lite.onnx")).unwrap();
         let tables = StyleTables::find(&model).unwrap();
         assert_eq!((tables.style_input.as_str(), tables.tables.len()), ("style", 24));
-        assert_eq!(tables.tables[0].name, "stem.n.gamma");
+        assert_eq!(tables.tables[0].name, "stem.norm.gamma");
         assert_eq!(tables.row(1).unwrap().len(), tables.row_length());
         assert_eq!(tables.row(tables.style_count), None);
     }
 
     #[test]
     fn a_style_that_is_added_is_the_last_one() {
-        let mut model = Model::from_bytes(include_bytes!("../../models/impasto-seed.onnx")).unwrap();
+        let mut model = Model::from_bytes(include_bytes!("../../models/impasto-lite.onnx")).unwrap();
         let mut tables = StyleTables::find(&model).unwrap();
         let (count, row) = (tables.style_count, tables.row(2).unwrap());
         assert_eq!(tables.append(&mut model, "my, own", &row).unwrap(), count);

@@ -192,7 +192,7 @@ fn what_is_no_style_network_is_refused_in_one_sentence() {
 #[test]
 fn a_file_that_is_broken_empty_text_or_missing_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
-    let bytes = std::fs::read(repository("models/impasto-seed.onnx")).unwrap();
+    let bytes = std::fs::read(repository("models/impasto-lite.onnx")).unwrap();
     for (name, content, part) in [
         ("broken.onnx", &bytes[..bytes.len() / 3], "damaged"),
         ("empty.onnx", &[][..], "empty"),
