@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use assert_cmd::Command;
 use impasto::frame::{Frame, FrameSize};
 use impasto::learn::FrozenNetwork;
-use impasto::style::learned::{Description, Learning, PaintingRecord, VERSION};
+use impasto::style::learned::{Depth, Description, Learning, PaintingRecord, VERSION};
 use impasto::style::pixels::Mix;
 use impasto::style::{Catalog, LearnedStyle, StyleNetwork, StyleOptions};
 use predicates::prelude::PredicateBooleanExt as _;
@@ -53,10 +53,11 @@ fn bundled_count() -> usize {
 
 /// A style of the bundled network with the numbers of one that is there already.
 fn style_of(index: usize) -> LearnedStyle {
-    let network = FrozenNetwork::bundled("impasto-lite").unwrap();
+    let network = FrozenNetwork::bundled("impasto-lite", Depth::Rows).unwrap();
     let learning = Learning {
         start: "nothing".to_owned(),
         photos: "nothing".to_owned(),
+        depth: Depth::Rows,
         steps: 0,
         seconds: 0.0,
         stroke_size: 1.0,
@@ -75,6 +76,58 @@ fn style_of(index: usize) -> LearnedStyle {
     };
     let row = network.tables.row(index).unwrap();
     LearnedStyle::new(description, &network.tables, &row, Vec::new())
+}
+
+#[test]
+fn a_style_in_full_depth_brings_its_own_convolutions_and_is_used_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    picture(&folder, "photo.png", (96, 64), |x, y| [(2 * x) as u8, (3 * y) as u8, 90]);
+    let learn = |output: &str, depth: &str| {
+        let arguments = ["learn", &painting(), "-o", output, "--steps", "12", "--depth", depth, "--from", "wave"];
+        let summary = impasto(&folder).args(arguments).arg("--json").args(QUICK).output().unwrap();
+        assert!(summary.status.success(), "{}", String::from_utf8_lossy(&summary.stderr));
+        serde_json::from_slice::<serde_json::Value>(&summary.stdout).unwrap()
+    };
+    let (rows, full) = (learn("rows.style", "rows"), learn("full.style", "full"));
+    assert_eq!((rows["learning"]["depth"].as_str(), full["learning"]["depth"].as_str()), (Some("rows"), Some("full")));
+    let number = |summary: &serde_json::Value, key: &str| summary["learning"][key].as_f64().unwrap();
+    assert!((number(&rows, "start_loss") - number(&full, "start_loss")).abs() < 1e-3, "{rows} {full}");
+    assert!(number(&full, "loss") < number(&rows, "loss"), "what is fitted beside helps: {rows} {full}");
+    assert!(full["bytes"].as_u64().unwrap() > 80_000 && full["bytes"].as_u64().unwrap() < 200_000, "{full}");
+
+    let (of_rows, of_full) = (LearnedStyle::load(&folder.path().join("rows.style")).unwrap(), {
+        LearnedStyle::load(&folder.path().join("full.style")).unwrap()
+    });
+    assert!(of_rows.convolutions.is_empty());
+    assert_eq!(LearnedStyle::from_bytes(&of_full.to_bytes().unwrap()).unwrap(), of_full);
+    // Its convolutions count: with those of the network it paints otherwise.
+    let without = of_full.clone().with_convolutions(Vec::new());
+    std::fs::write(folder.path().join("without.style"), without.to_bytes().unwrap()).unwrap();
+    let paint = |style: &str, output: &str| {
+        impasto(&folder).args(["image", "photo.png", "-o", output, "--style", style]).assert().success();
+        open(&folder, output).into_raw()
+    };
+    assert!(mean_difference(&paint("full.style", "full.png"), &paint("without.style", "without.png")) > 1.0);
+
+    impasto(&folder)
+        .args(["image", "photo.png", "-o", "blend.png", "--style", "wave:0.5,./full.style:0.5"])
+        .assert()
+        .code(1)
+        .stderr(contains("full depth").and(contains("not in a blend")));
+    impasto(&folder)
+        .args(["learn", &painting(), "-o", "next.style", "--from", "full.style"])
+        .assert()
+        .code(1)
+        .stderr(contains("full.style").and(contains("rows alone")));
+    impasto(&folder).args(["styles", "show", "full.style"]).assert().success().stdout(contains("depth full"));
+    let mut other = of_full;
+    other.convolutions.last_mut().unwrap().shape.reverse();
+    std::fs::write(folder.path().join("other.style"), other.to_bytes().unwrap()).unwrap();
+    impasto(&folder)
+        .args(["image", "photo.png", "-o", "other.png", "--style", "other.style"])
+        .assert()
+        .code(1)
+        .stderr(contains("another network"));
 }
 
 #[test]

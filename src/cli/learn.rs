@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
+use crate::style::learned::Depth;
+
 /// `impasto learn`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -62,6 +64,11 @@ pub struct LearnArgs {
     /// Start from this style or blend [default: the nearest blend of the network's own styles, found by trying]
     #[arg(long, value_name = "STYLE", conflicts_with = "resume", help_heading = "How it is fitted")]
     pub from: Option<String>,
+
+    /// How much of the network is fitted: `rows`, the scale and the shift of each channel, or `full`, the first and the last
+    /// convolution as well. Full comes nearer to the painting; the file is three times as large, and the style cannot be blended
+    #[arg(long, value_name = "DEPTH", default_value = "rows", value_parser = super::parse_word(Depth::NAMES.to_vec()), help_heading = "How it is fitted")]
+    pub depth: Depth,
 
     /// Side of the crops that are looked at, in pixels: a multiple of 8
     #[arg(long, value_name = "PIXELS", default_value_t = crate::commands::DEFAULT_CROP, value_parser = clap::value_parser!(u32).range(64..=1024), help_heading = "How it is fitted")]

@@ -247,12 +247,13 @@ fn describe(path: &Path, description: &Description) -> Result<String> {
         text += &format!("  painting  {} (sha256 {})\n", painting.file, painting.sha256);
     }
     text += &format!(
-        "  network   {network}{}\n  learnt    from {} on {}, {} steps in {:.0} s\n  settings  stroke size {}, style weight {}\n  loss      {:.3} → {:.3} on held-out photos (content {:.3}, style {:.3})\n",
+        "  network   {network}{}\n  learnt    from {} on {}, {} steps in {:.0} s\n  settings  depth {}, stroke size {}, style weight {}\n  loss      {:.3} → {:.3} on held-out photos (content {:.3}, style {:.3})\n",
         if is_known { "" } else { ", of another version than this impasto has: it cannot be used" },
         learning.start,
         learning.photos,
         learning.steps,
         learning.seconds,
+        learning.depth,
         learning.stroke_size,
         learning.style_weight,
         learning.start_loss,

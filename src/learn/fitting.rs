@@ -102,7 +102,7 @@ impl Fitting {
         settings: &FittingSettings,
     ) -> Result<Self> {
         settings.check(network)?;
-        ensure!(start.len() == network.tables.row_length(), "a start of {} numbers", start.len());
+        ensure!(start.len() == network.parameter_count(), "a start of {} numbers", start.len());
         let step_settings = StepSettings {
             side: settings.side,
             style_weight: settings.style_weight,

@@ -22,7 +22,7 @@ pub struct HeldOutLoss {
     pub style: f32,
 }
 
-/// Judges rows on photos that stay the same.
+/// Judges parameters on photos that stay the same.
 #[derive(Debug)]
 pub struct Judge {
     session: Session,
@@ -49,7 +49,7 @@ impl Judge {
         let crops = photos.iter().map(|photo| middle(&mut scaler, photo, side)).collect::<Result<_>>()?;
         let shape = Picture::shape(FrameSize::new(side, side));
         let mut graph = GraphBuilder::new();
-        let row = graph.input("row", &[network.tables.row_length()]);
+        let row = graph.input("row", &[network.parameter_count()]);
         let photo = graph.input("photo", &shape);
         let painted = network.paint(&mut graph, &photo, &row)?;
         let loss = StyleLoss::build(&mut graph, &painted, &photo, target, style_weight)?;
@@ -57,12 +57,12 @@ impl Judge {
         let losses = graph.concat(&parts.each_ref(), 0);
         graph.output("losses", &losses);
         let session = open(&graph.finish().context("judge a style")?, options)?;
-        let row_shape = [network.tables.row_length()];
+        let row_shape = [network.parameter_count()];
         let bindings = session.bind(&[("row", &row_shape), ("photo", &shape)], &[("losses", &[3])])?;
         Ok(Self { session, bindings, crops })
     }
 
-    /// The losses of a row, on all photos. Blocks for about a third of a step for each.
+    /// The losses of parameters, on all photos. Blocks for about a third of a step for each.
     ///
     /// # Errors
     /// When the run fails.
@@ -89,7 +89,7 @@ impl Judge {
     }
 }
 
-/// Paints one photo with any row.
+/// Paints one photo with any parameters.
 #[derive(Debug)]
 pub struct Painter {
     session: Session,
@@ -107,7 +107,7 @@ impl Painter {
         let size = FrameSize::new(cut(photo.size.width), cut(photo.size.height));
         ensure!(size.short_side() >= 2 * network.multiple, "a photo of {} is too small to paint", photo.size);
         let shape = Picture::shape(size);
-        let row_shape = [network.tables.row_length()];
+        let row_shape = [network.parameter_count()];
         let mut graph = GraphBuilder::new();
         let row = graph.input("row", &row_shape);
         let image = graph.input("photo", &shape);
@@ -120,7 +120,7 @@ impl Painter {
         Ok(Self { session, bindings, size })
     }
 
-    /// The photo painted with `row`.
+    /// The photo painted with the parameters `row`.
     ///
     /// # Errors
     /// When the run fails.

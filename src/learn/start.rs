@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 
 use super::judge::Judge;
+use super::network::FrozenNetwork;
 use crate::style::StyleTables;
 use crate::style::tables::StyleRow;
 
@@ -26,11 +27,12 @@ const MIXED_IN: [f32; 2] = [0.5, 0.25];
 ///
 /// # Errors
 /// When the network has no styles, or a run fails.
-pub fn find(judge: &mut Judge, tables: &StyleTables) -> Result<Start> {
+pub fn find(judge: &mut Judge, network: &FrozenNetwork) -> Result<Start> {
+    let tables = &network.tables;
     let count = tables.style_count;
     let mut try_blend = |shares: Vec<f32>| -> Result<Start> {
         let row = blend(tables, &shares);
-        let loss = judge.judge_on(&row, PHOTOS)?.total;
+        let loss = judge.judge_on(&network.parameters(&row), PHOTOS)?.total;
         Ok(Start { shares, row, loss })
     };
     let alone = |index: usize| (0..count).map(|other| if other == index { 1.0 } else { 0.0 }).collect::<Vec<f32>>();

@@ -89,7 +89,7 @@ impl StepRunner {
         options: &SessionOptions,
     ) -> Result<Self> {
         let side = settings.side;
-        let row_shape = [network.tables.row_length()];
+        let row_shape = [network.parameter_count()];
         let mut graph = GraphBuilder::new();
         let row = graph.input(ROW, &row_shape);
         let pictures = graph.input(PICTURES, &[2, CHANNELS, side, side]);

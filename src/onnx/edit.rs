@@ -3,9 +3,9 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::schema::StringStringEntryProto;
 use super::schema::tensor_proto::DataType;
 use super::schema::tensor_shape_proto::dimension::Value as DimensionValue;
+use super::schema::{StringStringEntryProto, TensorProto};
 use super::{Model, dimensions_mut, floats};
 
 impl Model {
@@ -24,11 +24,24 @@ impl Model {
         ensure!(elements.len() as i64 == rows * length, "weights '{name}' are not in the file");
         elements.extend(row);
         tensor.dims = vec![rows + 1, length];
-        tensor.data_type = Some(DataType::Float.into());
-        tensor.raw_data = Some(elements.iter().flat_map(|element| element.to_le_bytes()).collect());
-        tensor.float_data.clear();
-        tensor.double_data.clear();
-        tensor.int32_data.clear();
+        put_floats(tensor, &elements);
+        Ok(())
+    }
+
+    /// Gives the weights called `name` other values.
+    ///
+    /// # Errors
+    /// When there are no such weights, or they have another shape.
+    pub fn set_weights(&mut self, name: &str, shape: &[usize], elements: &[f32]) -> Result<()> {
+        let tensor = self.graph.initializer.iter_mut().find(|tensor| tensor.name() == name);
+        let tensor = tensor.with_context(|| format!("there are no weights '{name}'"))?;
+        ensure!(
+            tensor.dims.iter().copied().eq(shape.iter().map(|&length| length as i64))
+                && shape.iter().product::<usize>() == elements.len(),
+            "weights of the shape {shape:?} for '{name}', which has {:?}",
+            tensor.dims
+        );
+        put_floats(tensor, elements);
         Ok(())
     }
 
@@ -56,6 +69,14 @@ impl Model {
     }
 }
 
+fn put_floats(tensor: &mut TensorProto, elements: &[f32]) {
+    tensor.data_type = Some(DataType::Float.into());
+    tensor.raw_data = Some(elements.iter().flat_map(|element| element.to_le_bytes()).collect());
+    tensor.float_data.clear();
+    tensor.double_data.clear();
+    tensor.int32_data.clear();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,8 +98,20 @@ mod tests {
     }
 
     #[test]
+    fn weights_get_other_values() {
+        let mut model = bundled();
+        let (shape, mut elements) = model.constant("stem.conv.weight").unwrap();
+        elements[3] = 7.0;
+        model.set_weights("stem.conv.weight", &shape, &elements).unwrap();
+        let read = Model::from_bytes(&model.to_bytes()).unwrap();
+        assert_eq!(read.constant("stem.conv.weight"), Some((shape, elements)));
+    }
+
+    #[test]
     fn what_does_not_fit_is_refused() {
         let mut model = bundled();
+        assert!(model.set_weights("stem.conv.bias", &[1], &[1.0]).is_err());
+        assert!(model.set_weights("nothing", &[1], &[1.0]).is_err());
         assert!(model.append_row("stem.norm.gamma", &[1.0]).is_err());
         assert!(model.append_row("stem.conv.bias", &[1.0]).is_err());
         assert!(model.append_row("nothing", &[1.0]).is_err());

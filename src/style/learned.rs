@@ -2,7 +2,8 @@
 //!
 //! The file is a [safetensors](https://github.com/huggingface/safetensors) file, which many programs read: a header in JSON,
 //! then numbers. Each table of the network has a tensor of its name, `[channels]`, `F32`; `preview` is a small JPEG, `[bytes]`,
-//! `U8`; and under `impasto.style` in the metadata stands a [`Description`] in JSON. The name of a style is that of its file.
+//! `U8`; a style that was learnt in full depth has the network's first and last convolution as `convolution/NAME`, in their shapes,
+//! `F32`; and under `impasto.style` in the metadata stands a [`Description`] in JSON. The name of a style is that of its file.
 //!
 //! A file may come from anywhere: every length is held against the bytes that are there before anything is allocated.
 
@@ -13,7 +14,9 @@ use anyhow::{Context as _, Result};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
+use super::outer::Weights;
 use super::tables::{StyleRow, StyleTables};
+use crate::onnx::Model;
 
 /// The version of the file that is written here, and the only one that is read.
 pub const VERSION: u32 = 1;
@@ -26,6 +29,31 @@ const MOST_BYTES: u64 = 1 << 20;
 const DESCRIPTION: &str = "impasto.style";
 /// The tensor that holds the preview.
 const PREVIEW: &str = "preview";
+/// What stands before the name of a convolution's weights.
+const CONVOLUTION: &str = "convolution/";
+
+/// How much of a network is fitted to a style.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Depth {
+    /// A row in each table of normalizations.
+    #[default]
+    Rows,
+    /// The first and the last convolution as well.
+    Full,
+}
+
+impl Depth {
+    /// The depths by name.
+    pub const NAMES: [(&str, Self); 2] = [("rows", Self::Rows), ("full", Self::Full)];
+}
+
+impl std::fmt::Display for Depth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = Self::NAMES.iter().find(|(_, depth)| depth == self).map_or("", |(name, _)| name);
+        f.write_str(name)
+    }
+}
 
 /// Why bytes are no style.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +96,9 @@ pub struct Learning {
     pub start: String,
     /// What it was fitted on.
     pub photos: String,
+    /// How much of the network was fitted.
+    #[serde(default)]
+    pub depth: Depth,
     /// Steps that were made.
     pub steps: u64,
     /// Seconds that they took.
@@ -109,6 +140,8 @@ pub struct LearnedStyle {
     pub description: Description,
     /// A row of each table, by the table's name.
     rows: HashMap<String, Vec<f32>>,
+    /// The convolutions that it brings in the place of the network's; most styles bring none.
+    pub convolutions: Vec<Weights>,
     /// A painted photo, JPEG.
     pub preview: Vec<u8>,
 }
@@ -123,7 +156,13 @@ impl LearnedStyle {
             rows.insert(table.name.clone(), own.to_vec());
             rest = others;
         }
-        Self { description, rows, preview }
+        Self { description, rows, convolutions: Vec::new(), preview }
+    }
+
+    /// The same with convolutions that take the place of the network's.
+    pub fn with_convolutions(self, mut convolutions: Vec<Weights>) -> Self {
+        convolutions.sort_by(|a, b| a.name.cmp(&b.name));
+        Self { convolutions, ..self }
     }
 
     /// Reads a file.
@@ -162,22 +201,33 @@ impl LearnedStyle {
         let description: Description = serde_json::from_value(value).map_err(damaged)?;
         let tensors = SafeTensors::deserialize(bytes)?;
         let mut rows = HashMap::new();
-        let mut preview = Vec::new();
+        let (mut convolutions, mut preview) = (Vec::new(), Vec::new());
         for (name, tensor) in tensors.iter() {
-            match (name, tensor.dtype(), tensor.shape()) {
-                (PREVIEW, Dtype::U8, [_]) => preview = tensor.data().to_vec(),
-                (_, Dtype::F32, [_]) => {
-                    let numbers = tensor.data().as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes));
-                    let numbers: Vec<f32> = numbers.collect();
-                    if !numbers.iter().all(|number| number.is_finite()) {
-                        return Err(ParseStyleFileError::Numbers(name.to_owned()));
-                    }
-                    rows.insert(name.to_owned(), numbers);
+            if let (PREVIEW, Dtype::U8, [_]) = (name, tensor.dtype(), tensor.shape()) {
+                preview = tensor.data().to_vec();
+                continue;
+            }
+            let damaged = || ParseStyleFileError::Numbers(name.to_owned());
+            if tensor.dtype() != Dtype::F32 {
+                return Err(damaged());
+            }
+            let numbers = tensor.data().as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes));
+            let elements: Vec<f32> = numbers.collect();
+            if !elements.iter().all(|number| number.is_finite()) {
+                return Err(damaged());
+            }
+            match (name.strip_prefix(CONVOLUTION), tensor.shape()) {
+                (Some(own), shape) => {
+                    convolutions.push(Weights { name: own.to_owned(), shape: shape.to_vec(), elements });
                 }
-                _ => return Err(ParseStyleFileError::Numbers(name.to_owned())),
+                (None, [_]) => {
+                    rows.insert(name.to_owned(), elements);
+                }
+                (None, _) => return Err(damaged()),
             }
         }
-        Ok(Self { description, rows, preview })
+        convolutions.sort_by(|a: &Weights, b| a.name.cmp(&b.name));
+        Ok(Self { description, rows, convolutions, preview })
     }
 
     /// The bytes of a file that holds it.
@@ -186,18 +236,33 @@ impl LearnedStyle {
     /// When it cannot be written down.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let description = serde_json::to_string(&self.description).context("describe a style")?;
-        let numbers: Vec<(&str, Vec<u8>)> = self
-            .rows
+        let bytes = |numbers: &[f32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
+        let rows = self.rows.iter().map(|(name, row)| (name.clone(), vec![row.len()], bytes(row)));
+        let convolutions = self
+            .convolutions
             .iter()
-            .map(|(name, row)| (name.as_str(), row.iter().flat_map(|number| number.to_le_bytes()).collect()))
-            .collect();
+            .map(|weights| (format!("{CONVOLUTION}{}", weights.name), weights.shape.clone(), bytes(&weights.elements)));
+        let numbers: Vec<(String, Vec<usize>, Vec<u8>)> = rows.chain(convolutions).collect();
         let mut tensors = Vec::with_capacity(numbers.len() + 1);
-        for (name, bytes) in &numbers {
-            tensors.push((*name, TensorView::new(Dtype::F32, vec![bytes.len() / size_of::<f32>()], bytes)?));
+        for (name, shape, bytes) in &numbers {
+            tensors.push((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?));
         }
         tensors.push((PREVIEW, TensorView::new(Dtype::U8, vec![self.preview.len()], &self.preview)?));
         let metadata = HashMap::from([(DESCRIPTION.to_owned(), description)]);
         Ok(safetensors::serialize(tensors, Some(metadata))?)
+    }
+
+    /// Makes it a style of a network: puts its convolutions in the place of the network's, if it brings any, and its row behind the
+    /// others in every table. The index that it then has.
+    ///
+    /// # Errors
+    /// When it is of another network.
+    pub fn add_to(&self, model: &mut Model, tables: &mut StyleTables, name: &str) -> Result<usize> {
+        for weights in &self.convolutions {
+            let replaced = model.set_weights(&weights.name, &weights.shape, &weights.elements);
+            replaced.context("it is of another network")?;
+        }
+        tables.append(model, name, &self.row(tables)?)
     }
 
     /// The row of all tables of a network.
@@ -230,6 +295,7 @@ mod tests {
         let learning = Learning {
             start: "great-wave".to_owned(),
             photos: "30 photos".to_owned(),
+            depth: Depth::Rows,
             steps: 7,
             seconds: 1.5,
             stroke_size: 1.0,

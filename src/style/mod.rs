@@ -14,6 +14,7 @@ mod inspect;
 pub mod learned;
 pub mod network;
 mod opening;
+pub mod outer;
 pub mod pixels;
 mod probe;
 pub mod spec;

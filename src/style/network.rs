@@ -72,8 +72,11 @@ impl StyleNetwork {
         if !learned.is_empty() {
             let mut tables = StyleTables::find(&model)?;
             for (name, style) in learned {
-                let row = style.row(&tables).with_context(|| format!("add the style '{name}'"))?;
-                tables.append(&mut model, name, &row)?;
+                ensure!(
+                    style.convolutions.is_empty() || choices.len() == 1,
+                    "style '{name}' was learnt in full depth and brings convolutions of its own (expected it alone, not in a blend)"
+                );
+                style.add_to(&mut model, &mut tables, name).with_context(|| format!("add the style '{name}'"))?;
             }
             bytes = Cow::Owned(model.to_bytes());
         }

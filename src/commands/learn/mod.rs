@@ -69,10 +69,11 @@ pub fn run(args: &LearnArgs) -> Result<Outcome> {
         Ok(())
     })?;
 
-    let (row, loss) = fitting.best();
+    let (parameters, loss) = fitting.best();
     let learning = Learning {
         start: start.clone(),
         photos,
+        depth: args.depth,
         steps: fitting.steps(),
         seconds: spent(),
         stroke_size: args.stroke_size,
@@ -89,11 +90,13 @@ pub fn run(args: &LearnArgs) -> Result<Outcome> {
         paintings,
         learning,
     };
-    let painted = painter.paint(row)?;
+    let painted = painter.paint(parameters)?;
     if let Some(path) = &args.preview {
         write_picture(path, &painted)?;
     }
-    let style = LearnedStyle::new(description, &network.tables, row, preview(&painted)?);
+    let (row, convolutions) = network.parts(parameters);
+    let style =
+        LearnedStyle::new(description, &network.tables, row, preview(&painted)?).with_convolutions(convolutions);
     let bytes = style.to_bytes()?;
     output::write(&args.output, &bytes, args.overwrite || args.resume)
         .with_context(|| format!("cannot write '{}'", args.output.display()))?;

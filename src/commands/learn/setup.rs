@@ -50,7 +50,7 @@ impl Setup {
             threads: thread_count(args.threads),
         };
         let first = Catalog::bundled()?.styles().first().context("the catalog is empty")?;
-        let network = FrozenNetwork::bundled(&first.network)?;
+        let network = FrozenNetwork::bundled(&first.network, args.depth)?;
         settings.check(&network).map_err(UsageError)?;
         let from = args.from.as_deref().map(|from| row_of(from, &network)).transpose()?;
         let (mut frames, mut records, mut notes) = (Vec::new(), Vec::new(), Vec::new());
@@ -76,10 +76,10 @@ impl Setup {
         let mut judge = Judge::new(&network, &target, settings.style_weight, held_out, settings.side, &options)?;
         let (row, start, state) = match (resumed, from) {
             (Some((state, start)), _) => (state.best.clone(), start, Some(state)),
-            (None, Some(row)) => (row, args.from.clone().unwrap_or_default(), None),
+            (None, Some(row)) => (network.parameters(&row), args.from.clone().unwrap_or_default(), None),
             (None, None) => {
-                let found = start::find(&mut judge, &network.tables)?;
-                (found.row, blend_name(&network, &found.shares)?, None)
+                let found = start::find(&mut judge, &network)?;
+                (network.parameters(&found.row), blend_name(&network, &found.shares)?, None)
             }
         };
         let mut fitting = Fitting::new(&network, &target, photos, judge, row, &settings)?;
@@ -121,6 +121,12 @@ fn row_of(text: &str, network: &FrozenNetwork) -> Result<StyleRow> {
     for term in spec.terms() {
         let learned = |path: &std::path::Path| -> Result<StyleRow> {
             let style = LearnedStyle::load(path)?;
+            if !style.convolutions.is_empty() {
+                bail!(
+                    "'{}' was learnt in full depth and brings convolutions of its own (expected a style of rows alone to start from)",
+                    path.display()
+                );
+            }
             style.row(&network.tables).with_context(|| format!("start from '{}'", path.display()))
         };
         let row = match &term.style {
@@ -167,8 +173,8 @@ fn blend_name(network: &FrozenNetwork, shares: &[f32]) -> Result<String> {
 fn fingerprint(args: &LearnArgs, network: &FrozenNetwork, paintings: &[PaintingRecord], photos: &str) -> String {
     let hashes: Vec<&str> = paintings.iter().map(|painting| painting.sha256.as_str()).collect();
     let text = format!(
-        "{} {hashes:?} {photos} {} {} {} {} {}",
-        network.sha256, args.stroke_size, args.style_weight, args.stability_weight, args.crop, args.seed
+        "{} {hashes:?} {photos} {} {} {} {} {} {}",
+        network.sha256, args.depth, args.stroke_size, args.style_weight, args.stability_weight, args.crop, args.seed
     );
     Sha256::digest(text.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
