@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::DeviceArgs;
 use clap::{Args, ValueHint};
 
 /// `impasto learn`.
@@ -82,6 +83,10 @@ pub struct LearnArgs {
     /// Threads of the network [default: one a core]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
+
+    /// What the network runs on.
+    #[command(flatten)]
+    pub device: DeviceArgs,
 
     /// Print a summary in JSON on stdout
     #[arg(long)]

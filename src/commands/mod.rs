@@ -4,6 +4,7 @@
 
 mod bench;
 mod debug_view;
+mod device;
 mod film;
 mod image;
 mod learn;

@@ -65,7 +65,7 @@ pub enum RuntimeError {
 const RECOMMENDED: &str = "1.31.1";
 
 /// The oldest version whose interface is asked for.
-const OLDEST: &str = "1.17";
+const OLDEST: &str = "1.24";
 
 /// A library that was found, opened and recognized.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -224,6 +224,20 @@ fn inspect(path: &Path) -> Result<Library, RuntimeError> {
     Ok(Library { path: path.to_owned(), version })
 }
 
+/// Whether the library in a file exports one of these symbols.
+///
+/// # Errors
+/// The loader's words where it is none.
+#[allow(unsafe_code)]
+pub(super) fn exports(path: &Path, symbols: &[&CStr]) -> Result<bool, String> {
+    // SAFETY: loading a library runs its initializers. The user named the file to have it loaded, and ONNX Runtime has
+    // tried before.
+    let library = unsafe { libloading::Library::new(path) }.map_err(|error| loader_message(&error))?;
+    // SAFETY: the symbols are looked for and not used.
+    let is_there = |name: &&CStr| unsafe { library.get::<*const ()>(name.to_bytes_with_nul()) }.is_ok();
+    Ok(symbols.iter().any(|name| is_there(&name)))
+}
+
 fn is_new_enough(version: &str) -> bool {
     let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     let (major, minor) = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
@@ -231,7 +245,7 @@ fn is_new_enough(version: &str) -> bool {
 }
 
 /// The loader's words; `libloading` keeps them in the source on some platforms.
-fn loader_message(error: &libloading::Error) -> String {
+pub(super) fn loader_message(error: &libloading::Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
@@ -246,8 +260,8 @@ mod tests {
     #[test]
     fn the_oldest_version_named_in_messages_is_the_one_that_is_asked_for() {
         assert_eq!(OLDEST, format!("1.{}", ort::MINOR_VERSION));
-        assert!(is_new_enough("1.31.1") && is_new_enough("1.17.0") && is_new_enough("2.0.0"));
-        assert!(!is_new_enough("1.16.3") && !is_new_enough("") && !is_new_enough("x.y"));
+        assert!(is_new_enough("1.31.1") && is_new_enough("1.24.0") && is_new_enough("2.0.0"));
+        assert!(!is_new_enough("1.23.3") && !is_new_enough("") && !is_new_enough("x.y"));
     }
 
     #[test]
