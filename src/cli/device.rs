@@ -18,8 +18,7 @@ pub struct DeviceArgs {
 
     /// Load a plug-in for ONNX Runtime and run networks on its device; --device NAME:N takes its device number N
     ///
-    /// The file comes from packages like onnxruntime-ep-webgpu or onnxruntime-ep-openvino of PyPI. NAME is free to choose; one that
-    /// ends in .virtual lets the plug-in offer a device that the system does not show, as in some containers.
+    /// The file comes from packages like onnxruntime-ep-webgpu or onnxruntime-ep-openvino of PyPI. NAME is free to choose.
     #[arg(long, value_name = "NAME=PATH", value_hint = ValueHint::Other)]
     pub provider_library: Option<ProviderLibrary>,
 }

@@ -144,7 +144,7 @@ impl FromStr for DeviceChoice {
 
 /// Whether a library of providers may be called so.
 pub(super) fn is_library_name(name: &str) -> bool {
-    let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
+    let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
     name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(is_name) && name != "auto" && name != "cpu"
 }
 

@@ -11,8 +11,7 @@ use super::{Runtime, library, log};
 /// A library of providers, and the name that its devices go by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderLibrary {
-    /// Small letters, digits, `-`, `_` and `.`. One that ends in `.virtual` lets the library offer devices that the system does not
-    /// show.
+    /// Small letters, digits, `-` and `_`.
     pub name: String,
     /// The file.
     pub path: PathBuf,
@@ -28,7 +27,7 @@ impl FromStr for ProviderLibrary {
                 Ok(Self { name: name.to_owned(), path: PathBuf::from(path) })
             }
             Some((name, path)) if !path.is_empty() => Err(format!(
-                "'{name}' cannot be a name (expected small letters, digits, -, _ and ., and neither auto nor cpu)"
+                "'{name}' cannot be a name (expected small letters, digits, - and _, and neither auto nor cpu)"
             )),
             _ => Err("expected NAME=PATH, for example webgpu=/opt/libonnxruntime_providers_webgpu.so".to_owned()),
         }
@@ -69,13 +68,8 @@ pub enum PluginError {
         message: String,
     },
     /// It was loaded and found nothing that it could use.
-    #[error(
-        "the provider library '{}' finds no device that it could use on this machine (where the system does not show it, as in \
-         some containers, call the library {name}.virtual)", .path.display()
-    )]
+    #[error("the provider library '{}' finds no device that it could use on this machine", .path.display())]
     NoDevice {
-        /// The name that it was given.
-        name: String,
         /// The file.
         path: PathBuf,
     },
@@ -109,7 +103,7 @@ impl Runtime {
             self.environment().devices().skip(count).filter_map(|device| device.ep().ok().map(str::to_owned)).collect();
         providers.dedup();
         if providers.is_empty() {
-            return Err(PluginError::NoDevice { name: given.name.clone(), path });
+            return Err(PluginError::NoDevice { path });
         }
         plugins.push((given.name.clone(), providers));
         Ok(())

@@ -275,7 +275,11 @@ impl Runtime {
     ) -> ort::Result<SessionBuilder> {
         let index = i32::try_from(device.index).unwrap_or(i32::MAX);
         match &device.provider {
-            Provider::Cpu => {}
+            // Said in so many words: where no provider is, ONNX Runtime takes those of plug-ins by itself.
+            Provider::Cpu => {
+                let is_cpu = |device: &ort::device::Device<'_>| device.ep().is_ok_and(|name| name == ep::CPU::NAME);
+                builder = builder.with_devices(self.environment().devices().find(is_cpu), None)?;
+            }
             Provider::Cuda => ep::CUDA::default().with_device_id(index).register(&mut builder)?,
             Provider::TensorRt => {
                 ep::TensorRT::default().with_device_id(index).register(&mut builder)?;

@@ -173,8 +173,8 @@ impl Session {
             .with_optimization_level(GraphOptimizationLevel::All)?;
         if !options.device.is_cpu() {
             builder = builder.with_config_entry(assignment::RECORD_KEY, "1")?;
-            builder = runtime.append(builder, &options.device, options.thread_count())?;
         }
+        builder = runtime.append(builder, &options.device, options.thread_count())?;
         let session = match source {
             ModelSource::File(path) => builder.commit_from_file(path)?,
             ModelSource::Bytes { bytes, folder } => {
