@@ -414,3 +414,26 @@ fn resized(picture: &Frame, size: FrameSize) -> Result<Frame> {
     Scaler::new().scale_rgb(picture.size, picture.pixels(), size, scaled.pixels_mut(), Filter::CatmullRom)?;
     Ok(scaled)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gray(level: f32, size: FrameSize) -> Tensor {
+        Tensor { shape: Layout::Nchw.shape(size).to_vec(), data: vec![level; size.bytes()] }
+    }
+
+    #[test]
+    fn a_device_is_compared_in_levels_of_the_picture_and_no_number_never_passes() {
+        let size = FrameSize::new(4, 2);
+        let format = TensorFormat { layout: Layout::Nchw, channels: ChannelOrder::Rgb, range: ValueRange::Unit };
+        let levels = |of_device: &Tensor| difference(&gray(0.5, size), of_device, size, &format);
+        assert!(levels(&gray(0.5, size)) <= f32::EPSILON);
+        let other = levels(&gray(0.6, size));
+        assert!((24.0..=27.0).contains(&other), "{other}");
+        assert!(levels(&gray(f32::NAN, size)).is_nan());
+        assert!(levels(&gray(0.5, FrameSize::new(2, 4))).is_nan());
+        let error = DeviceDiffers { device: Device::CPU, levels: other }.to_string();
+        assert!(error.contains("levels (expected at most 2)"), "{error}");
+    }
+}
