@@ -1,6 +1,7 @@
 //! The command line: definitions and nothing else. What the arguments mean together is checked in [`crate::commands`].
 
 mod device;
+mod doctor;
 mod film;
 mod learn;
 mod live;
@@ -18,6 +19,7 @@ use crate::media::{ColorRange, Matrix, PictureLayout, Rational, Time};
 use crate::stills::StillFormat;
 use crate::temporal::PropagationSettings;
 pub use device::DeviceArgs;
+pub use doctor::DoctorArgs;
 pub use film::{FilmArgs, VideoEngine};
 pub use learn::LearnArgs;
 pub use live::{LiveArgs, QualityMode};
@@ -61,6 +63,8 @@ pub enum Command {
     Styles(StylesArgs),
     /// Measure the network, each stage and the whole chain on this machine
     Bench(BenchArgs),
+    /// Tell what can be used on this machine (devices, codecs, cameras, models), and what to do where something cannot
+    Doctor(DoctorArgs),
     /// Print a completion script for a shell
     Completions {
         /// Which shell

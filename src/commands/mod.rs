@@ -5,6 +5,7 @@
 mod bench;
 mod debug_view;
 mod device;
+mod doctor;
 mod film;
 mod image;
 mod learn;
@@ -71,6 +72,7 @@ pub fn run(cli: Cli) -> Result<Outcome> {
         Command::Measure(args) => measure::run(&args),
         Command::Styles(args) => styles::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "impasto", &mut script);

@@ -94,7 +94,8 @@ mod tests {
             if !self.in_build.contains(&provider) {
                 let has = self.in_build.iter().map(ToString::to_string).collect();
                 let (library, version) = ("/opt/libonnxruntime.so".into(), "1.31.1".to_owned());
-                return Err(DeviceError::NotInBuild { provider, library, version, has });
+                let advice = super::super::providers::package_of(&provider);
+                return Err(DeviceError::NotInBuild { provider, library, version, has, advice });
             }
             match self.in_order.contains(&provider) {
                 true => Ok(()),

@@ -24,7 +24,7 @@ pub enum DeviceError {
     },
     /// ONNX Runtime was built without it.
     #[error(
-        "the ONNX Runtime in use, '{}' ({version}), has no {provider} (it has {}; {})", .library.display(), .has.join(", "), package_of(.provider)
+        "the ONNX Runtime in use, '{}' ({version}), has no {provider} (it has {}; {advice})", .library.display(), .has.join(", ")
     )]
     NotInBuild {
         /// The provider.
@@ -35,6 +35,8 @@ pub enum DeviceError {
         version: String,
         /// The providers that it has.
         has: Vec<String>,
+        /// What brings a build that has it.
+        advice: String,
     },
     /// A library that the provider needs is missing.
     #[error("{provider} needs '{file}', which was not found (looked in {}; {hint})", .searched.join(", "))]
@@ -86,7 +88,7 @@ pub enum DeviceError {
 }
 
 /// What brings a build of ONNX Runtime with the provider, in words.
-fn package_of(provider: &Provider) -> String {
+pub(super) fn package_of(provider: &Provider) -> String {
     let wheel = |name: &str| format!("the PyPI package {name} brings one that does: set ORT_DYLIB_PATH to its library");
     match provider {
         Provider::Cuda | Provider::TensorRt => {
@@ -217,6 +219,7 @@ impl Runtime {
                 library: self.path().to_owned(),
                 version: self.version().to_owned(),
                 has: self.providers().iter().map(ToString::to_string).collect(),
+                advice: package_of(&device.provider),
             });
         }
         if let (Some(file), Some(folder)) = (own_library(&device.provider), self.folder())
