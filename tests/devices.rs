@@ -61,6 +61,7 @@ fn every_command_that_runs_a_network_refuses_a_device_that_nobody_knows() {
         &["measure", clip, clip, "--style", photo],
         &["styles", "sheet", photo, "-o", "o.png"],
         &["bench"],
+        &["pipe"],
     ];
     for arguments in commands {
         let mut command = impasto();
@@ -98,4 +99,53 @@ fn a_provider_library_is_refused_with_the_reason() {
     ] {
         image(folder.path(), arguments).assert().code(2).stderr(contains(expected));
     }
+}
+
+#[test]
+fn the_doctor_tells_how_everything_is_and_what_to_do() {
+    let home = TempDir::new().unwrap();
+    let styles = home.path().join("impasto/styles");
+    std::fs::create_dir_all(&styles).unwrap();
+    std::fs::write(styles.join("broken.style"), "no style").unwrap();
+    let doctor = impasto().arg("doctor").env("XDG_DATA_HOME", home.path()).assert().success();
+    let text = String::from_utf8(doctor.get_output().stdout.clone()).unwrap();
+    for part in ["impasto can paint", "runs the bundled network", "h264", "OpenCV", "VGG-16", "VGG-19", "own styles"] {
+        assert!(text.contains(part), "{part} is not in:\n{text}");
+    }
+    let lines: Vec<&str> = text.lines().collect();
+    for (index, line) in lines.iter().enumerate() {
+        if line.starts_with("  !!") || line.starts_with("  - ") {
+            assert!(lines[index + 1].trim().starts_with('→'), "nothing is said of what to do: {line}");
+        }
+    }
+    assert!(lines.iter().any(|line| line.starts_with("  !!  broken ")), "{text}");
+    assert!(text.contains("impasto styles remove broken"), "{text}");
+}
+
+#[test]
+fn the_doctor_tells_programs_the_same() {
+    let doctor = impasto().args(["doctor", "--json"]).assert().success();
+    let report: serde_json::Value = serde_json::from_slice(&doctor.get_output().stdout).unwrap();
+    assert_eq!(report["can_paint"], true);
+    let sections = report["sections"].as_array().unwrap();
+    let checks: Vec<&serde_json::Value> =
+        sections.iter().flat_map(|section| section["checks"].as_array().unwrap()).collect();
+    let state = |name: &str| checks.iter().find(|check| check["name"] == name).unwrap()["state"].clone();
+    for name in ["library", "CPU", "FFmpeg", "OpenCV", "paintings", "VGG-16", "photos"] {
+        assert_eq!(state(name), "ok", "{name}");
+    }
+    for check in checks {
+        assert_eq!(check["state"] == "ok", check.get("advice").is_none(), "{check}");
+    }
+}
+
+#[test]
+fn without_onnx_runtime_the_doctor_says_what_to_do_and_fails() {
+    let doctor = impasto().arg("doctor").env("ORT_DYLIB_PATH", "/no/such/file.so").assert().code(1);
+    doctor.stdout(
+        contains("!!  library")
+            .and(contains("/no/such/file.so"))
+            .and(contains("cannot paint"))
+            .and(contains("make setup")),
+    );
 }

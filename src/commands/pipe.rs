@@ -32,10 +32,9 @@ pub fn run(args: &PipeArgs) -> Result<Outcome> {
 
     #[cfg(target_os = "linux")]
     widen_pipes();
+    let mut compute = Compute::new(&args.run.device, args.run.thread_count())?;
     let pool = FramePool::new();
     let reader = PipeReader::new(stdin(), options(args, &pool)).map_err(with_hint)?;
-    let threads = args.run.thread_count();
-    let mut compute = Compute::new(&args.run.device, threads)?;
     let OpenStyle { engine, label, provider, notes } = style::open(&args.style, &mut compute, &control)?;
     compute.tell(console, args.stats);
     for note in notes.iter().map(String::as_str).chain(reader.notes().iter().copied()) {

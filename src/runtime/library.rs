@@ -235,7 +235,7 @@ pub(super) fn exports(path: &Path, symbols: &[&CStr]) -> Result<bool, String> {
     let library = unsafe { libloading::Library::new(path) }.map_err(|error| loader_message(&error))?;
     // SAFETY: the symbols are looked for and not used.
     let is_there = |name: &&CStr| unsafe { library.get::<*const ()>(name.to_bytes_with_nul()) }.is_ok();
-    Ok(symbols.iter().any(|name| is_there(&name)))
+    Ok(symbols.iter().any(|name| is_there(name)))
 }
 
 fn is_new_enough(version: &str) -> bool {

@@ -148,7 +148,17 @@ fn words_of(message: &str, log: &str) -> String {
         logged if line.starts_with("Failed to load provider") && !logged.is_empty() => logged,
         _ => line,
     };
-    let start = [" was false. ", "[ERROR] "].iter().filter_map(|mark| Some(line.rfind(mark)? + mark.len())).max();
+    if let Some((_, failure)) = line.split_once("CUDA failure ") {
+        let failure = failure.split(" ; ").next().unwrap_or(failure).trim();
+        return match failure.starts_with("35:") {
+            true => format!("CUDA failure {failure} (for CUDA 13, NVIDIA's driver 580 or later is needed)"),
+            false => format!("CUDA failure {failure}"),
+        };
+    }
+    let start = [" was false. ", "[ERROR] ", " with error: "]
+        .iter()
+        .filter_map(|mark| Some(line.rfind(mark)? + mark.len()))
+        .max();
     line[start.unwrap_or(0)..].trim().to_owned()
 }
 
@@ -346,6 +356,13 @@ mod tests {
         let log = "/src/factory.cc:141 ParseDeviceType() [ERROR] [OpenVINO] Device GPU is not available";
         assert_eq!(words_of("Failed to load provider X", log), "[OpenVINO] Device GPU is not available");
         assert_eq!(words_of("no memory", log), "no memory");
+        let message = "/src/info.cc:63 Parse() Failed to parse provider option \"device_id\": CUDA failure 35: CUDA driver version is \
+                       insufficient for CUDA runtime version ; GPU=-1 ; hostname=x ; expr=cudaGetDeviceCount(&n);";
+        assert_eq!(
+            words_of(message, ""),
+            "CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version (for CUDA 13, NVIDIA's driver 580 or \
+             later is needed)"
+        );
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub fn runtime(library: Option<&ProviderLibrary>) -> (Section, bool) {
     let can_run = cpu.advice.is_none();
     checks.push(cpu);
     let others = Provider::OF_BUILDS.into_iter().filter(|provider| *provider != Provider::Cpu);
-    checks.extend(others.map(|provider| provider_check(runtime, provider)));
+    checks.extend(others.filter_map(|provider| provider_check(runtime, provider)));
     checks.extend(library.map(|library| library_check(runtime, library)));
     (Section { name: "ONNX Runtime", checks }, can_run)
 }
@@ -48,25 +48,29 @@ fn trial(device: &Device) -> Result<String> {
     })
 }
 
-fn provider_check(runtime: &Runtime, provider: Provider) -> Check {
+/// How a provider is; nothing to say of those of other systems.
+fn provider_check(runtime: &Runtime, provider: Provider) -> Option<Check> {
     let (name, device) = (provider.to_string(), Device::first_of(provider.clone()));
-    match runtime.check(&device) {
-        Err(error @ DeviceError::OtherSystem { .. }) => {
-            Check::absent(name, error.to_string(), "use another device here")
-        }
+    let advice = "use another device, or bring its driver up to date";
+    Some(match runtime.check(&device) {
+        Err(DeviceError::OtherSystem { .. }) => return None,
         Err(DeviceError::NotInBuild { advice, .. }) => {
             Check::absent(name, "not in this build of ONNX Runtime", format!("if you want it: {advice}"))
+        }
+        // Builds for CUDA have TensorRT's provider, but hardly anybody has TensorRT.
+        Err(DeviceError::LibraryMissing { file, hint, .. }) if file.starts_with("libnvinfer") => {
+            Check::absent(name, format!("no '{file}'"), format!("if you want it: {hint}"))
         }
         Err(DeviceError::LibraryMissing { file, searched, hint, .. }) => {
             Check::broken(name, format!("'{file}' was not found (looked in {})", searched.join(", ")), hint)
         }
-        Err(error) => Check::broken(name, error.to_string(), "use another device, or bring its driver up to date"),
+        Err(error) => Check::broken(name, error.to_string(), advice),
         // An engine is built for minutes before the first picture.
         Ok(()) if provider == Provider::TensorRt => {
             Check::ok(name, "its libraries are there (not tried: it takes minutes)")
         }
-        Ok(()) => Check::from_trial(name, trial(&device), "use another device, or bring its driver up to date"),
-    }
+        Ok(()) => Check::from_trial(name, trial(&device), advice),
+    })
 }
 
 fn library_check(runtime: &Runtime, library: &ProviderLibrary) -> Check {
