@@ -69,7 +69,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("walkdir", &["commands"]),
     ("prost", &["onnx"]),
     ("safetensors", &["learn", "style"]),
-    ("sha2", &["commands"]),
+    ("sha2", &["commands", "runtime"]),
     ("rustix", &["commands", "media"]),
     ("signal_hook", &["commands"]),
     ("yuv", &["media"]),

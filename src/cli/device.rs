@@ -8,9 +8,9 @@ use crate::runtime::{DeviceChoice, ProviderLibrary};
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Speed")]
 pub struct DeviceArgs {
-    /// What networks run on: auto, cpu, cuda[:N], tensorrt[:N], openvino, webgpu, coreml, directml [default: auto]
+    /// What networks run on: auto, cpu, cuda, tensorrt, openvino, webgpu, coreml or directml; cuda:1 is the second GPU
     ///
-    /// auto takes the best that works: CUDA, CoreML, DirectML, OpenVINO, WebGPU, the processor. A device works if ONNX Runtime
+    /// auto, the default, takes the best that works: CUDA, CoreML, DirectML, OpenVINO, WebGPU, the processor. A device works if ONNX Runtime
     /// gives it nodes of the network and it paints a trial picture as the processor does. One that is asked for is taken or an
     /// error with the reason. `impasto doctor` tells which there are and what the others lack.
     #[arg(long, value_name = "DEVICE")]

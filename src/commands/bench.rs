@@ -29,9 +29,9 @@ pub fn run(args: &BenchArgs) -> Result<Outcome> {
     let folder = tempfile::tempdir().context("create a folder for the bench")?;
     let threads = args.run.thread_count();
     let control = Control::new();
-    let mut compute = Compute::new(&args.run.device, threads)?;
+    let mut compute = Compute::new(&args.run.device, threads, Console::new(false))?;
     let opened = style::open(&args.style, &mut compute, &control)?;
-    compute.tell(Console::new(false), false);
+    compute.tell(false);
     let mut engine = opened.engine;
 
     let synthetic = folder.path().join("synthetic.mkv");

@@ -1,5 +1,8 @@
 //! From `--device` and `--provider-library` to what sessions run on, and what there is to say of it.
 
+use std::path::PathBuf;
+use std::time::Instant;
+
 use anyhow::{Context, Result, anyhow};
 
 use super::UsageError;
@@ -12,6 +15,7 @@ use crate::style::{Catalog, StyleEngine, StyleOptions, StyleSettings, StyleSpec}
 pub struct Compute {
     choice: DeviceChoice,
     threads: usize,
+    console: Console,
     findings: Findings,
 }
 
@@ -32,12 +36,12 @@ impl Compute {
     ///
     /// # Errors
     /// [`UsageError`] for a device that nobody knows; else what is wrong with the library.
-    pub fn new(args: &DeviceArgs, threads: usize) -> Result<Self> {
+    pub fn new(args: &DeviceArgs, threads: usize, console: Console) -> Result<Self> {
         let choice = choice(args).map_err(|error| UsageError(anyhow!(error)))?;
         if let Some(library) = &args.provider_library {
             Runtime::load()?.register_library(library).context("load --provider-library")?;
         }
-        Ok(Self { choice, threads, findings: Findings::default() })
+        Ok(Self { choice, threads, console, findings: Findings::default() })
     }
 
     /// Opens the network of a style on the device, which is tried with it; see [`runtime::choose`].
@@ -46,12 +50,27 @@ impl Compute {
     /// When the device cannot be had, or the style cannot be opened.
     pub fn open(&mut self, spec: &StyleSpec, options: &StyleOptions, settings: StyleSettings) -> Result<StyleEngine> {
         let attempt = |device: &Device| {
-            let session = SessionOptions { threads: self.threads, device: device.clone() };
+            let session = self.session(device.clone());
             StyleEngine::open(spec, &StyleOptions { session, ..options.clone() }, settings)
         };
         // Without ONNX Runtime there is nothing to choose from, and what else is wrong is told first.
         let Ok(runtime) = Runtime::load() else { return attempt(&Device::CPU) };
+        let slow = match &self.choice {
+            DeviceChoice::One(device) if device.provider == Provider::TensorRt => Some(device),
+            _ => None,
+        };
+        if let Some(device) = slow {
+            runtime.check(device)?;
+            let place = engine_cache().map(|folder| format!(" and keeps it in '{}'", folder.display()));
+            let place = place.unwrap_or_default();
+            self.console
+                .note(&format!("TensorRT builds an engine for a new network or size{place}: it may take minutes"));
+        }
+        let started = Instant::now();
         let chosen = choose(&self.choice, runtime, attempt)?;
+        if slow.is_some() {
+            self.console.note(&format!("the engine is ready after {:.0} s", started.elapsed().as_secs_f64()));
+        }
         let network = chosen.value.network();
         let assignment = network.assignment();
         self.findings = Findings {
@@ -80,13 +99,17 @@ impl Compute {
             let first = Catalog::bundled()?.styles().first().context("the catalog is empty")?;
             self.open(&first.name.parse()?, &StyleOptions::default(), StyleSettings::default())?;
         }
-        Ok(SessionOptions { threads: self.threads, device: self.findings.device.clone() })
+        Ok(self.session(self.findings.device.clone()))
+    }
+
+    fn session(&self, device: Device) -> SessionOptions {
+        SessionOptions { threads: self.threads, device, engine_cache: engine_cache() }
     }
 
     /// Says what the network runs on: where that was not asked for and is not the processor, where it is less than was hoped
     /// for, and everything with `details`.
-    pub fn tell(&self, console: Console, details: bool) {
-        let findings = &self.findings;
+    pub fn tell(&self, details: bool) {
+        let Self { findings, console, .. } = self;
         if details {
             findings.details().iter().for_each(|line| console.line(line));
         } else if self.choice == DeviceChoice::Auto && !findings.device.is_cpu() {
@@ -102,6 +125,13 @@ impl Compute {
             findings.refused.iter().for_each(|reason| console.warning(&format!("the GPU is not used: {reason}")));
         }
     }
+}
+
+/// Where TensorRT keeps its engines: in the folder that the system has for what can be made again.
+fn engine_cache() -> Option<PathBuf> {
+    use etcetera::BaseStrategy as _;
+    let strategy = etcetera::choose_base_strategy().ok()?;
+    Some(strategy.cache_dir().join("impasto").join("tensorrt"))
 }
 
 impl Findings {

@@ -35,12 +35,12 @@ pub fn run(args: &ImageArgs) -> Result<Outcome> {
     let mut report = Report::default();
     let mut progress = console.progress_of_pictures((tasks.len() * styles.len()) as u64);
     let mut providers = Vec::new();
-    let mut compute = Compute::new(&args.device, thread_count(args.threads))?;
+    let mut compute = Compute::new(&args.device, thread_count(args.threads), console)?;
     for style in &styles {
         let OpenStyle { mut engine, label, provider, notes } =
             style::open(&style_args(args, style), &mut compute, &control)?;
         if providers.is_empty() {
-            compute.tell(console, false);
+            compute.tell(false);
         }
         notes.iter().for_each(|note| console.note(note));
         providers.push(format!("{label} on {provider}"));

@@ -33,9 +33,9 @@ pub fn run(args: &MeasureArgs) -> Result<Outcome> {
     let sources = paths.try_map(|path| FrameSource::open(path))?;
     let mut judge = match &args.style {
         Some(style) => {
-            let mut compute = Compute::new(&args.device, super::thread_count(None))?;
+            let mut compute = Compute::new(&args.device, super::thread_count(None), console)?;
             let session = compute.session_options()?;
-            compute.tell(console, false);
+            compute.tell(false);
             Some(losses::prepare(style, sources.input.size(), &session)?)
         }
         None => None,

@@ -32,11 +32,11 @@ pub fn run(args: &PipeArgs) -> Result<Outcome> {
 
     #[cfg(target_os = "linux")]
     widen_pipes();
-    let mut compute = Compute::new(&args.run.device, args.run.thread_count())?;
+    let mut compute = Compute::new(&args.run.device, args.run.thread_count(), console)?;
     let pool = FramePool::new();
     let reader = PipeReader::new(stdin(), options(args, &pool)).map_err(with_hint)?;
     let OpenStyle { engine, label, provider, notes } = style::open(&args.style, &mut compute, &control)?;
-    compute.tell(console, args.stats);
+    compute.tell(args.stats);
     for note in notes.iter().map(String::as_str).chain(reader.notes().iter().copied()) {
         console.note(note);
     }

@@ -235,7 +235,22 @@ pub(super) fn exports(path: &Path, symbols: &[&CStr]) -> Result<bool, String> {
     let library = unsafe { libloading::Library::new(path) }.map_err(|error| loader_message(&error))?;
     // SAFETY: the symbols are looked for and not used.
     let is_there = |name: &&CStr| unsafe { library.get::<*const ()>(name.to_bytes_with_nul()) }.is_ok();
-    Ok(symbols.iter().any(|name| is_there(name)))
+    Ok(symbols.iter().any(is_there))
+}
+
+/// The version of TensorRT's library, loaded by this name: `10.13.2`; `None` where there is none.
+#[allow(unsafe_code)]
+pub(super) fn tensorrt_version(name: &str) -> Option<String> {
+    // SAFETY: as in `exports`; ONNX Runtime has loaded the library before, or will.
+    let library = unsafe { libloading::Library::new(name) }.ok()?;
+    // SAFETY: the function has had this signature in every release since TensorRT 5 and only returns a number.
+    let version = unsafe {
+        let version: libloading::Symbol<unsafe extern "C" fn() -> i32> = library.get(b"getInferLibVersion\0").ok()?;
+        version()
+    };
+    // 10 13 02 since TensorRT 10, 8 6 01 before.
+    let (major, rest) = if version >= 100_000 { (10_000, 100) } else { (1000, 100) };
+    Some(format!("{}.{}.{}", version / major, version % major / rest, version % rest))
 }
 
 fn is_new_enough(version: &str) -> bool {

@@ -8,6 +8,7 @@ mod assignment;
 pub mod choice;
 mod cuda;
 pub mod device;
+pub mod engines;
 mod gpus;
 mod library;
 mod log;

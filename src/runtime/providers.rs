@@ -244,7 +244,7 @@ impl Runtime {
             cuda::preload(self.folder());
         }
         let trial = self.session_builder().map_err(|error| (error, String::new())).and_then(|builder| {
-            let (result, log) = log::recorded(|| self.append(builder, device, 0));
+            let (result, log) = log::recorded(|| self.append(builder, device, 0, None));
             result.map(drop).map_err(|error| (error, log))
         });
         trial.map_err(|(error, log)| self.reason(device, &error.to_string(), &log))?;
@@ -279,12 +279,14 @@ impl Runtime {
         DeviceError::LibraryMissing { provider, file: file.to_owned(), searched, hint: source_of(file) }
     }
 
-    /// Gives a session that is being built the provider of `device`, before the processor. `threads` 0: as it likes.
+    /// Gives a session that is being built the provider of `device`, before the processor. `threads` 0: as it likes;
+    /// `engines`: where TensorRT keeps what it builds.
     pub(super) fn append(
         &self,
         mut builder: SessionBuilder,
         device: &Device,
         threads: usize,
+        engines: Option<&Path>,
     ) -> ort::Result<SessionBuilder> {
         let index = i32::try_from(device.index).unwrap_or(i32::MAX);
         match &device.provider {
@@ -295,7 +297,12 @@ impl Runtime {
             }
             Provider::Cuda => ep::CUDA::default().with_device_id(index).register(&mut builder)?,
             Provider::TensorRt => {
-                ep::TensorRT::default().with_device_id(index).register(&mut builder)?;
+                let mut provider = ep::TensorRT::default().with_device_id(index);
+                if let Some(folder) = engines.and_then(Path::to_str) {
+                    provider = provider.with_engine_cache(true).with_engine_cache_path(folder);
+                    provider = provider.with_timing_cache(true).with_timing_cache_path(folder);
+                }
+                provider.register(&mut builder)?;
                 // What TensorRT does not take stays on the GPU.
                 ep::CUDA::default().with_device_id(index).register(&mut builder)?;
             }

@@ -1,6 +1,6 @@
 //! Sessions: one network each, opened with explicit threads, run on tensors that are allocated once.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -10,9 +10,9 @@ use ort::session::{IoBinding, RunOptions};
 use ort::value::{TensorElementType, ValueType};
 
 use super::assignment::{self, Assignment};
-use super::device::Device;
+use super::device::{Device, Provider};
 use super::providers::DeviceError;
-use super::{Runtime, log};
+use super::{Runtime, engines, log};
 
 /// How a session runs.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -21,12 +21,14 @@ pub struct SessionOptions {
     pub threads: usize,
     /// What executes its nodes (default: the processor).
     pub device: Device,
+    /// The folder below which TensorRT keeps its engines; `None` (default): it builds them each time.
+    pub engine_cache: Option<PathBuf>,
 }
 
 impl SessionOptions {
     /// On the processor with so many threads.
     pub fn with_threads(threads: usize) -> Self {
-        Self { threads, device: Device::CPU }
+        Self { threads, ..Self::default() }
     }
 
     /// The same on the processor.
@@ -174,7 +176,11 @@ impl Session {
         if !options.device.is_cpu() {
             builder = builder.with_config_entry(assignment::RECORD_KEY, "1")?;
         }
-        builder = runtime.append(builder, &options.device, options.thread_count())?;
+        let engines = match options.device.provider {
+            Provider::TensorRt => engines::folder(runtime, source, options),
+            _ => None,
+        };
+        builder = runtime.append(builder, &options.device, options.thread_count(), engines.as_deref())?;
         let session = match source {
             ModelSource::File(path) => builder.commit_from_file(path)?,
             ModelSource::Bytes { bytes, folder } => {

@@ -65,9 +65,9 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     info.notes.iter().for_each(|note| console.note(note));
     // What would fail in the end is told before hours are spent on it.
     Runtime::load()?;
-    let mut compute = Compute::new(&args.run.device, clip.threads)?;
+    let mut compute = Compute::new(&args.run.device, clip.threads, console)?;
     let session = compute.session_options()?;
-    compute.tell(console, false);
+    compute.tell(false);
     let asked_fill = args.film.fill.as_deref().map(|style| FillNetwork::open(style, &session));
     let asked_fill = asked_fill.transpose().context("open the style that fills")?;
     clip.writer(&reader)?.notes().iter().for_each(|warning| console.warning(warning));

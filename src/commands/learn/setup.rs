@@ -70,9 +70,9 @@ impl Setup {
         let fingerprint = fingerprint(args, &network, &records, &description);
         let resumed = args.resume.then(|| read_state(args, &fingerprint)).transpose()?;
 
-        let mut compute = Compute::new(&args.device, thread_count(args.threads))?;
+        let mut compute = Compute::new(&args.device, thread_count(args.threads), console)?;
         let options = compute.session_options()?;
-        compute.tell(console, false);
+        compute.tell(false);
         settings.session = options.clone();
         let target = PaintingTarget::new(&frames, &options)?;
         let held_out = &photos.held_out;

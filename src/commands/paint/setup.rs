@@ -108,9 +108,9 @@ impl Setup {
             vgg,
         };
         setup.settings.objective.check(&setup.vgg)?;
-        let mut compute = Compute::new(&args.device, thread_count(args.threads))?;
+        let mut compute = Compute::new(&args.device, thread_count(args.threads), console)?;
         setup.settings.session = compute.session_options()?;
-        compute.tell(console, false);
+        compute.tell(false);
         Ok(setup)
     }
 
