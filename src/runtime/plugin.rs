@@ -1,6 +1,6 @@
 //! Providers in libraries of their own, which ONNX Runtime loads at run time.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Mutex;
 
@@ -158,16 +158,12 @@ impl ProviderLibrary {
     pub fn provider(&self) -> Provider {
         Provider::Plugin(self.name.clone())
     }
-
-    /// Its file.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn register(name: &str, path: &Path) -> PluginError {
         let library = ProviderLibrary { name: name.to_owned(), path: path.to_owned() };
@@ -177,7 +173,7 @@ mod tests {
     #[test]
     fn a_library_is_a_name_and_a_path() {
         let library: ProviderLibrary = "webgpu=/a/b=c.so".parse().unwrap();
-        assert_eq!((library.name.as_str(), library.path()), ("webgpu", Path::new("/a/b=c.so")));
+        assert_eq!((library.name.as_str(), library.path.as_path()), ("webgpu", Path::new("/a/b=c.so")));
         for (text, expected) in [
             ("/a/b.so", "NAME=PATH"),
             ("x=", "NAME=PATH"),

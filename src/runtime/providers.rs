@@ -241,6 +241,10 @@ impl Runtime {
         }
         let is_nvidia = matches!(device.provider, Provider::Cuda | Provider::TensorRt);
         if is_nvidia {
+            // Where the system shows its GPUs, a number too large is told in plain words.
+            if let Some(count) = cuda::gpu_count().filter(|count| device.index as usize >= *count) {
+                return Err(DeviceError::NoSuchDevice { provider: provider(), index: device.index, count });
+            }
             cuda::preload(self.folder());
         }
         let trial = self.session_builder().map_err(|error| (error, String::new())).and_then(|builder| {
@@ -251,13 +255,7 @@ impl Runtime {
         if let (true, Some(missing)) = (is_nvidia, cuda::missing()) {
             return Err(self.library_missing(provider(), missing));
         }
-        // Where the system shows its GPUs, a number too large is told in plain words.
-        match cuda::gpu_count() {
-            Some(count) if is_nvidia && device.index as usize >= count => {
-                Err(DeviceError::NoSuchDevice { provider: provider(), index: device.index, count })
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// What an error of ONNX Runtime comes from, with its log of the time.
