@@ -48,7 +48,8 @@ class Photos(CalibrationDataReader):
 
 
 def main():
-    network = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "models/impasto-seed.onnx")
+    bundled = next(path for path in sorted((ROOT / "models").glob("*.onnx")) if not path.name.startswith("vgg"))
+    network = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else bundled
     float32 = session_of(network)
     image, style = (port.name for port in float32.get_inputs())
     styles = np.eye(float32.get_inputs()[1].shape[-1], dtype=np.float32)
