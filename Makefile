@@ -11,13 +11,16 @@ clip := samples/bunny.mp4
 painted := out/demo.mp4
 impasto = $(or $(CARGO_TARGET_DIR),target)/release/impasto
 
-.PHONY: help setup demo test clean
+.PHONY: help setup gpu demo test clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 setup: ## install what is missing: packages, Rust, ONNX Runtime
 	@scripts/setup.sh
+
+gpu: setup ## put ONNX Runtime for NVIDIA GPUs and the CUDA libraries into .runtime/ (1.9 GB)
+	@scripts/get-onnxruntime-gpu.sh
 
 demo: setup ## build, and stylize the bundled clip
 	cargo build --release --locked

@@ -9,6 +9,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use impasto::frame::{Frame, FrameSize};
+use impasto::runtime::SessionOptions;
 use impasto::style::pixels::{ChannelOrder, Layout, Mix, TensorFormat, ValueRange, pack, unpack};
 use impasto::style::upscale::GuidedUpscaler;
 use impasto::style::{StyleNetwork, StyleOptions};
@@ -47,7 +48,7 @@ fn pixels(criterion: &mut Criterion) {
 }
 
 fn network(criterion: &mut Criterion) {
-    let options = StyleOptions { threads: 2, ..StyleOptions::default() };
+    let options = StyleOptions { session: SessionOptions::with_threads(2), ..StyleOptions::default() };
     let spec = "great-wave".parse().expect("a style of the catalog");
     let mut network = StyleNetwork::open(&spec, &options).expect("ONNX Runtime and the bundled network");
     let src = textured(SIZE);

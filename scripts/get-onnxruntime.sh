@@ -22,6 +22,8 @@ if [ -s ".runtime/$library" ]; then
     if [ -z "$installed" ] || [ "$installed" = "$requirement" ]; then
         exit 0
     fi
+    # Whoever has run `make gpu` keeps what that brings.
+    case $installed in onnxruntime-gpu==*) exec scripts/get-onnxruntime-gpu.sh ;; esac
 fi
 
 case "$(uname -s) $(uname -m)" in

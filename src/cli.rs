@@ -1,5 +1,7 @@
 //! The command line: definitions and nothing else. What the arguments mean together is checked in [`crate::commands`].
 
+mod device;
+mod doctor;
 mod film;
 mod learn;
 mod live;
@@ -16,6 +18,8 @@ use crate::frame::FrameSize;
 use crate::media::{ColorRange, Matrix, PictureLayout, Rational, Time};
 use crate::stills::StillFormat;
 use crate::temporal::PropagationSettings;
+pub use device::DeviceArgs;
+pub use doctor::DoctorArgs;
 pub use film::{FilmArgs, VideoEngine};
 pub use learn::LearnArgs;
 pub use live::{LiveArgs, QualityMode};
@@ -59,6 +63,8 @@ pub enum Command {
     Styles(StylesArgs),
     /// Measure the network, each stage and the whole chain on this machine
     Bench(BenchArgs),
+    /// Tell what can be used on this machine (devices, codecs, cameras, models), and what to do where something cannot
+    Doctor(DoctorArgs),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -349,6 +355,10 @@ pub struct ImageArgs {
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Speed")]
     pub threads: Option<u32>,
 
+    /// What the network runs on.
+    #[command(flatten)]
+    pub device: DeviceArgs,
+
     /// Say nothing but errors
     #[arg(short, long)]
     pub quiet: bool,
@@ -395,6 +405,10 @@ pub struct MeasureArgs {
     #[arg(long, value_name = "FRAMES", requires = "style")]
     pub loss_every: Option<NonZeroU64>,
 
+    /// What judges the style.
+    #[command(flatten)]
+    pub device: DeviceArgs,
+
     /// Take the input's motion from .flo files (Middlebury, MPI Sintel) instead of estimating it
     ///
     /// One file, by name, from each frame to the next. Masks named "occlusions" and "invalid" are used where they lie:
@@ -439,6 +453,10 @@ pub struct RunArgs {
     /// Frames that may wait between two stages
     #[arg(long, value_name = "FRAMES", default_value_t = crate::commands::DEFAULT_QUEUE, value_parser = clap::value_parser!(u32).range(0..=64))]
     pub queue: u32,
+
+    /// What the network runs on.
+    #[command(flatten)]
+    pub device: DeviceArgs,
 }
 
 /// `impasto bench`.

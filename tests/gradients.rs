@@ -28,7 +28,7 @@ fn numbers(count: usize, seed: u64) -> Vec<f32> {
 }
 
 fn session(model: &Model) -> Session {
-    let options = SessionOptions { threads: 1 };
+    let options = SessionOptions::with_threads(1);
     let bytes = model.to_bytes();
     let source = ModelSource::Bytes { bytes: &bytes, folder: None };
     Session::open(Runtime::load().unwrap(), source, &options).unwrap()

@@ -11,6 +11,7 @@ use impasto::frame::FrameSize;
 use impasto::gatys::painting::Scale;
 use impasto::gatys::targets::Region;
 use impasto::gatys::{Ending, Objective, Optimizer, PaintSettings, Painting, Picture, Statistics, Vgg};
+use impasto::runtime::SessionOptions;
 use predicates::str::contains;
 use tempfile::TempDir;
 
@@ -291,7 +292,7 @@ fn settings(optimizer: Optimizer, statistics: Statistics) -> PaintSettings {
         learning_rate: optimizer.default_learning_rate(),
         scales: vec![Scale { size, iterations: 8 }],
         style_scale: 1.0,
-        threads: 1,
+        session: SessionOptions::with_threads(1),
         whole_bytes: u64::MAX,
     }
 }

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use super::DeviceArgs;
 use clap::{Args, ValueHint};
 
-use crate::style::learned::Depth;
+use crate::commands::Depth;
 
 /// `impasto learn`.
 #[derive(Debug, Args)]
@@ -89,6 +90,10 @@ pub struct LearnArgs {
     /// Threads of the network [default: one a core]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
+
+    /// What the network runs on.
+    #[command(flatten)]
+    pub device: DeviceArgs,
 
     /// Print a summary in JSON on stdout
     #[arg(long)]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
+use super::DeviceArgs;
 use super::{EncodingArgs, StyleArgs, TemporalArgs, parse_positive};
 use crate::frame::FrameSize;
 use crate::media::StreamTarget;
@@ -57,6 +58,10 @@ pub struct LiveArgs {
     /// Threads of the network, and of the encoders each [default: one a core]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Speed")]
     pub threads: Option<u32>,
+
+    /// What the network runs on.
+    #[command(flatten)]
+    pub device: DeviceArgs,
 
     /// Open no window: for machines without a screen
     #[arg(long, help_heading = "Window")]

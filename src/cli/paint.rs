@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
+use super::DeviceArgs;
 use super::parse_word;
 use crate::commands::{KeepColor, Preset};
 use crate::gatys::{Layer, Objective, Optimizer, Pooling, Statistics, StyleLayer};
@@ -57,6 +58,10 @@ pub struct PaintArgs {
     /// Threads of the network [default: one a core]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
+
+    /// What the network runs on.
+    #[command(flatten)]
+    pub device: DeviceArgs,
 
     /// Say nothing but errors
     #[arg(short, long)]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 
+use super::DeviceArgs;
 use super::parse_fraction;
 use crate::media::Time;
 
@@ -71,6 +72,10 @@ pub struct SheetArgs {
     /// Threads of the network [default: one a core]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
+
+    /// What the network runs on.
+    #[command(flatten)]
+    pub device: DeviceArgs,
 
     /// Say nothing but errors
     #[arg(short, long)]

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::Outcome;
+use super::device::Compute;
 use super::stages::{Chain, FileSink, StageFigures, TemporalStages};
 use super::style;
 use crate::cli::{BenchArgs, TemporalArgs};
@@ -28,7 +29,9 @@ pub fn run(args: &BenchArgs) -> Result<Outcome> {
     let folder = tempfile::tempdir().context("create a folder for the bench")?;
     let threads = args.run.thread_count();
     let control = Control::new();
-    let opened = style::open(&args.style, threads, &control)?;
+    let mut compute = Compute::new(&args.run.device, threads, Console::new(false))?;
+    let opened = style::open(&args.style, &mut compute, &control)?;
+    compute.tell(false);
     let mut engine = opened.engine;
 
     let synthetic = folder.path().join("synthetic.mkv");

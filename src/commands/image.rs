@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use walkdir::WalkDir;
 
+use super::device::Compute;
 use super::style::{self, OpenStyle};
 use super::video::{FINISHING, stop_on_signals};
 use super::{Outcome, UsageError, thread_count};
@@ -34,10 +35,13 @@ pub fn run(args: &ImageArgs) -> Result<Outcome> {
     let mut report = Report::default();
     let mut progress = console.progress_of_pictures((tasks.len() * styles.len()) as u64);
     let mut providers = Vec::new();
+    let mut compute = Compute::new(&args.device, thread_count(args.threads), console)?;
     for style in &styles {
-        let threads = thread_count(args.threads);
         let OpenStyle { mut engine, label, provider, notes } =
-            style::open(&style_args(args, style), threads, &control)?;
+            style::open(&style_args(args, style), &mut compute, &control)?;
+        if providers.is_empty() {
+            compute.tell(false);
+        }
         notes.iter().for_each(|note| console.note(note));
         providers.push(format!("{label} on {provider}"));
         for task in &tasks {

@@ -13,6 +13,7 @@ use super::painting::painting_bytes;
 use crate::frame::{Frame, FrameSize};
 use crate::gatys::{Judge, Picture};
 use crate::measure::{FrameSource, PerClip};
+use crate::runtime::SessionOptions;
 use crate::stills::Still;
 
 /// Frames of a clip that are judged unless somebody asks for more or less (ours): at 640×360 on two cores each takes 1.2 seconds, or
@@ -82,7 +83,7 @@ pub fn default_every(count: u64) -> NonZeroU64 {
 ///
 /// # Errors
 /// As [`painting_bytes`], or if one of the two is too small.
-pub fn prepare(style: &Path, size: FrameSize) -> Result<Judge> {
+pub fn prepare(style: &Path, size: FrameSize, session: &SessionOptions) -> Result<Judge> {
     let still = Still::decode(&painting_bytes(style)?)
         .with_context(|| format!("cannot read the painting '{}'", style.display()))?;
     let painting = Picture::from_frame(&still.content);
@@ -93,7 +94,7 @@ pub fn prepare(style: &Path, size: FrameSize) -> Result<Judge> {
         );
     }
     let painting = painting.scaled(at_most(painting.size, STYLE_SIDE))?;
-    Judge::new(&painting, at_most(size, FRAME_SIDE), 0).context("prepare to judge the style")
+    Judge::new(&painting, at_most(size, FRAME_SIDE), session).context("prepare to judge the style")
 }
 
 /// Judges the first of each `every` frames of the clips at `paths`; `on_frame` hears how many are done.

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use image::RgbImage;
 use serde::Serialize;
 
+use super::device::Compute;
 use super::losses::{self, JudgedFrame, PaintingFigures};
 use super::{Outcome, UsageError};
 use crate::cli::MeasureArgs;
@@ -19,13 +20,26 @@ use crate::output;
 /// Runs the command.
 pub fn run(args: &MeasureArgs) -> Result<Outcome> {
     let console = Console::new(args.quiet);
+    if args.style.is_none() && (args.device.device.is_some() || args.device.provider_library.is_some()) {
+        let text =
+            "--device and --provider-library are for the network that judges a style (expected --style with them)";
+        return Err(UsageError(anyhow::anyhow!(text)).into());
+    }
     let paths = PerClip { input: &args.input, output: &args.output, reference: args.reference.as_ref() };
     if let Some(plot) = &args.plot {
         check_plot(plot, paths, args.overwrite)?;
     }
     let truth = args.flow.as_deref().map(TrueFlows::open).transpose()?;
     let sources = paths.try_map(|path| FrameSource::open(path))?;
-    let mut judge = args.style.as_deref().map(|style| losses::prepare(style, sources.input.size())).transpose()?;
+    let mut judge = match &args.style {
+        Some(style) => {
+            let mut compute = Compute::new(&args.device, super::thread_count(None), console)?;
+            let session = compute.session_options()?;
+            compute.tell(false);
+            Some(losses::prepare(style, sources.input.size(), &session)?)
+        }
+        None => None,
+    };
     let mut notes = Vec::new();
     for source in sources.as_ref().into_values() {
         notes.extend(source.notes().iter().map(|note| format!("'{}': {note}", source.path().display())));

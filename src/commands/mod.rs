@@ -4,6 +4,8 @@
 
 mod bench;
 mod debug_view;
+mod device;
+mod doctor;
 mod film;
 mod image;
 mod learn;
@@ -24,6 +26,7 @@ use clap::CommandFactory;
 
 use crate::cli::{Cli, Command};
 use crate::console;
+pub use crate::style::learned::Depth;
 pub use paint::{KeepColor, Preset};
 
 pub use live::keys_help as live_keys_help;
@@ -70,6 +73,7 @@ pub fn run(cli: Cli) -> Result<Outcome> {
         Command::Measure(args) => measure::run(&args),
         Command::Styles(args) => styles::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "impasto", &mut script);

@@ -12,6 +12,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
+use super::device::Compute;
 use super::stages::{Chain, SmoothedFrame, TemporalStages};
 use super::style::{self, OpenStyle};
 use super::{Outcome, UsageError};
@@ -31,10 +32,11 @@ pub fn run(args: &PipeArgs) -> Result<Outcome> {
 
     #[cfg(target_os = "linux")]
     widen_pipes();
+    let mut compute = Compute::new(&args.run.device, args.run.thread_count(), console)?;
     let pool = FramePool::new();
     let reader = PipeReader::new(stdin(), options(args, &pool)).map_err(with_hint)?;
-    let threads = args.run.thread_count();
-    let OpenStyle { engine, label, provider, notes } = style::open(&args.style, threads, &control)?;
+    let OpenStyle { engine, label, provider, notes } = style::open(&args.style, &mut compute, &control)?;
+    compute.tell(args.stats);
     for note in notes.iter().map(String::as_str).chain(reader.notes().iter().copied()) {
         console.note(note);
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use image::{ImageFormat, Rgb, RgbImage};
 
+use super::device::Compute;
 use super::style::{self, OpenStyle};
 use super::styles;
 use super::video::{FINISHING, stop_on_signals};
@@ -56,11 +57,15 @@ pub fn run(args: &SheetArgs) -> Result<Outcome> {
     };
     let small_content = small(&content)?;
     let styles = all_styles(console)?;
+    let mut compute = Compute::new(&args.device, thread_count(args.threads), console)?;
     let mut progress = console.progress_of_pictures(styles.len() as u64);
     // One column for each style, a painting for each strength.
     let mut columns = vec![vec![Cell { name: "input".to_owned(), picture: copy(&small_content) }]];
     for (index, style) in styles.iter().enumerate() {
-        let OpenStyle { mut engine, .. } = style::open(&style_args(args, style), thread_count(args.threads), &control)?;
+        let OpenStyle { mut engine, .. } = style::open(&style_args(args, style), &mut compute, &control)?;
+        if index == 0 {
+            compute.tell(false);
+        }
         let mut painted = Frame::black(content.size);
         let done = engine.stylize(&content, &mut painted);
         if control.is_stopped() {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use super::UsageError;
+use super::device::Compute;
 use crate::cli::StyleArgs;
 use crate::pipeline::Control;
 use crate::style::catalog::UnknownStyle;
@@ -27,13 +28,15 @@ pub struct OpenStyle {
 ///
 /// # Errors
 /// [`UsageError`] for a name or a blend that is not understood; else what is wrong with the network.
-pub fn open(args: &StyleArgs, threads: usize, control: &Control) -> Result<OpenStyle> {
+pub fn open(args: &StyleArgs, compute: &mut Compute, control: &Control) -> Result<OpenStyle> {
     let label = label(args)?;
     let spec: StyleSpec = label.parse().map_err(|error| UsageError(anyhow::Error::new(error)))?;
-    let options = StyleOptions { style_image: args.style_image.clone(), threads, style_folder: folder() };
+    let style_image = args.style_image.clone();
+    let options = StyleOptions { style_image, style_folder: folder(), ..StyleOptions::default() };
     let settings =
         StyleSettings { strength: args.strength, keep_color: args.keep_color, work_size: args.work_size as usize };
-    let engine = StyleEngine::open(&spec, &options, settings)
+    let engine = compute
+        .open(&spec, &options, settings)
         .map_err(|error| if error.is::<UnknownStyle>() { UsageError(error).into() } else { error })?;
     let terminator = engine.terminator();
     control.on_abort(move || terminator.terminate());

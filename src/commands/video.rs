@@ -10,6 +10,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::debug_view::DebugView;
+use super::device::Compute;
 use super::stages::{Chain, FileSink, StageFigures, TemporalStages};
 use super::style::{self, OpenStyle};
 use super::{Outcome, UsageError};
@@ -47,7 +48,8 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     let reader_options = ReaderOptions { cut, threads, interrupt: Some(interrupt.clone()), pool: pool.clone() };
     let reader = VideoReader::open(&args.input, reader_options)?;
     // The style before the output: a wrong name is told before anything is written.
-    let OpenStyle { engine, label, provider, notes: style_notes } = style::open(&args.style, threads, &control)?;
+    let mut compute = Compute::new(&args.run.device, threads, console)?;
+    let OpenStyle { engine, label, provider, notes: style_notes } = style::open(&args.style, &mut compute, &control)?;
     let writer_options = WriterOptions {
         encoder: args.encoding.settings(threads),
         mute: args.mute,
@@ -64,6 +66,7 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     // Without style there is nothing to hold still: the input comes out as it is.
     let (seconds, stride) =
         if args.style.strength > 0.0 { (args.temporal.smooth, args.temporal.stride) } else { (0.0, 1) };
+    compute.tell(args.stats);
     for note in style_notes.iter().chain(&info.notes) {
         console.note(note);
     }

@@ -48,13 +48,11 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Prepares to judge pictures of `size` against `style`, which is looked at in its own size, on so many threads (0: one a core).
-    /// Blocks for a second.
+    /// Prepares to judge pictures of `size` against `style`, which is looked at in its own size. Blocks for a second.
     ///
     /// # Errors
     /// When a picture is too small, or ONNX Runtime is not to be had.
-    pub fn new(style: &Picture, size: FrameSize, threads: usize) -> Result<Self> {
-        let options = &SessionOptions { threads };
+    pub fn new(style: &Picture, size: FrameSize, options: &SessionOptions) -> Result<Self> {
         let vgg = Vgg::bundled()?;
         let style_grams = {
             let mut graph = GraphBuilder::new();
@@ -122,7 +120,7 @@ mod tests {
     fn a_content_kept_costs_nothing_and_a_style_taken_neither() {
         let size = FrameSize::new(64, 48);
         let (content, style) = (Picture::noise(size, 1), Picture::gray(size, 0.7));
-        let mut judge = Judge::new(&style, size, 0).unwrap();
+        let mut judge = Judge::new(&style, size, &SessionOptions::default()).unwrap();
         let [unpainted, taken] = [&content, &style].map(|picture| judge.look(picture).unwrap());
         assert!(unpainted.content_loss(&unpainted) == 0.0 && unpainted.style_loss > 0.1, "{}", unpainted.style_loss);
         assert!(taken.style_loss < 1e-4, "{}", taken.style_loss);

@@ -73,8 +73,8 @@ pub struct PaintSettings {
     pub scales: Vec<Scale>,
     /// How large the style's strokes are: the style picture is brought to this share of the painting's size.
     pub style_scale: f32,
-    /// Threads of the network; 0: one a core.
-    pub threads: usize,
+    /// What the network runs on.
+    pub session: SessionOptions,
     /// Sizes whose gradient takes more bytes than this are looked at in tiles, where the objective and the optimizer can.
     pub whole_bytes: u64,
 }
@@ -255,7 +255,7 @@ impl<'a> Painting<'a> {
     /// When the network cannot be run.
     pub fn content_heat(&self, picture: &Picture) -> Result<Vec<f32>> {
         let Objective { content_layers, pooling, .. } = &self.settings.objective;
-        let options = SessionOptions { threads: self.settings.threads };
+        let options = self.settings.session.clone();
         let features = |picture: &Picture| features_of(self.vgg, *pooling, picture, content_layers, &options);
         let wanted = features(&self.content.scaled(picture.size)?)?;
         let mut heat = vec![0.0; picture.size.pixels()];
@@ -366,7 +366,7 @@ impl<'a> Painting<'a> {
     }
 
     fn open_stage(&self, Scale { size, .. }: Scale) -> Result<Stage> {
-        let options = SessionOptions { threads: self.settings.threads };
+        let options = self.settings.session.clone();
         let objective = &self.settings.objective;
         let content = self.content.scaled(size)?;
         let mut regions = Vec::with_capacity(self.regions.len());

@@ -103,6 +103,11 @@ pub struct Vgg {
 }
 
 impl Vgg {
+    /// The ONNX file of [`Vgg::bundled`].
+    pub const BUNDLED_BYTES: &[u8] = include_bytes!("../../models/vgg16.onnx");
+    /// Its checksum, in hexadecimal.
+    pub const BUNDLED_SHA256: &str = "af08acc97843924b5bb9c024d48cde00cb2ade231d28a772447e6f9bb681457c";
+
     /// VGG-16 up to relu5_1.
     ///
     /// # Errors
@@ -112,8 +117,8 @@ impl Vgg {
         if let Some(vgg) = BUNDLED.get() {
             return Ok(vgg);
         }
-        let bytes = include_bytes!("../../models/vgg16.onnx");
-        let vgg = Self::from_model("VGG-16", &Model::from_bytes(bytes)?).context("read the bundled VGG-16")?;
+        let vgg =
+            Self::from_model("VGG-16", &Model::from_bytes(Self::BUNDLED_BYTES)?).context("read the bundled VGG-16")?;
         Ok(BUNDLED.get_or_init(|| vgg))
     }
 

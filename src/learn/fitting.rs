@@ -47,13 +47,19 @@ pub struct FittingSettings {
     pub stability_weight: f32,
     /// Which crops are drawn.
     pub seed: u64,
-    /// Threads of the networks; 0: one a core.
-    pub threads: usize,
+    /// What the networks run on.
+    pub session: SessionOptions,
 }
 
 impl Default for FittingSettings {
     fn default() -> Self {
-        Self { side: DEFAULT_SIDE, style_weight: 1.0, stability_weight: DEFAULT_STABILITY_WEIGHT, seed: 0, threads: 0 }
+        Self {
+            side: DEFAULT_SIDE,
+            style_weight: 1.0,
+            stability_weight: DEFAULT_STABILITY_WEIGHT,
+            seed: 0,
+            session: SessionOptions::default(),
+        }
     }
 }
 
@@ -108,8 +114,8 @@ impl Fitting {
             style_weight: settings.style_weight,
             stability_weight: settings.stability_weight,
         };
-        let options = SessionOptions { threads: settings.threads };
-        let mut runner = StepRunner::new(network, target, step_settings, &options).context("prepare the steps")?;
+        let mut runner =
+            StepRunner::new(network, target, step_settings, &settings.session).context("prepare the steps")?;
         let start_loss = judge.judge(&start)?;
         let zeros = vec![0.0; start.len()];
         let memory = Memory { row: start.clone(), first: zeros.clone(), second: zeros.clone(), average: zeros };

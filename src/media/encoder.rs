@@ -78,6 +78,11 @@ pub struct OpenedEncoder {
     pub note: Option<String>,
 }
 
+/// The everyday names of codecs, one each.
+pub fn known_names() -> impl Iterator<Item = &'static str> {
+    KNOWN_CODECS.iter().filter_map(|known| known.names.first().copied())
+}
+
 /// Finds the encoder for `wanted`, a codec's everyday name or an encoder's own.
 pub fn find(wanted: &str) -> Result<(Codec, &'static [(&'static str, &'static str)])> {
     let wanted = wanted.to_ascii_lowercase();
@@ -92,7 +97,7 @@ pub fn find(wanted: &str) -> Result<(Codec, &'static [(&'static str, &'static st
             });
     }
     let Some(codec) = ffmpeg::encoder::find_by_name(&wanted).filter(Codec::is_video) else {
-        let names: Vec<&str> = KNOWN_CODECS.iter().filter_map(|known| known.names.first().copied()).collect();
+        let names: Vec<&str> = known_names().collect();
         bail!(
             "'{wanted}' is no video encoder of this FFmpeg (expected one of {}, gif, ffv1, or a name from `ffmpeg -encoders`)",
             names.join(", ")

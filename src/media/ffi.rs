@@ -9,6 +9,12 @@ use ffmpeg::{Rational, codec};
 
 use super::Interrupt;
 
+/// The version of FFmpeg's libraries, as its package calls it.
+pub fn version() -> String {
+    // SAFETY: the function returns a static string that ends in NUL.
+    unsafe { std::ffi::CStr::from_ptr(ffi::av_version_info()) }.to_string_lossy().into_owned()
+}
+
 /// Whether a pixel format has an alpha plane or channel.
 pub fn has_alpha(pixel: Pixel) -> bool {
     descriptor_flags(pixel) & ffi::AV_PIX_FMT_FLAG_ALPHA as u64 != 0 && pixel != Pixel::PAL8

@@ -4,6 +4,7 @@
 //! This is the only room that knows FFmpeg. It knows nothing of stages, styles or the terminal: what a person should
 //! hear comes back as notes.
 
+mod abilities;
 mod camera;
 mod color;
 mod copy;
@@ -36,6 +37,9 @@ use std::sync::{Arc, Once};
 use anyhow::{Context, Result, bail};
 use ffmpeg_next as ffmpeg;
 
+pub use abilities::{
+    CodecAbility, HardwareEncoder, decoders, encoders, ffmpeg_version, hardware_encoders, opencv_version,
+};
 pub use camera::{
     Camera, CameraChoice, CameraDevice, CameraError, CameraMode, CameraOptions, CameraPicture, ChooseCameraError,
     camera_modes, list_cameras,
@@ -52,7 +56,7 @@ pub use recorder::{Recorder, RecorderError};
 pub use stream_out::{StreamError, StreamOut, StreamTarget};
 #[cfg(target_os = "linux")]
 pub use virtual_camera::VirtualCamera;
-pub use window::{NoDisplay, Window};
+pub use window::{NoDisplay, Window, check_display};
 pub use writer::{OutputError, VideoWriter, WriterOptions, Written};
 pub use y4m::NotY4m;
 

@@ -42,7 +42,7 @@ impl Window {
     pub fn open(name: &str, size: FrameSize) -> Result<Self> {
         // Without a display the toolkit would end the process. An X server may start anew when its last caller
         // leaves, so this one stays until the toolkit is there.
-        let _caller = check_display(|name| std::env::var(name).ok())?;
+        let _caller = call_display(|name| std::env::var(name).ok())?;
         let flags = highgui::WINDOW_NORMAL | highgui::WINDOW_KEEPRATIO | highgui::WINDOW_GUI_NORMAL;
         highgui::named_window(name, flags).context("open a window")?;
         let mut window =
@@ -125,8 +125,16 @@ type Caller = std::os::fd::OwnedFd;
 #[cfg(not(unix))]
 type Caller = std::convert::Infallible;
 
+/// Whether a window could be opened.
+///
+/// # Errors
+/// [`NoDisplay`].
+pub fn check_display() -> Result<(), NoDisplay> {
+    call_display(|name| std::env::var(name).ok()).map(drop)
+}
+
 /// Whether a screen answers. Systems without X and Wayland have one; only X is called.
-fn check_display(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Caller>, NoDisplay> {
+fn call_display(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Caller>, NoDisplay> {
     if !cfg!(all(unix, not(target_os = "macos"))) {
         return Ok(None);
     }
@@ -181,7 +189,7 @@ mod tests {
     use super::*;
 
     fn check(display: Option<&str>, wayland: Option<&str>) -> Result<Option<Caller>, NoDisplay> {
-        check_display(|name| if name == "DISPLAY" { display } else { wayland }.map(str::to_owned))
+        call_display(|name| if name == "DISPLAY" { display } else { wayland }.map(str::to_owned))
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub enum RuntimeError {
 const RECOMMENDED: &str = "1.31.1";
 
 /// The oldest version whose interface is asked for.
-const OLDEST: &str = "1.17";
+const OLDEST: &str = "1.24";
 
 /// A library that was found, opened and recognized.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -224,6 +224,35 @@ fn inspect(path: &Path) -> Result<Library, RuntimeError> {
     Ok(Library { path: path.to_owned(), version })
 }
 
+/// Whether the library in a file exports one of these symbols.
+///
+/// # Errors
+/// The loader's words where it is none.
+#[allow(unsafe_code)]
+pub(super) fn exports(path: &Path, symbols: &[&CStr]) -> Result<bool, String> {
+    // SAFETY: loading a library runs its initializers. The user named the file to have it loaded, and ONNX Runtime has
+    // tried before.
+    let library = unsafe { libloading::Library::new(path) }.map_err(|error| loader_message(&error))?;
+    // SAFETY: the symbols are looked for and not used.
+    let is_there = |name: &&CStr| unsafe { library.get::<*const ()>(name.to_bytes_with_nul()) }.is_ok();
+    Ok(symbols.iter().any(is_there))
+}
+
+/// The version of TensorRT's library, loaded by this name: `10.13.2`; `None` where there is none.
+#[allow(unsafe_code)]
+pub(super) fn tensorrt_version(name: &str) -> Option<String> {
+    // SAFETY: as in `exports`; ONNX Runtime has loaded the library before, or will.
+    let library = unsafe { libloading::Library::new(name) }.ok()?;
+    // SAFETY: the function has had this signature in every release since TensorRT 5 and only returns a number.
+    let version = unsafe {
+        let version: libloading::Symbol<unsafe extern "C" fn() -> i32> = library.get(b"getInferLibVersion\0").ok()?;
+        version()
+    };
+    // 10 13 02 since TensorRT 10, 8 6 01 before.
+    let (major, rest) = if version >= 100_000 { (10_000, 100) } else { (1000, 100) };
+    Some(format!("{}.{}.{}", version / major, version % major / rest, version % rest))
+}
+
 fn is_new_enough(version: &str) -> bool {
     let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     let (major, minor) = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
@@ -231,7 +260,7 @@ fn is_new_enough(version: &str) -> bool {
 }
 
 /// The loader's words; `libloading` keeps them in the source on some platforms.
-fn loader_message(error: &libloading::Error) -> String {
+pub(super) fn loader_message(error: &libloading::Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
@@ -246,8 +275,8 @@ mod tests {
     #[test]
     fn the_oldest_version_named_in_messages_is_the_one_that_is_asked_for() {
         assert_eq!(OLDEST, format!("1.{}", ort::MINOR_VERSION));
-        assert!(is_new_enough("1.31.1") && is_new_enough("1.17.0") && is_new_enough("2.0.0"));
-        assert!(!is_new_enough("1.16.3") && !is_new_enough("") && !is_new_enough("x.y"));
+        assert!(is_new_enough("1.31.1") && is_new_enough("1.24.0") && is_new_enough("2.0.0"));
+        assert!(!is_new_enough("1.23.3") && !is_new_enough("") && !is_new_enough("x.y"));
     }
 
     #[test]

@@ -4,24 +4,43 @@
 //! opened, so that the same binary runs on whatever build of ONNX Runtime is put beside it, and so that commands which
 //! need no network run without one. Nothing here knows what a network computes.
 
+mod assignment;
+pub mod choice;
+mod cuda;
+pub mod device;
+pub mod engines;
+mod gpus;
 mod library;
+mod log;
+pub mod plugin;
+pub mod providers;
 mod session;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
+pub use assignment::Assignment;
+pub use choice::{Chosen, choose};
+pub use device::{Device, DeviceChoice, Provider};
+pub use gpus::{CudaLibrary, Gpu, NvidiaState};
 pub use library::{Library, LibrarySearch, RuntimeError};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
-pub use session::{
-    Bindings, ElementType, ModelSource, Provider, Session, SessionOptions, Tensor, TensorInfo, Terminator,
-};
+pub use plugin::{PluginError, ProviderLibrary};
+pub use providers::DeviceError;
+pub use session::{Bindings, ElementType, ModelSource, Session, SessionOptions, Tensor, TensorInfo, Terminator};
 
 /// The ONNX Runtime library of this process.
 pub struct Runtime {
     environment: Environment,
     path: PathBuf,
     version: String,
+    plugins: plugin::Plugins,
+}
+
+/// How many of NVIDIA's GPUs the system shows; `None` where it does not tell.
+pub fn nvidia_gpu_count() -> Option<usize> {
+    cuda::gpu_count()
 }
 
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
@@ -45,12 +64,17 @@ impl Runtime {
         let environment = builder
             .with_name("impasto")
             .with_telemetry(false)
-            .with_logger(Arc::new(log_to_tracing))
+            .with_logger(Arc::new(log::log_to_tracing))
             .build()
             .map_err(|source| RuntimeError::Start { path: library.path.clone(), message: source.to_string() })?;
         environment.set_log_level(LogLevel::Warning);
         tracing::debug!(path = %library.path.display(), version = %library.version, "loaded ONNX Runtime");
-        Ok(RUNTIME.get_or_init(|| Self { environment, path: library.path, version: library.version }))
+        Ok(RUNTIME.get_or_init(|| Self {
+            environment,
+            path: library.path,
+            version: library.version,
+            plugins: plugin::Plugins::default(),
+        }))
     }
 
     /// The library's file, or its bare name where the system's loader found it.
@@ -66,21 +90,15 @@ impl Runtime {
     pub(crate) fn environment(&self) -> &Environment {
         &self.environment
     }
+
+    fn session_builder(&self) -> ort::Result<ort::session::builder::SessionBuilder> {
+        ort::session::Session::builder(&self.environment)
+    }
 }
 
 impl std::fmt::Debug for Runtime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Runtime").field("path", &self.path).field("version", &self.version).finish_non_exhaustive()
-    }
-}
-
-/// ONNX Runtime's own messages are for developers: errors come back as results, the rest is of interest with a log only.
-fn log_to_tracing(level: LogLevel, category: &str, _id: &str, location: &str, message: &str) {
-    match level {
-        LogLevel::Fatal | LogLevel::Error | LogLevel::Warning => {
-            tracing::debug!(target: "onnxruntime", category, location, "{message}");
-        }
-        LogLevel::Info | LogLevel::Verbose => tracing::trace!(target: "onnxruntime", category, location, "{message}"),
     }
 }
 
@@ -106,6 +124,6 @@ mod tests {
     #[test]
     fn threads_default_to_the_cores_of_the_machine() {
         assert!(SessionOptions::default().thread_count() >= 1);
-        assert_eq!(SessionOptions { threads: 3 }.thread_count(), 3);
+        assert_eq!(SessionOptions::with_threads(3).thread_count(), 3);
     }
 }

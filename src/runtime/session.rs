@@ -1,6 +1,6 @@
 //! Sessions: one network each, opened with explicit threads, run on tensors that are allocated once.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -9,16 +9,33 @@ use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{IoBinding, RunOptions};
 use ort::value::{TensorElementType, ValueType};
 
-use super::Runtime;
+use super::assignment::{self, Assignment};
+use super::device::{Device, Provider};
+use super::providers::DeviceError;
+use super::{Runtime, engines, log};
 
 /// How a session runs.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct SessionOptions {
-    /// Threads of one session; 0 (default): as many as the machine has cores.
+    /// Threads of one session on the processor; 0 (default): as many as the machine has cores.
     pub threads: usize,
+    /// What executes its nodes (default: the processor).
+    pub device: Device,
+    /// The folder below which TensorRT keeps its engines; `None` (default): it builds them each time.
+    pub engine_cache: Option<PathBuf>,
 }
 
 impl SessionOptions {
+    /// On the processor with so many threads.
+    pub fn with_threads(threads: usize) -> Self {
+        Self { threads, ..Self::default() }
+    }
+
+    /// The same on the processor.
+    pub fn on_cpu(&self) -> Self {
+        Self::with_threads(self.threads)
+    }
+
     /// The number of threads that a session with these options gets, at least 1.
     pub fn thread_count(&self) -> usize {
         match self.threads {
@@ -44,21 +61,6 @@ pub enum ModelSource<'a> {
         /// Where weights that the graph keeps in other files are looked for.
         folder: Option<&'a Path>,
     },
-}
-
-/// What executes the nodes of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Provider {
-    /// The processor.
-    Cpu,
-}
-
-impl std::fmt::Display for Provider {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Cpu => f.write_str("CPU"),
-        }
-    }
 }
 
 /// Type of a tensor's elements, as far as impasto tells them apart.
@@ -129,6 +131,8 @@ pub struct Session {
     run_options: Arc<RunOptions>,
     inputs: Vec<TensorInfo>,
     outputs: Vec<TensorInfo>,
+    device: Device,
+    assignment: Assignment,
 }
 
 /// Inputs and outputs of one session for one set of shapes, allocated once and used again in every run.
@@ -144,19 +148,39 @@ impl Session {
     /// Threads do not spin while they wait for work, so that decoding and encoding beside a session keep their cores.
     ///
     /// # Errors
-    /// When ONNX Runtime refuses the network; the message is its own.
+    /// When ONNX Runtime refuses the network, with its own message; [`DeviceError`] when it would not run on the device that
+    /// was asked for.
     pub fn open(runtime: &Runtime, source: ModelSource<'_>, options: &SessionOptions) -> Result<Self> {
-        Self::open_with_ort(runtime, source, options).map_err(|error| anyhow::anyhow!(first_line(&error.to_string())))
+        let open = || Self::open_with_ort(runtime, source, options);
+        if options.device.is_cpu() {
+            return open().map_err(|error| anyhow::anyhow!(first_line(&error.to_string())));
+        }
+        let (opened, log) = log::recorded(open);
+        let session = opened.map_err(|error| runtime.reason(&options.device, &error.to_string(), &log))?;
+        let nodes = session.assignment.node_count();
+        if nodes > 0 && session.assignment.device_nodes() == 0 {
+            return Err(DeviceError::Unused { device: options.device.clone(), nodes }.into());
+        }
+        Ok(session)
     }
 
     fn open_with_ort(runtime: &Runtime, source: ModelSource<'_>, options: &SessionOptions) -> ort::Result<Self> {
-        let mut builder = ort::session::Session::builder(runtime.environment())?
+        let mut builder = runtime
+            .session_builder()?
             .with_intra_threads(options.thread_count())?
             .with_inter_threads(1)?
             .with_intra_op_spinning(false)?
             .with_inter_op_spinning(false)?
             .with_dynamic_block_base(DYNAMIC_BLOCK_BASE)?
             .with_optimization_level(GraphOptimizationLevel::All)?;
+        if !options.device.is_cpu() {
+            builder = builder.with_config_entry(assignment::RECORD_KEY, "1")?;
+        }
+        let engines = match options.device.provider {
+            Provider::TensorRt => engines::folder(runtime, source, options),
+            _ => None,
+        };
+        builder = runtime.append(builder, &options.device, options.thread_count(), engines.as_deref())?;
         let session = match source {
             ModelSource::File(path) => builder.commit_from_file(path)?,
             ModelSource::Bytes { bytes, folder } => {
@@ -169,7 +193,12 @@ impl Session {
         };
         let inputs = session.inputs().iter().map(|outlet| tensor_info(outlet.name(), outlet.dtype())).collect();
         let outputs = session.outputs().iter().map(|outlet| tensor_info(outlet.name(), outlet.dtype())).collect();
-        Ok(Self { session, run_options: Arc::new(RunOptions::new()?), inputs, outputs })
+        let assignment = match options.device.is_cpu() {
+            true => Assignment::default(),
+            false => assignment::read(&session)?,
+        };
+        let device = options.device.clone();
+        Ok(Self { session, run_options: Arc::new(RunOptions::new()?), inputs, outputs, device, assignment })
     }
 
     /// The inputs that have no default, in the graph's order.
@@ -182,9 +211,14 @@ impl Session {
         &self.outputs
     }
 
-    /// What executes the nodes.
-    pub fn provider(&self) -> Provider {
-        Provider::Cpu
+    /// What it was opened for.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Which provider its nodes were given to; empty on the processor, which takes all of them.
+    pub fn assignment(&self) -> &Assignment {
+        &self.assignment
     }
 
     /// A handle that ends runs of this session from another thread.
@@ -337,6 +371,6 @@ fn run_error(error: ort::Error) -> anyhow::Error {
 }
 
 /// ONNX Runtime's messages go on for pages of C++ after the first line.
-fn first_line(message: &str) -> String {
+pub(super) fn first_line(message: &str) -> String {
     message.lines().next().unwrap_or_default().trim().to_owned()
 }

@@ -140,6 +140,6 @@ impl Stylizer for StyleEngine {
     }
 
     fn provider(&self) -> String {
-        self.network.provider().to_string()
+        self.network.device().to_string()
     }
 }

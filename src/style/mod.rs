@@ -29,6 +29,7 @@ pub use contract::NetworkContract;
 pub use engine::{StyleEngine, StyleSettings};
 pub use learned::LearnedStyle;
 pub use network::{StyleNetwork, StyleOptions};
+pub use opening::DeviceDiffers;
 pub use pixels::Mix;
 pub use spec::StyleSpec;
 pub use tables::StyleTables;

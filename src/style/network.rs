@@ -14,7 +14,7 @@ use super::catalog::Catalog;
 use super::contract::{Hints, NetworkContract, StyleInput};
 use super::inspect;
 use super::learned::LearnedStyle;
-use super::opening::{Opening, SideInputs};
+use super::opening::{Opened, Opening, SideInputs};
 use super::pixels::{Mix, pack, unpack};
 use super::spec::{StyleChoice, StyleRef, StyleSpec};
 use super::tables::StyleTables;
@@ -22,15 +22,15 @@ use super::tiles::Tiles;
 use super::{catalog, folder};
 use crate::frame::{CHANNELS, Frame, FrameSize};
 use crate::onnx::Model;
-use crate::runtime::{Bindings, Provider, Runtime, Session, SessionOptions, Terminator};
+use crate::runtime::{Assignment, Bindings, Device, Runtime, Session, SessionOptions, Terminator};
 
 /// How a style network is opened.
 #[derive(Debug, Clone, Default)]
 pub struct StyleOptions {
     /// The painting, for networks that take one; a JPEG or PNG file.
     pub style_image: Option<PathBuf>,
-    /// Threads of the session; 0 (default): as many as the machine has cores.
-    pub threads: usize,
+    /// What the network runs on.
+    pub session: SessionOptions,
     /// Where styles are looked for that the catalog does not have.
     pub style_folder: Option<PathBuf>,
 }
@@ -42,6 +42,7 @@ pub struct StyleNetwork {
     title: String,
     /// In the order in which they are bound behind the picture.
     side_inputs: SideInputs,
+    difference_levels: Option<f32>,
     bound: Option<Bound>,
     tiles: Option<Tiles>,
 }
@@ -95,11 +96,12 @@ impl StyleNetwork {
         };
         let style = StyleValue::choose(&ports.style, choices, painting)?;
         let runtime = Runtime::load()?;
-        let session_options = SessionOptions { threads: options.threads };
-        let opening = Opening { runtime, session_options, location, model: &model, bytes: &bytes, hints, ports, style };
-        let (session, contract, side_inputs) = opening.finish()?;
+        let opening =
+            Opening { runtime, options: &options.session, location, model: &model, bytes: &bytes, hints, ports, style };
+        let Opened { session, contract, side_inputs, difference_levels } = opening.finish()?;
         let tiles = contract.fixed_size.map(Tiles::new);
-        Ok(Self { session, contract, title: spec.to_string(), side_inputs, bound: None, tiles })
+        let title = spec.to_string();
+        Ok(Self { session, contract, title, side_inputs, difference_levels, bound: None, tiles })
     }
 
     /// What the network expects, and where that is known from.
@@ -108,8 +110,18 @@ impl StyleNetwork {
     }
 
     /// What executes the network.
-    pub fn provider(&self) -> Provider {
-        self.session.provider()
+    pub fn device(&self) -> &Device {
+        self.session.device()
+    }
+
+    /// Which provider its nodes were given to; empty on the processor, which takes all of them.
+    pub fn assignment(&self) -> &Assignment {
+        self.session.assignment()
+    }
+
+    /// How far a trial picture was from the processor's: the mean difference in levels of 0-255. `None` on the processor.
+    pub fn difference_levels(&self) -> Option<f32> {
+        self.difference_levels
     }
 
     /// Ends a run in progress, and every later one, from another thread.

@@ -1,7 +1,7 @@
 //! A network on its way from a file to a session with a contract.
 //!
-//! What the graph and its description do not say is found out here in trial runs, once, before the first frame; frames
-//! are painted by [`super::network`].
+//! What the graph and its description do not say is found out here in trial runs on the processor, once, before the first
+//! frame. Another device has to paint the last of them as the processor does. Frames are painted by [`super::network`].
 
 use std::path::Path;
 
@@ -10,17 +10,17 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::contract::{Hints, Known, NetworkContract, Origin, StyleInput};
 use super::inspect::{self, Ports};
 use super::network::{Location, StyleValue};
-use super::pixels::{ChannelOrder, Layout, TensorFormat, ValueRange};
+use super::pixels::{ChannelOrder, Layout, Mix, TensorFormat, ValueRange, unpack};
 use super::probe;
 use crate::frame::{Frame, FrameSize};
 use crate::onnx::Model;
-use crate::runtime::{ModelSource, Runtime, Session, SessionOptions, Tensor};
+use crate::runtime::{Device, DeviceError, ModelSource, Runtime, Session, SessionOptions, Tensor};
 use crate::scale::{Filter, Scaler};
 
 /// A network on its way from a file to a session with a contract.
 pub(super) struct Opening<'a> {
     pub runtime: &'static Runtime,
-    pub session_options: SessionOptions,
+    pub options: &'a SessionOptions,
     pub location: &'a Location,
     pub model: &'a Model,
     pub bytes: &'a [u8],
@@ -32,9 +32,32 @@ pub(super) struct Opening<'a> {
 /// Values of the inputs beside the picture, by name.
 pub(super) type SideInputs = Vec<(String, Tensor)>;
 
+/// A network that is ready to run.
+pub(super) struct Opened {
+    pub session: Session,
+    pub contract: NetworkContract,
+    pub side_inputs: SideInputs,
+    /// Mean difference of the trial picture from the processor's, in levels of 0-255; `None` on the processor.
+    pub difference_levels: Option<f32>,
+}
+
+/// A device may differ by so many levels of 0-255 on average (ours): half precision does by less than one, a wrong layout or a
+/// broken driver by tens.
+const MOST_DIFFERENCE_LEVELS: f32 = 2.0;
+
+/// A device paints another picture than the processor.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "on {device} it paints another picture than on the processor: the mean difference is {levels:.1} levels (expected at most {MOST_DIFFERENCE_LEVELS})"
+)]
+pub struct DeviceDiffers {
+    device: Device,
+    levels: f32,
+}
+
 impl Opening<'_> {
     /// Opens the session and finds out what is not known, in trial runs.
-    pub fn finish(self) -> Result<(Session, NetworkContract, SideInputs)> {
+    pub fn finish(self) -> Result<Opened> {
         let input_evidence = inspect::input_evidence(self.model, &self.ports.image_input.value);
         let output_evidence = inspect::output_evidence(self.model, &self.ports.image_output.value);
         let channels = self
@@ -51,7 +74,7 @@ impl Opening<'_> {
         let trial_format = TensorFormat { layout, channels: channels.value, range };
 
         let mut encoder = self.open_encoder()?;
-        let (mut session, sizes) = self.open_session(encoder.as_mut(), trial_format)?;
+        let (mut session, form, sizes) = self.open_session(encoder.as_mut(), trial_format)?;
         let probe_size = sizes.fixed_size.as_ref().map_or_else(
             || {
                 FrameSize::new(160.max(sizes.minimum.value), 96.max(sizes.minimum.value))
@@ -78,12 +101,26 @@ impl Opening<'_> {
             "output '{}' has values that are no numbers (NaN or infinite)",
             self.ports.image_output.value
         );
+        let output_format = TensorFormat { range: ranges.output.value, ..trial_format };
+        let mut difference_levels = None;
+        if !self.options.device.is_cpu() {
+            session = self.open_form(&form, self.options)?;
+            let picture = probe::probe_picture(probe_size)?;
+            let device = &self.options.device;
+            let of_device = self.trial(&mut session, encoder.as_mut())(&picture, probe_size, input_format)
+                .with_context(|| format!("try it on {device}"))?;
+            let levels = difference(&answer, &of_device, probe_size, &output_format);
+            if levels > MOST_DIFFERENCE_LEVELS {
+                return Err(DeviceDiffers { device: device.clone(), levels }.into());
+            }
+            difference_levels = Some(levels);
+        }
         let side_inputs = self.side_inputs(&input_format, encoder.as_mut(), PAINTING_SHORT_SIDE)?;
         let contract = NetworkContract {
             image_input: self.ports.image_input.value,
             image_output: self.ports.image_output.value,
             input_format,
-            output_format: TensorFormat { range: ranges.output.value, ..trial_format },
+            output_format,
             multiple: sizes.multiple.value,
             minimum: sizes.minimum.value,
             fixed_size: sizes.fixed_size.as_ref().map(|known| known.value),
@@ -104,23 +141,24 @@ impl Opening<'_> {
             .flatten()
             .collect(),
         };
-        Ok((session, contract, side_inputs))
+        Ok(Opened { session, contract, side_inputs, difference_levels })
     }
 
-    /// Opens the session and finds out which sizes it takes.
-    fn open_session(&self, mut encoder: Option<&mut Encoder>, format: TensorFormat) -> Result<(Session, Sizes)> {
+    /// Opens the session on the processor and finds out which sizes it takes.
+    fn open_session(&self, mut encoder: Option<&mut Encoder>, format: TensorFormat) -> Result<(Session, Form, Sizes)> {
         let one = |value| Known { value, origin: Origin::Assumed };
         if let Some(fixed) = &self.hints.fixed_size {
             let session = self.open_as_it_is()?;
-            return Ok((session, Sizes { multiple: one(1), minimum: one(1), fixed_size: Some(fixed.clone()) }));
+            let sizes = Sizes { multiple: one(1), minimum: one(1), fixed_size: Some(fixed.clone()) };
+            return Ok((session, Form::AsItIs, sizes));
         }
-        let mut session = match self.ports.declared_size {
-            None => self.open_as_it_is()?,
+        let (mut session, form) = match self.ports.declared_size {
+            None => (self.open_as_it_is()?, Form::AsItIs),
             Some(declared) => match self.open_with_size_opened(format, declared, encoder.as_deref_mut()) {
-                Ok(session) => session,
+                Ok((session, form)) => (session, form),
                 Err(error) => {
                     tracing::debug!("opening the declared size failed: {error:#}");
-                    self.open_as_it_is()?
+                    (self.open_as_it_is()?, Form::AsItIs)
                 }
             },
         };
@@ -140,11 +178,12 @@ impl Opening<'_> {
         };
         drop(trial);
         match (multiple, minimum, self.ports.declared_size) {
-            (Some(multiple), Some(minimum), _) => Ok((session, Sizes { multiple, minimum, fixed_size: None })),
+            (Some(multiple), Some(minimum), _) => Ok((session, form, Sizes { multiple, minimum, fixed_size: None })),
             (_, _, Some(declared)) => {
                 let origin = Origin::Graph("declared, and no other size runs".to_owned());
                 let fixed_size = Some(Known { value: declared, origin });
-                Ok((self.open_as_it_is()?, Sizes { multiple: one(1), minimum: one(1), fixed_size }))
+                let sizes = Sizes { multiple: one(1), minimum: one(1), fixed_size };
+                Ok((self.open_as_it_is()?, Form::AsItIs, sizes))
             }
             (_, _, None) => {
                 let size = FrameSize::new(256, 128);
@@ -161,11 +200,24 @@ impl Opening<'_> {
     }
 
     fn open_as_it_is(&self) -> Result<Session> {
-        let source = match self.location {
-            Location::File(path) => ModelSource::File(path),
-            Location::Bundled { .. } => ModelSource::Bytes { bytes: self.bytes, folder: None },
+        self.open_form(&Form::AsItIs, &self.options.on_cpu())
+    }
+
+    fn open_form(&self, form: &Form, options: &SessionOptions) -> Result<Session> {
+        let source = match (form, self.location) {
+            (Form::SizeOpened(bytes), _) => ModelSource::Bytes { bytes, folder: self.weights_folder() },
+            (Form::AsItIs, Location::File(path)) => ModelSource::File(path),
+            (Form::AsItIs, Location::Bundled { .. }) => ModelSource::Bytes { bytes: self.bytes, folder: None },
         };
-        Session::open(self.runtime, source, &self.session_options).context("ONNX Runtime refuses it")
+        Session::open(self.runtime, source, options).map_err(|error| match error.is::<DeviceError>() {
+            true => error,
+            false => error.context("ONNX Runtime refuses it"),
+        })
+    }
+
+    /// Where weights lie that the graph keeps in other files, if it does.
+    fn weights_folder(&self) -> Option<&Path> {
+        self.location.path().and_then(Path::parent).filter(|_| !self.model.external_files().is_empty())
     }
 
     /// Opens the network with its declared size opened; fails if it then computes something else at that size.
@@ -174,13 +226,12 @@ impl Opening<'_> {
         format: TensorFormat,
         declared: FrameSize,
         mut encoder: Option<&mut Encoder>,
-    ) -> Result<Session> {
+    ) -> Result<(Session, Form)> {
         let (height_axis, width_axis) = format.layout.size_axes();
         let mut model = self.model.clone();
         let rewritten = model.make_size_dynamic(&self.ports.image_input.value, height_axis, width_axis);
-        let folder = self.location.path().and_then(Path::parent).filter(|_| !model.external_files().is_empty());
-        let source = ModelSource::Bytes { bytes: &model.to_bytes(), folder };
-        let mut session = Session::open(self.runtime, source, &self.session_options)?;
+        let form = Form::SizeOpened(model.to_bytes());
+        let mut session = self.open_form(&form, &self.options.on_cpu())?;
         if rewritten > 0 {
             let picture = probe::probe_picture(declared)?;
             let opened = self.trial(&mut session, encoder.as_deref_mut())(&picture, declared, format)?;
@@ -192,12 +243,12 @@ impl Opening<'_> {
                 "with its size opened the network computes another picture"
             );
         }
-        Ok(session)
+        Ok((session, form))
     }
 
     fn open_encoder(&self) -> Result<Option<Encoder>> {
         let StyleInput::Embedding { encoder, shape, .. } = &self.ports.style else { return Ok(None) };
-        Encoder::open(self.runtime, encoder, shape, &self.session_options)
+        Encoder::open(self.runtime, encoder, shape, &self.options.on_cpu())
             .with_context(|| format!("open the encoder '{}'", encoder.display()))
             .map(Some)
     }
@@ -242,6 +293,28 @@ impl Opening<'_> {
         }
         Ok(inputs)
     }
+}
+
+/// Which graph a session is opened from.
+enum Form {
+    AsItIs,
+    /// The bytes of the one whose declared size is open.
+    SizeOpened(Vec<u8>),
+}
+
+/// Mean difference of two pictures of `size` in levels of 0-255; infinite where the second has another shape or values that are no
+/// numbers.
+fn difference(a: &Tensor, b: &Tensor, size: FrameSize, format: &TensorFormat) -> f32 {
+    if a.shape != b.shape || !b.data.iter().all(|value| value.is_finite()) {
+        return f32::INFINITY;
+    }
+    let painted = |tensor: &Tensor| {
+        let (content, mut picture) = (vec![0; size.bytes()], vec![0; size.bytes()]);
+        unpack(&tensor.data, size, format, Mix::NONE, &content, &mut picture, size);
+        picture
+    };
+    let levels = painted(a).iter().zip(&painted(b)).map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>();
+    levels as f32 / size.bytes() as f32
 }
 
 /// The sizes that a network takes.
@@ -343,4 +416,27 @@ fn resized(picture: &Frame, size: FrameSize) -> Result<Frame> {
     let mut scaled = Frame::black(size);
     Scaler::new().scale_rgb(picture.size, picture.pixels(), size, scaled.pixels_mut(), Filter::CatmullRom)?;
     Ok(scaled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gray(level: f32, size: FrameSize) -> Tensor {
+        Tensor { shape: Layout::Nchw.shape(size).to_vec(), data: vec![level; size.bytes()] }
+    }
+
+    #[test]
+    fn a_device_is_compared_in_levels_of_the_picture_and_no_number_never_passes() {
+        let size = FrameSize::new(4, 2);
+        let format = TensorFormat { layout: Layout::Nchw, channels: ChannelOrder::Rgb, range: ValueRange::Unit };
+        let levels = |of_device: &Tensor| difference(&gray(0.5, size), of_device, size, &format);
+        assert!(levels(&gray(0.5, size)) <= f32::EPSILON);
+        let other = levels(&gray(0.6, size));
+        assert!((24.0..=27.0).contains(&other), "{other}");
+        assert!(levels(&gray(f32::NAN, size)) > MOST_DIFFERENCE_LEVELS);
+        assert!(levels(&gray(0.5, FrameSize::new(2, 4))) > MOST_DIFFERENCE_LEVELS);
+        let error = DeviceDiffers { device: Device::CPU, levels: other }.to_string();
+        assert!(error.contains("levels (expected at most 2)"), "{error}");
+    }
 }

@@ -1,6 +1,7 @@
 //! Tiny networks with a known answer, made by `tests/fixtures/make_networks.py`.
 
 use impasto::frame::{Frame, FrameSize};
+use impasto::runtime::SessionOptions;
 use impasto::style::contract::{Origin, StyleInput};
 use impasto::style::pixels::{ChannelOrder, Layout, ValueRange};
 use impasto::style::{StyleEngine, StyleOptions, StyleSettings, Stylizer as _};
@@ -141,7 +142,8 @@ fn styles_of_different_networks_are_not_blended() {
 #[test]
 fn a_painting_is_fed_where_the_network_takes_one() {
     let path = repository("tests/pictures/machu-picchu.png");
-    let options = StyleOptions { style_image: Some(path), threads: 1, style_folder: None };
+    let options =
+        StyleOptions { style_image: Some(path), session: SessionOptions::with_threads(1), style_folder: None };
     let mut engine = open(&fixture("style_picture.onnx"), &options, StyleSettings::default()).unwrap();
     assert!(matches!(engine.contract().style, StyleInput::Picture { .. }));
     let src = photo();
@@ -164,7 +166,11 @@ fn a_missing_superfluous_or_unreadable_painting_is_refused() {
         ("style_picture.onnx", "no/such.png", "no/such.png"),
         ("style_picture.onnx", "Cargo.toml", "Cargo.toml"),
     ] {
-        let options = StyleOptions { style_image: Some(repository(image)), threads: 1, style_folder: None };
+        let options = StyleOptions {
+            style_image: Some(repository(image)),
+            session: SessionOptions::with_threads(1),
+            style_folder: None,
+        };
         let error = open(&fixture(file), &options, StyleSettings::default()).unwrap_err();
         assert!(format!("{error:#}").contains(part), "{error:#}");
     }

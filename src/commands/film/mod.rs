@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use serde::Serialize;
 
+use super::device::Compute;
 use super::paint::{WHOLE_BYTES, read_style};
 use super::video::{check_cut, judge_damage, stop_on_signals, with_hint};
 use super::{DEFAULT_SMOOTHING, Outcome, UsageError};
@@ -26,7 +27,7 @@ use crate::frame::{Frame, FramePool, FrameSize};
 use crate::gatys::{Objective, Optimizer, PaintSettings, Picture, Vgg};
 use crate::media::{Cut, ReaderOptions, VideoReader, VideoWriter, WriterOptions};
 use crate::pipeline::Control;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, SessionOptions};
 use crate::style::upscale::GuidedUpscaler;
 use fill::FillNetwork;
 use painter::{Painted, Painter};
@@ -64,14 +65,17 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     info.notes.iter().for_each(|note| console.note(note));
     // What would fail in the end is told before hours are spent on it.
     Runtime::load()?;
-    let asked_fill = args.film.fill.as_deref().map(|style| FillNetwork::open(style, clip.threads));
+    let mut compute = Compute::new(&args.run.device, clip.threads, console)?;
+    let session = compute.session_options()?;
+    compute.tell(false);
+    let asked_fill = args.film.fill.as_deref().map(|style| FillNetwork::open(style, &session));
     let asked_fill = asked_fill.transpose().context("open the style that fills")?;
     clip.writer(&reader)?.notes().iter().for_each(|warning| console.warning(warning));
     let vgg = match &args.film.vgg {
         Some(path) => Vgg::load(path)?,
         None => Vgg::bundled()?.clone(),
     };
-    let settings = settings(args, clip.threads);
+    let settings = settings(args, session.clone());
     settings.objective.check(&vgg)?;
 
     let folder = args.film.work_folder.clone().unwrap_or_else(|| path_beside(&args.output));
@@ -89,7 +93,7 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     let first = plan.keyframes.first().context("the clip has no frame")?;
     let mut fill = match asked_fill {
         Some(fill) => fill,
-        None => FillNetwork::nearest(&style, &work.content(first.frame, size)?, clip.threads)?,
+        None => FillNetwork::nearest(&style, &work.content(first.frame, size)?, &session)?,
     };
     console.line(&format!(
         "{} keyframes for {} frames of {size}; {} paints what they do not show",
@@ -197,7 +201,7 @@ impl Clip<'_> {
     }
 }
 
-fn settings(args: &VideoArgs, threads: usize) -> PaintSettings {
+fn settings(args: &VideoArgs, session: SessionOptions) -> PaintSettings {
     let usual = Objective::default();
     PaintSettings {
         objective: Objective {
@@ -210,7 +214,7 @@ fn settings(args: &VideoArgs, threads: usize) -> PaintSettings {
         learning_rate: Optimizer::Lbfgs.default_learning_rate(),
         scales: Vec::new(),
         style_scale: args.film.style_scale.unwrap_or(1.0),
-        threads,
+        session,
         whole_bytes: WHOLE_BYTES,
     }
 }
@@ -224,7 +228,7 @@ fn fingerprint(args: &VideoArgs, size: FrameSize, settings: &PaintSettings, styl
     style.planes.iter().for_each(|value| value.to_bits().hash(&mut hasher));
     let film = &args.film;
     let part = (args.start, args.end, args.frames);
-    let settings = PaintSettings { threads: 0, ..settings.clone() };
+    let settings = PaintSettings { session: SessionOptions::default(), ..settings.clone() };
     format!("{part:?} {size} {settings:?} {:?} {:?} {:?} {:?}", film.keyframes, film.iterations, film.fill, film.vgg)
         .hash(&mut hasher);
     Ok(format!("{:016x}", hasher.finish()))

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use super::{LearnArgs, UsageError, paintings, photos, state_path};
+use crate::commands::device::Compute;
 use crate::commands::{style, thread_count};
 use crate::console::Console;
 use crate::learn::{Fitting, FittingSettings, FrozenNetwork, Judge, Painter, PaintingTarget, PhotoSet, State, start};
@@ -42,12 +43,12 @@ impl Setup {
     /// # Errors
     /// [`UsageError`] for arguments that do not go together; else the file, what is wrong with it and what to do.
     pub fn new(args: &LearnArgs, console: Console) -> Result<Self> {
-        let settings = FittingSettings {
+        let mut settings = FittingSettings {
             side: args.crop as usize,
             style_weight: args.style_weight,
             stability_weight: args.stability_weight,
             seed: args.seed,
-            threads: thread_count(args.threads),
+            session: SessionOptions::default(),
         };
         let first = Catalog::bundled()?.styles().first().context("the catalog is empty")?;
         let network = FrozenNetwork::bundled(&first.network, args.depth)?;
@@ -69,7 +70,10 @@ impl Setup {
         let fingerprint = fingerprint(args, &network, &records, &description);
         let resumed = args.resume.then(|| read_state(args, &fingerprint)).transpose()?;
 
-        let options = SessionOptions { threads: settings.threads };
+        let mut compute = Compute::new(&args.device, thread_count(args.threads), console)?;
+        let options = compute.session_options()?;
+        compute.tell(false);
+        settings.session = options.clone();
         let target = PaintingTarget::new(&frames, &options)?;
         let held_out = &photos.held_out;
         let painter = Painter::new(&network, held_out.first().context("no photo is held out")?, &options)?;

@@ -23,6 +23,7 @@ use self::outputs::{Outputs, RecordingPlan, StreamSink};
 use self::quality::Quality;
 use self::sink::{Limits, LiveSink, LiveSinkParts};
 use self::source::{CameraRecipe, LiveSource};
+use super::device::Compute;
 use super::stages::{StageFigures, TemporalStages};
 use super::style::{self, OpenStyle};
 use super::video::stop_on_signals;
@@ -65,7 +66,9 @@ pub fn run(args: &LiveArgs) -> Result<Outcome> {
     let threads = super::thread_count(args.threads);
 
     // The style before the camera: whose light need not go on for a name that is wrong.
-    let OpenStyle { engine, label, provider, notes } = style::open(&args.style, threads, &control)?;
+    let mut compute = Compute::new(&args.device, threads, console)?;
+    let OpenStyle { engine, label, provider, notes } = style::open(&args.style, &mut compute, &control)?;
+    compute.tell(args.stats);
     notes.iter().for_each(|note| console.note(note));
     let options = CameraOptions {
         size: args.size,

@@ -83,7 +83,7 @@ pub fn run(args: &PaintArgs) -> Result<Outcome> {
     check_outputs(args)?;
     let control = Control::new();
     stop_on_signals(&control, console, "stopping: the painting so far is being saved (Ctrl-C again to give it up)")?;
-    let setup = Setup::read(args)?;
+    let setup = Setup::read(args, console)?;
     setup.notes.iter().for_each(|note| console.note(note));
     if let Some(sweep) = &args.report.sweep {
         return sweep::run(args, &setup, sweep, &control, console);

@@ -7,12 +7,15 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::{KeepColor, UsageError};
 use crate::cli::PaintArgs;
+use crate::commands::device::Compute;
 use crate::commands::painting::painting_bytes;
+use crate::commands::thread_count;
 use crate::console::Console;
 use crate::frame::{CHANNELS, Frame};
 use crate::gatys::painting::scale_schedule;
 use crate::gatys::targets::Region;
 use crate::gatys::{Objective, PaintSettings, Painting, Picture, Vgg, match_colors};
+use crate::runtime::SessionOptions;
 use crate::stills::Still;
 
 /// A gradient that takes more memory than this is computed in tiles.
@@ -43,7 +46,7 @@ impl Setup {
     ///
     /// # Errors
     /// [`UsageError`] for arguments that do not go together; else the file, what is wrong with it and what to do.
-    pub fn read(args: &PaintArgs) -> Result<Self> {
+    pub fn read(args: &PaintArgs, console: Console) -> Result<Self> {
         let objective_args = &args.objective;
         let styles = args.styles.iter().map(|text| parse_style(text)).collect::<Result<Vec<_>>>()?;
         if !objective_args.masks.is_empty() && objective_args.masks.len() != styles.len() {
@@ -104,8 +107,10 @@ impl Setup {
             notes,
             vgg,
         };
-        setup.settings.threads = super::super::thread_count(args.threads);
         setup.settings.objective.check(&setup.vgg)?;
+        let mut compute = Compute::new(&args.device, thread_count(args.threads), console)?;
+        setup.settings.session = compute.session_options()?;
+        compute.tell(false);
         Ok(setup)
     }
 
@@ -126,7 +131,7 @@ impl Setup {
             region.styles.iter().for_each(|(picture, _)| hash(picture));
         }
         let mut settings = self.settings.clone();
-        settings.threads = 0;
+        settings.session = SessionOptions::default();
         format!("{settings:?}").hash(&mut hasher);
         for region in &self.regions {
             region.styles.iter().for_each(|(_, share)| share.to_bits().hash(&mut hasher));
@@ -157,7 +162,7 @@ fn settings(args: &PaintArgs, content: &Picture, regions: usize) -> PaintSetting
         learning_rate: search.learning_rate.unwrap_or_else(|| search.optimizer.default_learning_rate()),
         scales: scale_schedule(content.size, size, smallest, 2 * iterations, iterations),
         style_scale: objective.style_scale,
-        threads: 0,
+        session: SessionOptions::default(),
         whole_bytes: WHOLE_BYTES,
     }
 }

@@ -1,0 +1,236 @@
+//! From `--device` and `--provider-library` to what sessions run on, and what there is to say of it.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow};
+
+use super::UsageError;
+use crate::cli::DeviceArgs;
+use crate::console::Console;
+use crate::runtime::{self, Device, DeviceChoice, Provider, Runtime, SessionOptions, choose};
+use crate::style::{Catalog, StyleEngine, StyleOptions, StyleSettings, StyleSpec};
+
+/// Where networks run, as it was asked for, and once one was opened as it is.
+pub struct Compute {
+    choice: DeviceChoice,
+    threads: usize,
+    console: Console,
+    findings: Findings,
+}
+
+/// What was found out when a network was opened.
+#[derive(Debug, Default)]
+struct Findings {
+    device: Device,
+    /// Better devices that do not work, with the reasons.
+    refused: Vec<String>,
+    /// Nodes there, and in all.
+    nodes: Option<(usize, usize)>,
+    assignment: String,
+    difference_levels: f32,
+}
+
+impl Compute {
+    /// Checks what was asked for, and loads the library of providers if there is one.
+    ///
+    /// # Errors
+    /// [`UsageError`] for a device that nobody knows; else what is wrong with the library.
+    pub fn new(args: &DeviceArgs, threads: usize, console: Console) -> Result<Self> {
+        let choice = choice(args).map_err(|error| UsageError(anyhow!(error)))?;
+        if let Some(library) = &args.provider_library {
+            Runtime::load()?.register_library(library).context("load --provider-library")?;
+        }
+        Ok(Self { choice, threads, console, findings: Findings::default() })
+    }
+
+    /// Opens the network of a style on the device, which is tried with it; see [`runtime::choose`].
+    ///
+    /// # Errors
+    /// When the device cannot be had, or the style cannot be opened.
+    pub fn open(&mut self, spec: &StyleSpec, options: &StyleOptions, settings: StyleSettings) -> Result<StyleEngine> {
+        let attempt = |device: &Device| {
+            let session = self.session(device.clone());
+            StyleEngine::open(spec, &StyleOptions { session, ..options.clone() }, settings)
+        };
+        // Without ONNX Runtime there is nothing to choose from, and what else is wrong is told first.
+        let Ok(runtime) = Runtime::load() else { return attempt(&Device::CPU) };
+        let slow = match &self.choice {
+            DeviceChoice::One(device) if device.provider == Provider::TensorRt => Some(device),
+            _ => None,
+        };
+        if let Some(device) = slow {
+            runtime.check(device)?;
+            let place = engine_cache().map(|folder| format!(" and keeps it in '{}'", folder.display()));
+            let place = place.unwrap_or_default();
+            self.console
+                .note(&format!("TensorRT builds an engine for a new network or size{place}: it may take minutes"));
+        }
+        let started = Instant::now();
+        let chosen = choose(&self.choice, runtime, attempt)?;
+        if slow.is_some() {
+            self.console.note(&format!("the engine is ready after {:.0} s", started.elapsed().as_secs_f64()));
+        }
+        let network = chosen.value.network();
+        let assignment = network.assignment();
+        self.findings = Findings {
+            device: chosen.device,
+            refused: chosen.refused.iter().map(|(device, why)| format!("{device}: {why:#}")).collect(),
+            nodes: network.difference_levels().map(|_| (assignment.device_nodes(), assignment.node_count())),
+            assignment: assignment.to_string(),
+            difference_levels: network.difference_levels().unwrap_or(0.0),
+        };
+        for line in self.findings.details() {
+            tracing::info!("{line}");
+        }
+        Ok(chosen.value)
+    }
+
+    /// The device for networks that are not styles, tried with the bundled one.
+    ///
+    /// # Errors
+    /// As [`Compute::open`].
+    pub fn session_options(&mut self) -> Result<SessionOptions> {
+        let is_cpu = match &self.choice {
+            DeviceChoice::One(device) => device.is_cpu(),
+            DeviceChoice::Auto => Runtime::load()?.providers() == [Provider::Cpu],
+        };
+        if !is_cpu {
+            let first = Catalog::bundled()?.styles().first().context("the catalog is empty")?;
+            self.open(&first.name.parse()?, &StyleOptions::default(), StyleSettings::default())?;
+        }
+        Ok(self.session(self.findings.device.clone()))
+    }
+
+    fn session(&self, device: Device) -> SessionOptions {
+        SessionOptions { threads: self.threads, device, engine_cache: engine_cache() }
+    }
+
+    /// Says what the network runs on: where that was not asked for and is not the processor, where it is less than was hoped
+    /// for, and everything with `details`.
+    pub fn tell(&self, details: bool) {
+        let Self { findings, console, .. } = self;
+        if details {
+            findings.details().iter().for_each(|line| console.line(line));
+        } else if self.choice == DeviceChoice::Auto && !findings.device.is_cpu() {
+            console.note(&findings.line());
+        }
+        if let Some((there, all)) = findings.nodes
+            && there * 2 < all
+        {
+            let device = &findings.device;
+            console.warning(&format!("{device} takes {there} of the network's {all} nodes, the processor the rest"));
+        }
+        if findings.device.is_cpu() && runtime::nvidia_gpu_count().is_some() && !details {
+            findings.refused.iter().for_each(|reason| console.warning(&format!("the GPU is not used: {reason}")));
+        }
+    }
+}
+
+/// Where TensorRT keeps its engines: in the folder that the system has for what can be made again.
+fn engine_cache() -> Option<PathBuf> {
+    use etcetera::BaseStrategy as _;
+    let strategy = etcetera::choose_base_strategy().ok()?;
+    Some(strategy.cache_dir().join("impasto").join("tensorrt"))
+}
+
+impl Findings {
+    fn line(&self) -> String {
+        let Self { device, assignment, difference_levels, .. } = self;
+        match self.nodes {
+            Some(_) => format!(
+                "networks run on {device} ({assignment}; {difference_levels:.2} levels from the processor's picture)"
+            ),
+            None => format!("networks run on {device}"),
+        }
+    }
+
+    fn details(&self) -> Vec<String> {
+        let refused = self.refused.iter().map(|reason| format!("not on {reason}"));
+        std::iter::once(self.line()).chain(refused).collect()
+    }
+}
+
+/// What the two options mean together.
+fn choice(args: &DeviceArgs) -> Result<DeviceChoice, String> {
+    let library = args.provider_library.as_ref();
+    match (&args.device, library) {
+        (None, None) => Ok(DeviceChoice::Auto),
+        (None, Some(library)) => Ok(DeviceChoice::One(Device::first_of(library.provider()))),
+        // A library may be called as a provider that builds have: then it is meant.
+        (Some(DeviceChoice::One(device)), Some(library)) if device.provider.word() == library.name => {
+            Ok(DeviceChoice::One(Device { provider: library.provider(), index: device.index }))
+        }
+        (Some(_), Some(library)) => {
+            let name = &library.name;
+            Err(format!(
+                "--provider-library {name}=… is of no use with this --device (expected --device {name}, or none)"
+            ))
+        }
+        (Some(DeviceChoice::One(Device { provider: Provider::Plugin(name), .. })), None) => {
+            let words: Vec<&str> = Provider::OF_BUILDS.iter().map(Provider::word).chain(["auto"]).collect();
+            let near = words.iter().map(|word| (strsim::damerau_levenshtein(name, word), word)).min();
+            let guess = near.filter(|(distance, _)| *distance <= 2).map(|(_, word)| format!("did you mean '{word}'? "));
+            Err(format!(
+                "there is no device '{name}' ({}expected {}, or a name that --provider-library gives)",
+                guess.unwrap_or_default(),
+                runtime::device::known_words()
+            ))
+        }
+        (Some(choice), None) => Ok(choice.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(device: Option<&str>, library: Option<&str>) -> Result<DeviceChoice, String> {
+        choice(&DeviceArgs {
+            device: device.map(|text| text.parse().unwrap()),
+            provider_library: library.map(|text| text.parse().unwrap()),
+        })
+    }
+
+    fn plugin(name: &str, index: u32) -> DeviceChoice {
+        DeviceChoice::One(Device { provider: Provider::Plugin(name.to_owned()), index })
+    }
+
+    #[test]
+    fn a_library_is_meant_by_its_name_and_without_one() {
+        assert_eq!(chosen(None, None), Ok(DeviceChoice::Auto));
+        assert_eq!(chosen(None, Some("webgpu=/a.so")), Ok(plugin("webgpu", 0)));
+        assert_eq!(chosen(Some("webgpu"), Some("webgpu=/a.so")), Ok(plugin("webgpu", 0)));
+        assert_eq!(chosen(Some("mine:1"), Some("mine=/a.so")), Ok(plugin("mine", 1)));
+        assert_eq!(chosen(Some("webgpu"), None), Ok(DeviceChoice::One(Device::first_of(Provider::WebGpu))));
+    }
+
+    #[test]
+    fn a_library_that_would_not_be_used_and_a_name_that_nobody_knows_are_errors() {
+        let error = chosen(Some("cuda"), Some("mine=/a.so")).unwrap_err();
+        assert!(error.contains("expected --device mine"), "{error}");
+        let error = chosen(Some("cdua"), None).unwrap_err();
+        assert!(error.contains("did you mean 'cuda'?") && error.contains("directml"), "{error}");
+        let error = chosen(Some("toaster"), None).unwrap_err();
+        assert!(!error.contains("did you mean") && error.contains("--provider-library"), "{error}");
+    }
+
+    #[test]
+    fn what_is_said_names_the_device_its_nodes_and_what_was_refused() {
+        let findings = Findings {
+            device: Device::first_of(Provider::OpenVino),
+            refused: vec!["CUDA: broken".to_owned()],
+            nodes: Some((9, 10)),
+            assignment: "OpenVINO 9 of 10 nodes, CPU 1".to_owned(),
+            difference_levels: 0.125,
+        };
+        assert_eq!(
+            findings.details(),
+            [
+                "networks run on OpenVINO (OpenVINO 9 of 10 nodes, CPU 1; 0.12 levels from the processor's picture)",
+                "not on CUDA: broken"
+            ]
+        );
+        assert_eq!(Findings::default().details(), ["networks run on CPU"]);
+    }
+}
