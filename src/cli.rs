@@ -18,7 +18,7 @@ use crate::frame::FrameSize;
 use crate::media::{ColorRange, Matrix, PictureLayout, Rational, Time};
 use crate::stills::StillFormat;
 use crate::temporal::PropagationSettings;
-pub use device::DeviceArgs;
+pub use device::{DeviceArgs, PrecisionArgs};
 pub use doctor::DoctorArgs;
 pub use film::{FilmArgs, VideoEngine};
 pub use learn::LearnArgs;
@@ -104,6 +104,10 @@ pub struct StyleArgs {
     /// the detail of the input; the output keeps the input's size.
     #[arg(long, value_name = "PIXELS", default_value_t = crate::commands::DEFAULT_WORK_SIZE, value_parser = clap::value_parser!(u32).range(16..=8192))]
     pub work_size: u32,
+
+    /// How exactly the network calculates.
+    #[command(flatten)]
+    pub precision: PrecisionArgs,
 }
 
 /// What holds painted frames together over time.
@@ -317,6 +321,10 @@ pub struct ImageArgs {
     #[arg(short = 'y', long = "yes")]
     pub overwrite: bool,
 
+    /// Say nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+
     /// png, jpeg, webp or tiff [default: by the output's extension, in a folder and on stdout as the input]
     #[arg(long, value_name = "FORMAT", value_parser = parse_still_format())]
     pub format: Option<StillFormat>,
@@ -351,6 +359,10 @@ pub struct ImageArgs {
     #[arg(long, value_name = "PIXELS", default_value_t = crate::commands::DEFAULT_WORK_SIZE, value_parser = clap::value_parser!(u32).range(16..=8192), help_heading = "Style")]
     pub work_size: u32,
 
+    /// How exactly the network calculates.
+    #[command(flatten)]
+    pub precision: PrecisionArgs,
+
     /// Threads of the network [default: one a core]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Speed")]
     pub threads: Option<u32>,
@@ -358,10 +370,6 @@ pub struct ImageArgs {
     /// What the network runs on.
     #[command(flatten)]
     pub device: DeviceArgs,
-
-    /// Say nothing but errors
-    #[arg(short, long)]
-    pub quiet: bool,
 }
 
 /// `impasto measure`.

@@ -153,6 +153,7 @@ fn style_args(args: &ImageArgs, style: &NamedStyle) -> StyleArgs {
         strength: args.strength,
         keep_color: args.keep_color,
         work_size: args.work_size,
+        precision: args.precision,
     }
 }
 

@@ -112,6 +112,7 @@ fn style_args(args: &SheetArgs, style: &str) -> StyleArgs {
         strength: 1.0,
         keep_color: args.keep_color,
         work_size: args.work_size,
+        precision: args.precision,
     }
 }
 

@@ -32,7 +32,12 @@ pub fn open(args: &StyleArgs, compute: &mut Compute, control: &Control) -> Resul
     let label = label(args)?;
     let spec: StyleSpec = label.parse().map_err(|error| UsageError(anyhow::Error::new(error)))?;
     let style_image = args.style_image.clone();
-    let options = StyleOptions { style_image, style_folder: folder(), ..StyleOptions::default() };
+    let options = StyleOptions {
+        style_image,
+        style_folder: folder(),
+        precision: args.precision.precision,
+        ..StyleOptions::default()
+    };
     let settings =
         StyleSettings { strength: args.strength, keep_color: args.keep_color, work_size: args.work_size as usize };
     let engine = compute

@@ -13,6 +13,7 @@ mod gpus;
 mod library;
 mod log;
 pub mod plugin;
+mod precision;
 pub mod providers;
 mod session;
 
@@ -27,6 +28,7 @@ pub use library::{Library, LibrarySearch, RuntimeError};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 pub use plugin::{PluginError, ProviderLibrary};
+pub use precision::{Precision, has_integer_products};
 pub use providers::DeviceError;
 pub use session::{Bindings, ElementType, ModelSource, Session, SessionOptions, Tensor, TensorInfo, Terminator};
 

@@ -17,6 +17,10 @@ pub struct CatalogNetwork {
     pub file: String,
     /// Checksum of the file, in hexadecimal.
     pub sha256: String,
+    /// File of the form with convolutions in 8-bit integers, if it has one.
+    pub int8: Option<String>,
+    /// Checksum of that file, in hexadecimal.
+    pub int8_sha256: Option<String>,
     /// How it came about.
     pub provenance: String,
     /// License of the weights.
@@ -80,6 +84,7 @@ macro_rules! embedded {
 
 const EMBEDDED: &[(&str, &[u8])] = embedded![
     "impasto-lite.onnx",
+    "impasto-lite-int8.onnx",
     "paintings/starry-night.jpg",
     "paintings/great-wave.jpg",
     "paintings/the-scream.jpg",
@@ -154,12 +159,20 @@ impl Catalog {
     /// # Errors
     /// When the catalog names a network that is not in the binary, which a test excludes.
     pub fn network_bytes(&self, name: &str) -> Result<&'static [u8]> {
-        let network = self
-            .networks
-            .iter()
-            .find(|network| network.name == name)
-            .with_context(|| format!("network '{name}' is not in the catalog"))?;
-        embedded(&network.file)
+        embedded(&self.network(name)?.file)
+    }
+
+    /// The bytes of the form of a network with convolutions in 8-bit integers; `None` where it has none.
+    ///
+    /// # Errors
+    /// As [`Catalog::network_bytes`].
+    pub fn network_int8_bytes(&self, name: &str) -> Result<Option<&'static [u8]>> {
+        self.network(name)?.int8.as_deref().map(embedded).transpose()
+    }
+
+    fn network(&self, name: &str) -> Result<&CatalogNetwork> {
+        let network = self.networks.iter().find(|network| network.name == name);
+        network.with_context(|| format!("network '{name}' is not in the catalog"))
     }
 
     /// The painting that a style was learnt from, as JPEG.
@@ -193,7 +206,8 @@ mod tests {
     #[test]
     fn the_catalog_and_the_embedded_files_agree() {
         let catalog = Catalog::bundled().unwrap();
-        assert_eq!(catalog.networks().len() + catalog.styles().len(), EMBEDDED.len());
+        let int8_forms = catalog.networks().iter().filter(|network| network.int8.is_some()).count();
+        assert_eq!(catalog.networks().len() + int8_forms + catalog.styles().len(), EMBEDDED.len());
         for style in catalog.styles() {
             let bytes = catalog.painting_bytes(style).unwrap();
             assert_eq!(hexadecimal_sha256(bytes), style.painting_sha256, "{}", style.painting);
@@ -201,7 +215,20 @@ mod tests {
         for network in catalog.networks() {
             let bytes = catalog.network_bytes(&network.name).unwrap();
             assert_eq!(hexadecimal_sha256(bytes), network.sha256, "{}", network.file);
+            let int8 = catalog.network_int8_bytes(&network.name).unwrap();
+            assert_eq!(int8.map(hexadecimal_sha256), network.int8_sha256, "{:?}", network.int8);
             let model = crate::onnx::Model::from_bytes(bytes).unwrap();
+            if let Some(int8) = int8 {
+                // A style that was learnt fits both forms.
+                let int8 = crate::onnx::Model::from_bytes(int8).unwrap();
+                let tables = |model| {
+                    let mut tables = crate::style::StyleTables::find(model).unwrap().tables;
+                    tables.sort_by(|a, b| a.name.cmp(&b.name));
+                    tables
+                };
+                assert!(tables(&int8) == tables(&model), "the styles of the two forms differ");
+                assert_eq!(int8.metadata("impasto.styles"), model.metadata("impasto.styles"));
+            }
             let names: Vec<&str> = model.metadata("impasto.styles").unwrap().split(',').collect();
             let own = catalog.styles().iter().filter(|style| style.network == network.name);
             // A style that was learnt stands behind those that the catalog lists.

@@ -140,6 +140,7 @@ impl Stylizer for StyleEngine {
     }
 
     fn provider(&self) -> String {
-        self.network.device().to_string()
+        let device = self.network.device();
+        if self.network.is_int8() { format!("{device}, 8-bit integers") } else { device.to_string() }
     }
 }

@@ -22,7 +22,7 @@ use super::tiles::Tiles;
 use super::{catalog, folder};
 use crate::frame::{CHANNELS, Frame, FrameSize};
 use crate::onnx::Model;
-use crate::runtime::{Assignment, Bindings, Device, Runtime, Session, SessionOptions, Terminator};
+use crate::runtime::{self, Assignment, Bindings, Device, Precision, Runtime, Session, SessionOptions, Terminator};
 
 /// How a style network is opened.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +31,8 @@ pub struct StyleOptions {
     pub style_image: Option<PathBuf>,
     /// What the network runs on.
     pub session: SessionOptions,
+    /// How exactly a bundled network calculates; those of others are taken as they are.
+    pub precision: Precision,
     /// Where styles are looked for that the catalog does not have.
     pub style_folder: Option<PathBuf>,
 }
@@ -43,6 +45,7 @@ pub struct StyleNetwork {
     /// In the order in which they are bound behind the picture.
     side_inputs: SideInputs,
     difference_levels: Option<f32>,
+    is_int8: bool,
     bound: Option<Bound>,
     tiles: Option<Tiles>,
 }
@@ -68,7 +71,8 @@ impl StyleNetwork {
 
     fn open_located(spec: &StyleSpec, located: &Located, options: &StyleOptions) -> Result<Self> {
         let Located { location, choices, learned } = located;
-        let mut bytes = location.read()?;
+        let is_int8 = located.is_int8(options)?;
+        let mut bytes = location.read(is_int8)?;
         let mut model = Model::from_bytes(&bytes)?;
         if !learned.is_empty() {
             let mut tables = StyleTables::find(&model)?;
@@ -101,7 +105,7 @@ impl StyleNetwork {
         let Opened { session, contract, side_inputs, difference_levels } = opening.finish()?;
         let tiles = contract.fixed_size.map(Tiles::new);
         let title = spec.to_string();
-        Ok(Self { session, contract, title, side_inputs, difference_levels, bound: None, tiles })
+        Ok(Self { session, contract, title, side_inputs, difference_levels, is_int8, bound: None, tiles })
     }
 
     /// What the network expects, and where that is known from.
@@ -112,6 +116,11 @@ impl StyleNetwork {
     /// What executes the network.
     pub fn device(&self) -> &Device {
         self.session.device()
+    }
+
+    /// Whether its convolutions are in 8-bit integers.
+    pub fn is_int8(&self) -> bool {
+        self.is_int8
     }
 
     /// Which provider its nodes were given to; empty on the processor, which takes all of them.
@@ -262,9 +271,13 @@ impl Location {
         }
     }
 
-    fn read(&self) -> Result<Cow<'static, [u8]>> {
+    fn read(&self, is_int8: bool) -> Result<Cow<'static, [u8]>> {
         match self {
-            Self::Bundled { network } => Ok(Cow::Borrowed(Catalog::bundled()?.network_bytes(network)?)),
+            Self::Bundled { network } => {
+                let catalog = Catalog::bundled()?;
+                let int8 = if is_int8 { catalog.network_int8_bytes(network)? } else { None };
+                Ok(Cow::Borrowed(int8.map_or_else(|| catalog.network_bytes(network), Ok)?))
+            }
             Self::File(path) => Ok(Cow::Owned(std::fs::read(path).context("it cannot be read")?)),
         }
     }
@@ -277,6 +290,35 @@ struct Located {
     choices: Vec<Choice>,
     /// Styles that it gets, by name, in this order behind its own.
     learned: Vec<(String, LearnedStyle)>,
+}
+
+impl Located {
+    /// Whether the form of the network with convolutions in 8-bit integers is taken.
+    fn is_int8(&self, options: &StyleOptions) -> Result<bool> {
+        let has_form = match &self.location {
+            Location::Bundled { network } => {
+                Catalog::bundled()?.network_int8_bytes(network)?.is_some()
+                    && self.learned.iter().all(|(_, style)| style.convolutions.is_empty())
+            }
+            Location::File(_) => false,
+        };
+        let device = &options.session.device;
+        match options.precision {
+            Precision::Fp32 => Ok(false),
+            Precision::Auto => Ok(has_form && device.is_cpu() && runtime::has_integer_products()),
+            Precision::Int8 => {
+                ensure!(
+                    has_form,
+                    "it has no form in 8-bit integers (expected styles of a bundled network, none of them learnt in full depth)"
+                );
+                ensure!(
+                    device.is_cpu(),
+                    "8-bit integers are for the processor (expected another precision on {device})"
+                );
+                Ok(true)
+            }
+        }
+    }
 }
 
 /// Finds the network of `spec`; names that are not in the catalog are looked for in `style_folder`.

@@ -143,7 +143,7 @@ fn styles_of_different_networks_are_not_blended() {
 fn a_painting_is_fed_where_the_network_takes_one() {
     let path = repository("tests/pictures/machu-picchu.png");
     let options =
-        StyleOptions { style_image: Some(path), session: SessionOptions::with_threads(1), style_folder: None };
+        StyleOptions { style_image: Some(path), session: SessionOptions::with_threads(1), ..Default::default() };
     let mut engine = open(&fixture("style_picture.onnx"), &options, StyleSettings::default()).unwrap();
     assert!(matches!(engine.contract().style, StyleInput::Picture { .. }));
     let src = photo();
@@ -169,7 +169,7 @@ fn a_missing_superfluous_or_unreadable_painting_is_refused() {
         let options = StyleOptions {
             style_image: Some(repository(image)),
             session: SessionOptions::with_threads(1),
-            style_folder: None,
+            ..Default::default()
         };
         let error = open(&fixture(file), &options, StyleSettings::default()).unwrap_err();
         assert!(format!("{error:#}").contains(part), "{error:#}");

@@ -2,6 +2,7 @@
 //!
 //! After a change that is meant to change them: `IMPASTO_BLESS=1 cargo test --test style goldens`, and look again.
 
+use impasto::runtime::{Precision, has_integer_products};
 use impasto::style::{Catalog, StyleOptions, StyleSettings};
 
 use crate::{difference, open, paint, photo, read, repository};
@@ -10,7 +11,8 @@ use crate::{difference, open, paint, photo, read, repository};
 const TOLERANCE: f64 = 2.0;
 
 fn check(name: &str, spec: &str, settings: StyleSettings) {
-    let mut engine = open(spec, &StyleOptions::default(), settings).unwrap();
+    let options = StyleOptions { precision: Precision::Fp32, ..StyleOptions::default() };
+    let mut engine = open(spec, &options, settings).unwrap();
     let painted = paint(&mut engine, &photo());
     let save = |path: &std::path::Path| {
         let (width, height) = (painted.size.width as u32, painted.size.height as u32);
@@ -35,6 +37,34 @@ fn every_style_of_the_catalog_paints_its_golden() {
     for style in Catalog::bundled().unwrap().styles() {
         check(&style.name, &style.name, StyleSettings::default());
     }
+}
+
+#[test]
+fn eight_bit_integers_paint_what_floats_do() {
+    if !has_integer_products() {
+        println!("skipped: this processor has no products of 8-bit integers, and auto does not take them");
+        return;
+    }
+    for style in Catalog::bundled().unwrap().styles() {
+        let painted = |precision: Precision| {
+            let options = StyleOptions { precision, ..StyleOptions::default() };
+            let mut engine = open(&style.name, &options, StyleSettings::default()).unwrap();
+            assert_eq!(engine.network().is_int8(), precision != Precision::Fp32, "{}", style.name);
+            paint(&mut engine, &photo())
+        };
+        let (floats, integers) = (painted(Precision::Fp32), painted(Precision::Int8));
+        let difference = difference(&floats, &integers);
+        assert!(difference > 0.0 && difference < 4.0, "{}: {difference:.2} levels", style.name);
+        assert_eq!(integers.pixels(), painted(Precision::Auto).pixels(), "{}", style.name);
+    }
+}
+
+#[test]
+fn eight_bit_integers_are_for_bundled_networks() {
+    let options = StyleOptions { precision: Precision::Int8, ..StyleOptions::default() };
+    let spec = format!("{}#0", repository("tests/fixtures/weights.onnx").display());
+    let error = format!("{:#}", open(&spec, &options, StyleSettings::default()).unwrap_err());
+    assert!(error.contains("weights.onnx") && error.contains("no form in 8-bit integers"), "{error}");
 }
 
 #[test]

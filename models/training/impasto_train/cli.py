@@ -36,6 +36,11 @@ def parser():
     export.add_argument("state", help="state.pt")
     export.add_argument("output", help="network.onnx")
 
+    quantize = commands.add_parser("quantize", help="round an exported network's convolutions to 8-bit integers")
+    quantize.add_argument("network", help="network.onnx")
+    quantize.add_argument("output", help="network-int8.onnx")
+    quantize.add_argument("--photos", nargs="+", required=True, help="folders of photos, of which the first twelve are looked at")
+
     pack = commands.add_parser("pack", help="put all material into one small folder, for gpu.sh")
     pack.add_argument("folder")
     add_material(pack)
@@ -123,6 +128,10 @@ def main(argv=None):
                 from . import export
 
                 export.export(arguments.state, arguments.output)
+            case "quantize":
+                from . import data, quantize
+
+                quantize.quantize(arguments.network, arguments.output, data.picture_files(arguments.photos))
             case "pack":
                 from . import data, pack
 

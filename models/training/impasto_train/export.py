@@ -13,6 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from .network import EPSILON, MULTIPLE, SIZES
 
 OPSET, IR_VERSION = 17, 9
+# Levels are 0–255, what convolutions meet −1 to 1.
+HALF_RANGE = 127.5
 
 
 class Graph:
@@ -33,11 +35,11 @@ class Graph:
     def weight(self, name):
         return self.constant(name, self.weights[name].detach().cpu().float().numpy())
 
-    def conv(self, x, name, stride=1):
+    def conv(self, x, name, stride=1, mode="reflect"):
         weight = self.weights[f"{name}.weight"]
         pad = weight.shape[2] // 2
         pads = self.constant(f"pads{pad}", np.array([0, 0, pad, pad] * 2, np.int64))
-        x = self.node("Pad", [x, pads], mode="reflect")
+        x = self.node("Pad", [x, pads], mode=mode)
         return self.node(
             "Conv",
             [x, self.weight(f"{name}.weight"), self.weight(f"{name}.bias")],
@@ -47,7 +49,9 @@ class Graph:
         )
 
     def conv_norm(self, x, name, stride=1):
-        x = self.conv(x, f"{name}.conv", stride)
+        return self.norm(self.conv(x, f"{name}.conv", stride), name)
+
+    def norm(self, x, name):
         axis = self.constant("axis0", np.array([0], np.int64))
         scale, shift = (
             self.node("Squeeze", [self.node("MatMul", ["style", self.weight(f"{name}.norm.{part}")]), axis])
@@ -72,11 +76,28 @@ class Graph:
             nearest_mode="floor",
         )
 
+    def stem_on(self, x):
+        return self.relu(self.conv_norm(x, "stem"))
+
+    def trunk(self, quarter, shape):
+        """From what the stem sees to what is doubled last."""
+        x = self.relu(self.conv_norm(quarter, "down", stride=2))
+        for index in range(shape.eighth_blocks):
+            x = self.residual(x, f"coarse.{index}")
+        x = self.node("Add", [self.doubled(self.relu(self.conv_norm(x, "up"))), quarter])
+        for index in range(shape.quarter_blocks):
+            x = self.residual(x, f"fine.{index}")
+        return x
+
+    def clipped(self, x):
+        low, high = self.constant("low", np.array(0, np.float32)), self.constant("high", np.array(255, np.float32))
+        return self.node("Clip", [x, low, high], output="stylized")
+
 
 def build(size, weights, style_names, metadata):
     """The ONNX model of a network of `size` with the given weights (names as in `StyleNetwork.state_dict`)."""
     graph, shape = Graph(weights), SIZES[size]
-    half = graph.constant("half", np.array([127.5], np.float32))
+    half = graph.constant("half", np.array([HALF_RANGE], np.float32))
     one = graph.constant("one", np.array([1], np.float32))
     # A convolution reads what pixel_unshuffle made, channel by channel; SpaceToDepth puts the channels last.
     stem = weights["stem.conv.weight"]
@@ -88,19 +109,25 @@ def build(size, weights, style_names, metadata):
     graph.weights = weights
     x = graph.node("Sub", [graph.node("Div", ["image", half]), one])
     x = graph.node("SpaceToDepth", [x], blocksize=4)
-    quarter = graph.relu(graph.conv_norm(x, "stem"))
-    x = graph.relu(graph.conv_norm(quarter, "down", stride=2))
-    for index in range(shape.eighth_blocks):
-        x = graph.residual(x, f"coarse.{index}")
-    x = graph.node("Add", [graph.doubled(graph.relu(graph.conv_norm(x, "up"))), quarter])
-    for index in range(shape.quarter_blocks):
-        x = graph.residual(x, f"fine.{index}")
+    x = graph.trunk(graph.stem_on(x), shape)
     x = graph.relu(graph.conv_norm(graph.doubled(x), "fuse"))
     x = graph.node("DepthToSpace", [graph.conv(x, "head")], blocksize=2, mode="CRD")
     x = graph.node("Add", [graph.node("Mul", [x, half]), half])
-    low, high = graph.constant("low", np.array(0, np.float32)), graph.constant("high", np.array(255, np.float32))
-    graph.node("Clip", [x, low, high], output="stylized")
+    graph.clipped(x)
+    contract = {
+        "styles": ",".join(style_names),
+        "layout": "NCHW",
+        "channels": "RGB",
+        "range": "0-255",
+        "multiple": str(MULTIPLE),
+        "minimum": str(2 * MULTIPLE),
+    }
+    properties = {f"impasto.{key}": value for key, value in contract.items()} | metadata
+    return model_of(graph, size, style_names, properties)
 
+
+def model_of(graph, size, style_names, properties):
+    """The model of a finished graph."""
     picture = [1, 3, "height", "width"]
     model = helper.make_model(
         helper.make_graph(
@@ -117,15 +144,6 @@ def build(size, weights, style_names, metadata):
         producer_name="impasto_train",
     )
     model.ir_version = IR_VERSION
-    contract = {
-        "styles": ",".join(style_names),
-        "layout": "NCHW",
-        "channels": "RGB",
-        "range": "0-255",
-        "multiple": str(MULTIPLE),
-        "minimum": str(2 * MULTIPLE),
-    }
-    properties = {f"impasto.{key}": value for key, value in contract.items()} | metadata
     helper.set_model_props(model, properties)
     onnx.checker.check_model(model)
     return model

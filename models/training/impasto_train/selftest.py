@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import export, losses, network, optimizer, rcc, schedule, sheet, state
+from . import export, losses, network, optimizer, quantize, rcc, schedule, sheet, state
 
 
 def onnx_computes_what_torch_computes():
@@ -28,6 +28,23 @@ def onnx_computes_what_torch_computes():
             got = sheet.paint(opened, found, image.numpy(), "b")
         difference = np.abs(got - expected.numpy()).max()
         assert difference < 0.05, f"{size}: {difference} levels"
+
+
+def the_rearranged_network_computes_the_same_away_from_the_border():
+    import onnx
+
+    torch.manual_seed(2)
+    model = export.build("lite", network.StyleNetwork("lite", 2).state_dict(), ["a", "b"], {})
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = []
+        for name, form in (("plain", model), ("rearranged", quantize.rearranged(model))):
+            path = str(Path(folder) / f"{name}.onnx")
+            onnx.save(form, path)
+            opened, names = sheet.session(path)
+            image = 255 * torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(3))
+            pictures.append(sheet.paint(opened, names, image.numpy(), "b"))
+    difference = np.abs(pictures[0] - pictures[1])
+    assert difference[:, :, 4:-4, 4:-4].max() < 0.05, f"{difference[:, :, 4:-4, 4:-4].max()} levels"
 
 
 def lite_keeps_its_budget():

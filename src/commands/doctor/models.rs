@@ -6,6 +6,8 @@ use super::report::{Check, Section};
 use crate::commands::{style, styles};
 use crate::gatys::Vgg;
 use crate::learn::PhotoSet;
+use crate::runtime::has_integer_products;
+use crate::style::catalog::CatalogNetwork;
 use crate::style::{Catalog, LearnedStyle};
 
 const DAMAGED: &str = "the binary is damaged: build or download it again";
@@ -18,6 +20,7 @@ pub fn models() -> (Section, bool) {
             checks.extend(catalog.networks().iter().map(|network| {
                 whole(format!("network {}", network.name), catalog.network_bytes(&network.name), &network.sha256)
             }));
+            checks.extend(catalog.networks().iter().filter_map(int8_form));
             checks.push(paintings(catalog));
         }
         Err(error) => checks.push(Check::broken("catalog", format!("{error:#}"), DAMAGED)),
@@ -34,6 +37,19 @@ pub fn models() -> (Section, bool) {
     });
     checks.extend(own_styles());
     (Section { name: "networks and styles", checks }, are_whole)
+}
+
+/// The form of a network in 8-bit integers, if it has one.
+fn int8_form(network: &CatalogNetwork) -> Option<Check> {
+    let (sha256, name) = (network.int8_sha256.as_deref()?, format!("{} in 8 bits", network.name));
+    let bytes = Catalog::bundled().and_then(|catalog| catalog.network_int8_bytes(&network.name)).transpose()?;
+    let mut check = whole(name, bytes, sha256);
+    if check.advice.is_none() {
+        let use_of_it =
+            if has_integer_products() { "taken on this processor" } else { "not taken: this processor has no VNNI" };
+        check.found += &format!("; {use_of_it}");
+    }
+    Some(check)
 }
 
 fn whole(name: String, bytes: anyhow::Result<&[u8]>, sha256: &str) -> Check {

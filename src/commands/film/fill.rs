@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use crate::film::Filler;
 use crate::frame::{Frame, FrameSize};
 use crate::gatys::{Judge, Picture, match_colors};
-use crate::runtime::SessionOptions;
+use crate::runtime::{Precision, SessionOptions};
 use crate::style::{Catalog, StyleEngine, StyleOptions, StyleSettings, Stylizer};
 
 /// A network that paints frames of any size at once.
@@ -23,10 +23,10 @@ impl FillNetwork {
     ///
     /// # Errors
     /// If there is no such style or it cannot be opened.
-    pub fn open(style: &str, session: &SessionOptions) -> Result<Self> {
+    pub fn open(style: &str, session: &SessionOptions, precision: Precision) -> Result<Self> {
         let settings = StyleSettings { strength: 1.0, keep_color: false, work_size: WORK_SIZE };
         let style_folder = super::super::style::folder();
-        let options = StyleOptions { style_image: None, session: session.clone(), style_folder };
+        let options = StyleOptions { style_image: None, session: session.clone(), precision, style_folder };
         Ok(Self { engine: StyleEngine::open(&style.parse()?, &options, settings)?, label: style.to_owned() })
     }
 
@@ -35,12 +35,17 @@ impl FillNetwork {
     ///
     /// # Errors
     /// If a network or the judge cannot be opened.
-    pub fn nearest(painting: &Picture, content: &Frame, session: &SessionOptions) -> Result<Self> {
+    pub fn nearest(
+        painting: &Picture,
+        content: &Frame,
+        session: &SessionOptions,
+        precision: Precision,
+    ) -> Result<Self> {
         let scaled = crate::gatys::painting::style_size(painting.size, content.size, 1.0);
         let mut judge = Judge::new(&painting.scaled(scaled)?, content.size, session)?;
         let mut best: Option<(f32, Self)> = None;
         for style in Catalog::bundled()?.styles() {
-            let mut network = Self::open(&style.name, session)?;
+            let mut network = Self::open(&style.name, session, precision)?;
             let mut painted = network.fill(content)?;
             match_colors(&mut painted, painting);
             let loss = judge.look(&painted)?.style_loss;

@@ -68,7 +68,8 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     let mut compute = Compute::new(&args.run.device, clip.threads, console)?;
     let session = compute.session_options()?;
     compute.tell(false);
-    let asked_fill = args.film.fill.as_deref().map(|style| FillNetwork::open(style, &session));
+    let asked_fill =
+        args.film.fill.as_deref().map(|style| FillNetwork::open(style, &session, args.style.precision.precision));
     let asked_fill = asked_fill.transpose().context("open the style that fills")?;
     clip.writer(&reader)?.notes().iter().for_each(|warning| console.warning(warning));
     let vgg = match &args.film.vgg {
@@ -93,7 +94,9 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     let first = plan.keyframes.first().context("the clip has no frame")?;
     let mut fill = match asked_fill {
         Some(fill) => fill,
-        None => FillNetwork::nearest(&style, &work.content(first.frame, size)?, &session)?,
+        None => {
+            FillNetwork::nearest(&style, &work.content(first.frame, size)?, &session, args.style.precision.precision)?
+        }
     };
     console.line(&format!(
         "{} keyframes for {} frames of {size}; {} paints what they do not show",
