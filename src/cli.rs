@@ -76,33 +76,32 @@ pub enum Command {
 
 /// Which style, and how it is applied.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Style")]
 pub struct StyleArgs {
     /// A style's name, a blend like wave:0.6,scream:0.4, a learnt style (.style), or the path of a network (.onnx)
     ///
     /// `impasto styles` lists the names; the first of them is the default. A network of others is described by a .toml
     /// file beside it or by its own metadata; what neither says is found out by trying and reported. NETWORK.onnx#NAME
     /// or NETWORK.onnx#2 picks one of several styles in a network.
-    #[arg(short, long, value_name = "STYLE")]
+    #[arg(short, long, value_name = "STYLE", help_heading = "Style")]
     pub style: Option<String>,
 
     /// The painting for a network that takes its style from a picture
-    #[arg(long, value_name = "IMAGE", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "IMAGE", value_hint = ValueHint::FilePath, help_heading = "Style")]
     pub style_image: Option<PathBuf>,
 
     /// How much of the style: 0 is the input, 1 the whole style
-    #[arg(long, value_name = "0..1", default_value_t = 1.0, value_parser = parse_fraction)]
+    #[arg(long, value_name = "0..1", default_value_t = 1.0, value_parser = parse_fraction, help_heading = "Style")]
     pub strength: f32,
 
     /// Keep the colours of the input: only lightness is painted
-    #[arg(long)]
+    #[arg(long, help_heading = "Style")]
     pub keep_color: bool,
 
     /// Shorter side, in pixels, of the picture that the network sees
     ///
     /// Smaller is faster and paints with broader strokes. Larger frames are scaled down to it and back up, guided by
     /// the detail of the input; the output keeps the input's size.
-    #[arg(long, value_name = "PIXELS", default_value_t = crate::commands::DEFAULT_WORK_SIZE, value_parser = clap::value_parser!(u32).range(16..=8192))]
+    #[arg(long, value_name = "PIXELS", default_value_t = crate::commands::DEFAULT_WORK_SIZE, value_parser = clap::value_parser!(u32).range(16..=8192), help_heading = "Style")]
     pub work_size: u32,
 
     /// How exactly the network calculates.
@@ -112,44 +111,42 @@ pub struct StyleArgs {
 
 /// What holds painted frames together over time.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Time")]
 pub struct TemporalArgs {
     /// Hold painted frames still where the scene holds still: time constant in seconds, 0 turns it off
-    #[arg(long, value_name = "SECONDS", default_value_t = crate::commands::DEFAULT_SMOOTHING, value_parser = parse_seconds)]
+    #[arg(long, value_name = "SECONDS", default_value_t = crate::commands::DEFAULT_SMOOTHING, value_parser = parse_seconds, help_heading = "Time")]
     pub smooth: f32,
 
     /// Paint as little as one frame in N (or auto) and carry it along the motion where that explains the frames between
     ///
     /// A frame that motion does not explain, a new scene first of all, is painted all the same. Calm clips take less than
     /// half the time. 1 paints every frame.
-    #[arg(long, value_name = "auto|N", default_value = "1", value_parser = parse_stride)]
+    #[arg(long, value_name = "auto|N", default_value = "1", value_parser = parse_stride, help_heading = "Time")]
     pub stride: u32,
 }
 
 /// How the pictures are encoded.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Encoding")]
 pub struct EncodingArgs {
     /// h264, hevc, av1, vp9, prores, ffv1, gif, or the name of one of FFmpeg's encoders
     ///
     /// Default: h264, or what the container is made for (vp9 in .webm, gif in .gif).
-    #[arg(long, value_name = "CODEC")]
+    #[arg(long, value_name = "CODEC", help_heading = "Encoding")]
     pub codec: Option<String>,
 
     /// Constant rate factor: lower is better and larger (h264: 0 to 51, default 18)
-    #[arg(long, value_name = "NUMBER", value_parser = parse_crf)]
+    #[arg(long, value_name = "NUMBER", value_parser = parse_crf, help_heading = "Encoding")]
     pub crf: Option<f32>,
 
     /// The encoder's preset: speed against size (h264: ultrafast to veryslow, default veryfast)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Encoding")]
     pub preset: Option<String>,
 
     /// FFmpeg's name of a pixel format (default: yuv420p where it fits)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Encoding")]
     pub pixel_format: Option<String>,
 
     /// One more option of the encoder, as `ffmpeg -h encoder=NAME` lists them; can be given several times
-    #[arg(long = "encoder-option", value_name = "KEY=VALUE", value_parser = parse_key_value)]
+    #[arg(long = "encoder-option", value_name = "KEY=VALUE", value_parser = parse_key_value, help_heading = "Encoding")]
     pub encoder_options: Vec<(String, String)>,
 }
 
@@ -452,14 +449,13 @@ pub struct MeasureArgs {
 
 /// How the work is spread.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Speed")]
 pub struct RunArgs {
     /// Threads of the network, and of the decoder and the encoder each [default: one a core]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Speed")]
     pub threads: Option<u32>,
 
     /// Frames that may wait between two stages
-    #[arg(long, value_name = "FRAMES", default_value_t = crate::commands::DEFAULT_QUEUE, value_parser = clap::value_parser!(u32).range(0..=64))]
+    #[arg(long, value_name = "FRAMES", default_value_t = crate::commands::DEFAULT_QUEUE, value_parser = clap::value_parser!(u32).range(0..=64), help_heading = "Speed")]
     pub queue: u32,
 
     /// What the network runs on.

@@ -7,31 +7,29 @@ use crate::runtime::{DeviceChoice, Precision, ProviderLibrary};
 
 /// What networks run on.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Speed")]
 pub struct DeviceArgs {
     /// What networks run on: auto, cpu, cuda, tensorrt, openvino, webgpu, coreml or directml; cuda:1 is the second GPU
     ///
     /// auto, the default, takes the best that works: CUDA, CoreML, DirectML, OpenVINO, WebGPU, the processor. A device works if ONNX Runtime
     /// gives it nodes of the network and it paints a trial picture as the processor does. One that is asked for is taken or an
     /// error with the reason. `impasto doctor` tells which there are and what the others lack.
-    #[arg(long, value_name = "DEVICE")]
+    #[arg(long, value_name = "DEVICE", help_heading = "Speed")]
     pub device: Option<DeviceChoice>,
 
     /// Load a plug-in for ONNX Runtime and run networks on its device; --device NAME:N takes its device number N
     ///
     /// The file comes from packages like onnxruntime-ep-webgpu or onnxruntime-ep-openvino of PyPI. NAME is free to choose.
-    #[arg(long, value_name = "NAME=PATH", value_hint = ValueHint::Other)]
+    #[arg(long, value_name = "NAME=PATH", value_hint = ValueHint::Other, help_heading = "Speed")]
     pub provider_library: Option<ProviderLibrary>,
 }
 
 /// How exactly a bundled network calculates, for the commands that paint with one.
 #[derive(Debug, Clone, Copy, Default, Args)]
-#[command(next_help_heading = "Speed")]
 pub struct PrecisionArgs {
     /// How exactly a bundled network calculates: auto, fp32 or int8
     ///
     /// int8 takes its convolutions in 8-bit integers: twice as fast on a processor with VNNI, and 1 to 2 of 255 levels away. auto does so on
     /// such a processor; networks of others and styles in full depth stay in floats.
-    #[arg(long, value_name = "PRECISION", default_value = "auto", value_parser = parse_word(Precision::NAMES.to_vec()))]
+    #[arg(long, value_name = "PRECISION", default_value = "auto", value_parser = parse_word(Precision::NAMES.to_vec()), help_heading = "Speed")]
     pub precision: Precision,
 }

@@ -23,7 +23,6 @@ impl VideoEngine {
 
 /// How a film is made from optimized keyframes.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Optimized keyframes (--engine gatys)")]
 pub struct FilmArgs {
     /// What paints: network, or gatys: keyframes like `impasto paint`, all between carried along the motion; takes hours
     ///
@@ -35,47 +34,47 @@ pub struct FilmArgs {
     /// Frames from one keyframe to the next; auto: when a fifth of the picture is new, 16 at most [default: auto]
     ///
     /// Each scene begins with one in any case. 1 paints every frame (Ruder et al. 2016).
-    #[arg(long, value_name = "auto|N", value_parser = parse_spacing)]
+    #[arg(long, value_name = "auto|N", value_parser = parse_spacing, help_heading = "Optimized keyframes (--engine gatys)")]
     pub keyframes: Option<Spacing>,
 
     /// Gradients for a keyframe and pass; the first of a scene takes as many at each size, twice at the smallest [default: 60]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=100_000), help_heading = "Optimized keyframes (--engine gatys)")]
     pub iterations: Option<u64>,
 
     /// Goes over all keyframes so many times, forward and backward in turn [default: 1]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=100))]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=100), help_heading = "Optimized keyframes (--engine gatys)")]
     pub passes: Option<u64>,
 
     /// Longer side of keyframes in pixels; larger clips are enlarged, guided by their detail [default: 640]
-    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(32..=8192))]
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(32..=8192), help_heading = "Optimized keyframes (--engine gatys)")]
     pub keyframe_size: Option<u32>,
 
     /// Weight of the content [default: 1]
-    #[arg(long, value_name = "NUMBER", value_parser = parse_weight)]
+    #[arg(long, value_name = "NUMBER", value_parser = parse_weight, help_heading = "Optimized keyframes (--engine gatys)")]
     pub content_weight: Option<f32>,
 
     /// Weight of the style [default: 5]
-    #[arg(long, value_name = "NUMBER", value_parser = parse_weight)]
+    #[arg(long, value_name = "NUMBER", value_parser = parse_weight, help_heading = "Optimized keyframes (--engine gatys)")]
     pub style_weight: Option<f32>,
 
     /// Weight of staying near the keyframe before where the motion is sure [default: 100]
-    #[arg(long, value_name = "NUMBER", value_parser = parse_weight)]
+    #[arg(long, value_name = "NUMBER", value_parser = parse_weight, help_heading = "Optimized keyframes (--engine gatys)")]
     pub anchor_weight: Option<f32>,
 
     /// Size of the style's strokes: 1 for the painting at the size of the keyframes [default: 1]
-    #[arg(long, value_name = "NUMBER", value_parser = parse_above_zero)]
+    #[arg(long, value_name = "NUMBER", value_parser = parse_above_zero, help_heading = "Optimized keyframes (--engine gatys)")]
     pub style_scale: Option<f32>,
 
     /// Paints what no keyframe shows, in the keyframes' colours [default: the bundled style that is nearest to the painting]
-    #[arg(long, value_name = "STYLE")]
+    #[arg(long, value_name = "STYLE", help_heading = "Optimized keyframes (--engine gatys)")]
     pub fill: Option<String>,
 
     /// Another VGG, as for `impasto paint`
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Optimized keyframes (--engine gatys)")]
     pub vgg: Option<PathBuf>,
 
     /// Where finished keyframes are kept; a run that was interrupted goes on from there [default: OUTPUT.keyframes, removed at the end]
-    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath, help_heading = "Optimized keyframes (--engine gatys)")]
     pub work_folder: Option<PathBuf>,
 }
 
