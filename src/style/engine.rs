@@ -140,7 +140,6 @@ impl Stylizer for StyleEngine {
     }
 
     fn provider(&self) -> String {
-        let device = self.network.device();
-        if self.network.is_int8() { format!("{device}, 8-bit integers") } else { device.to_string() }
+        self.network.device().to_string()
     }
 }

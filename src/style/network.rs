@@ -140,7 +140,8 @@ impl StyleNetwork {
 
     /// The style as it was asked for, and the contract.
     pub fn describe(&self) -> String {
-        format!("{} ({})", self.title, self.contract.describe())
+        let precision = if self.is_int8 { ", in 8-bit integers" } else { "" };
+        format!("{} ({}{precision})", self.title, self.contract.describe())
     }
 
     /// The weight of each style of the network; `None` where it takes no weights.
