@@ -3,27 +3,31 @@
 mod device;
 mod doctor;
 mod film;
+mod image;
 mod learn;
 mod live;
+mod measure;
 mod paint;
+mod pipe;
 mod styles;
 
-use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
 
 use crate::frame::FrameSize;
-use crate::media::{ColorRange, Matrix, PictureLayout, Rational, Time};
-use crate::stills::StillFormat;
+use crate::media::Time;
 use crate::temporal::PropagationSettings;
 pub use device::{DeviceArgs, PrecisionArgs};
 pub use doctor::DoctorArgs;
 pub use film::{FilmArgs, VideoEngine};
+pub use image::ImageArgs;
 pub use learn::LearnArgs;
 pub use live::{LiveArgs, QualityMode};
+pub use measure::MeasureArgs;
 pub use paint::{PaintArgs, PaintObjectiveArgs, PaintReportArgs, PaintSearchArgs};
+pub use pipe::{OutputFormat, PipeArgs};
 pub use styles::{SheetArgs, StylesAddArgs, StylesArgs, StylesCommand, StylesRemoveArgs, StylesShowArgs};
 
 /// Turns video into moving paintings
@@ -232,221 +236,6 @@ pub struct VideoArgs {
     pub json: bool,
 }
 
-/// `impasto pipe`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  ffmpeg -v error -i in.mov -f yuv4mpegpipe - | impasto pipe --style scream | ffmpeg -i - -i in.mov -map 0:v -map 1:a? out.mkv
-  vspipe -c y4m script.vpy - | impasto pipe --style great-wave | ffplay -
-  ffmpeg -v error -i in.mp4 -f rawvideo -pix_fmt rgb24 - | impasto pipe --raw rgb24 --size 640x360 --rate 25 --output-format y4m | ffmpeg -i - out.mp4")]
-pub struct PipeArgs {
-    /// Which style.
-    #[command(flatten)]
-    pub style: StyleArgs,
-
-    /// What holds frames together.
-    #[command(flatten)]
-    pub temporal: TemporalArgs,
-
-    /// The input is raw video of this layout and no y4m
-    #[arg(long, value_name = "LAYOUT", value_parser = parse_raw_layout(), requires_all = ["size", "rate"], help_heading = "Stream")]
-    pub raw: Option<PictureLayout>,
-
-    /// Size of the pictures of raw video
-    #[arg(long, value_name = "WxH", requires = "raw", help_heading = "Stream")]
-    pub size: Option<FrameSize>,
-
-    /// Frames a second of raw video: 25 or 30000/1001
-    #[arg(long, value_name = "N/D", requires = "raw", value_parser = parse_rate, help_heading = "Stream")]
-    pub rate: Option<Rational>,
-
-    /// How the frames are written: y4m, or raw video of a layout [default: as they come in]
-    #[arg(long, value_name = "FORMAT", value_parser = parse_output_format(), help_heading = "Stream")]
-    pub output_format: Option<OutputFormat>,
-
-    /// Which YCbCr the pictures are, as no stream says [default: bt709 from 1280 columns or 577 lines up, else bt601]
-    #[arg(long, value_name = "MATRIX", value_parser = parse_matrix(), help_heading = "Stream")]
-    pub matrix: Option<Matrix>,
-
-    /// Whether black is 16 or 0 [default: what the header says, else limited]
-    #[arg(long, value_name = "RANGE", value_parser = parse_range(), help_heading = "Stream")]
-    pub range: Option<ColorRange>,
-
-    /// How the work is spread.
-    #[command(flatten)]
-    pub run: RunArgs,
-
-    /// Show what each stage did with its time
-    #[arg(long)]
-    pub stats: bool,
-
-    /// Say nothing but errors
-    #[arg(short, long)]
-    pub quiet: bool,
-}
-
-/// How a pipe's frames are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OutputFormat {
-    /// With a header and a line before each frame.
-    Y4m,
-    /// Nothing but pictures.
-    Raw(PictureLayout),
-}
-
-/// `impasto image`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  impasto image photo.jpg -o painting.png --style great-wave
-  impasto image photo.jpg -o paintings/ --style wave --style scream --style starry-night
-  impasto image holidays -o painted --style great-wave --strength 0.7
-  convert photo.heic png:- | impasto image - -o - > painting.png")]
-pub struct ImageArgs {
-    /// Pictures (PNG, JPEG, WebP, TIFF), folders with all that is in them, patterns like 'img_*.png', or - for stdin
-    #[arg(required = true, value_hint = ValueHint::AnyPath)]
-    pub inputs: Vec<PathBuf>,
-
-    /// The file to write, whose extension chooses the format; or a folder; or - for stdout
-    ///
-    /// For several pictures, and with a / at its end, it is a folder: pictures keep their names, and below a folder
-    /// their places. Several styles are told apart by their names: photo-great-wave.jpg.
-    #[arg(short, long, value_name = "FILE|FOLDER", value_hint = ValueHint::AnyPath)]
-    pub output: PathBuf,
-
-    /// Replace outputs that exist
-    #[arg(short = 'y', long = "yes")]
-    pub overwrite: bool,
-
-    /// Say nothing but errors
-    #[arg(short, long)]
-    pub quiet: bool,
-
-    /// png, jpeg, webp or tiff [default: by the output's extension, in a folder and on stdout as the input]
-    #[arg(long, value_name = "FORMAT", value_parser = parse_still_format())]
-    pub format: Option<StillFormat>,
-
-    /// Quality of JPEG: higher is better and larger
-    #[arg(long, value_name = "1..100", default_value_t = 92, value_parser = clap::value_parser!(u8).range(1..=100))]
-    pub quality: u8,
-
-    /// A style's name, a blend like wave:0.6,scream:0.4, a learnt style (.style), or the path of a network (.onnx); can be
-    /// given several times
-    ///
-    /// `impasto styles` lists the names; the first of them is the default. The same words as for `impasto video`.
-    #[arg(short, long = "style", value_name = "STYLE", help_heading = "Style")]
-    pub styles: Vec<String>,
-
-    /// The painting for a network that takes its style from a picture
-    #[arg(long, value_name = "IMAGE", value_hint = ValueHint::FilePath, help_heading = "Style")]
-    pub style_image: Option<PathBuf>,
-
-    /// How much of the style: 0 is the input, 1 the whole style
-    #[arg(long, value_name = "0..1", default_value_t = 1.0, value_parser = parse_fraction, help_heading = "Style")]
-    pub strength: f32,
-
-    /// Keep the colours of the input: only lightness is painted
-    #[arg(long, help_heading = "Style")]
-    pub keep_color: bool,
-
-    /// Shorter side, in pixels, of the picture that the network sees
-    ///
-    /// Smaller is faster and paints with broader strokes. Larger pictures are scaled down to it and back up, guided by
-    /// their detail.
-    #[arg(long, value_name = "PIXELS", default_value_t = crate::commands::DEFAULT_WORK_SIZE, value_parser = clap::value_parser!(u32).range(16..=8192), help_heading = "Style")]
-    pub work_size: u32,
-
-    /// How exactly the network calculates.
-    #[command(flatten)]
-    pub precision: PrecisionArgs,
-
-    /// Threads of the network [default: one a core]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Speed")]
-    pub threads: Option<u32>,
-
-    /// What the network runs on.
-    #[command(flatten)]
-    pub device: DeviceArgs,
-}
-
-/// `impasto measure`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Measured are: the warping error (Lai et al. 2018), the mean squared difference (RGB in 0-1) of each frame and the next \
-one moved onto it by the input's motion, where that motion is certain; e_stab, its square root; flicker, the standard \
-deviation over time (levels of 0-255) where the input is at rest; sharpness, the variance of the Laplacian. With a \
-reference also the drift, the mean of output minus reference; with known flow as well the ghost, how far the two differ \
-where something comes into view. Pairs of \
-frames across a scene cut of the input are left out. A blurred clip is steady: look at the sharpness too.
-
-Examples:
-  impasto measure in.mp4 painted.mp4
-  impasto measure in.mp4 painted.mp4 --reference frame-by-frame.mp4 --plot error.png
-  impasto measure in.mp4 painted.mp4 --style great-wave --loss-every 1 --csv
-  impasto measure clean/alley_1 painted/alley_1 --flow flow/alley_1 --json")]
-pub struct MeasureArgs {
-    /// What was painted: a video file, or a folder of PNG or JPEG pictures, taken by name (frame_9 before frame_10)
-    #[arg(value_hint = ValueHint::AnyPath)]
-    pub input: PathBuf,
-
-    /// What was made of it, frame by frame in the same size: a file or folder as well
-    #[arg(value_hint = ValueHint::AnyPath)]
-    pub output: PathBuf,
-
-    /// What the output is compared with: the same clip painted another way, usually each frame for itself
-    #[arg(long, value_name = "CLIP", value_hint = ValueHint::AnyPath)]
-    pub reference: Option<PathBuf>,
-
-    /// The style that was wanted: tell how much of it the clip took, and how much of its content it kept
-    ///
-    /// The name of a style (`impasto styles` lists them) or a picture of a painting. Losses of VGG-16's features. Style: relative
-    /// errors of the Gram matrices, summed over four layers; a photo has about 5. Content: relative error at relu2_2.
-    #[arg(long, value_name = "STYLE|IMAGE", value_hint = ValueHint::FilePath)]
-    pub style: Option<PathBuf>,
-
-    /// Judge the style on one frame in so many: 1 for every frame [default: 24 frames at most, evenly over the clip]
-    ///
-    /// At 640x360 on two cores each takes 1.2 seconds, or 1.9 with a reference.
-    #[arg(long, value_name = "FRAMES", requires = "style")]
-    pub loss_every: Option<NonZeroU64>,
-
-    /// What judges the style.
-    #[command(flatten)]
-    pub device: DeviceArgs,
-
-    /// Take the input's motion from .flo files (Middlebury, MPI Sintel) instead of estimating it
-    ///
-    /// One file, by name, from each frame to the next. Masks named "occlusions" and "invalid" are used where they lie:
-    /// as folders of pictures named like the flows, in DIR or as in MPI Sintel (occlusions/SCENE for flow/SCENE), or as
-    /// occlusions.png and invalid.png beside a single flow. White does not count.
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub flow: Option<PathBuf>,
-
-    /// List each frame in the table, too
-    #[arg(long)]
-    pub per_frame: bool,
-
-    /// Print everything, in all and frame by frame, in JSON on stdout
-    #[arg(long, conflicts_with_all = ["csv", "per_frame"])]
-    pub json: bool,
-
-    /// Print a line a frame in CSV on stdout
-    #[arg(long, conflicts_with = "per_frame")]
-    pub csv: bool,
-
-    /// Draw the warping error over time into this picture, and the losses if a style is judged
-    #[arg(long, value_name = "FILE.png", value_hint = ValueHint::FilePath)]
-    pub plot: Option<PathBuf>,
-
-    /// Replace the picture if it exists
-    #[arg(short = 'y', long = "yes", requires = "plot")]
-    pub overwrite: bool,
-
-    /// Say nothing but errors
-    #[arg(short, long)]
-    pub quiet: bool,
-}
-
 /// How the work is spread.
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -542,35 +331,6 @@ fn parse_word<T: Copy + Send + Sync + 'static>(words: Vec<(&'static str, T)>) ->
     names.try_map(move |given| {
         words.iter().find(|(name, _)| *name == given).map(|(_, value)| *value).ok_or("expected one of the list")
     })
-}
-
-fn parse_raw_layout() -> impl TypedValueParser<Value = PictureLayout> {
-    parse_word(PictureLayout::RAW.to_vec())
-}
-
-fn parse_matrix() -> impl TypedValueParser<Value = Matrix> {
-    parse_word(Matrix::NAMES.to_vec())
-}
-
-fn parse_range() -> impl TypedValueParser<Value = ColorRange> {
-    parse_word(ColorRange::NAMES.to_vec())
-}
-
-fn parse_output_format() -> impl TypedValueParser<Value = OutputFormat> {
-    let raw = PictureLayout::RAW.into_iter().map(|(name, layout)| (name, OutputFormat::Raw(layout)));
-    parse_word(std::iter::once(("y4m", OutputFormat::Y4m)).chain(raw).collect())
-}
-
-fn parse_still_format() -> impl TypedValueParser<Value = StillFormat> {
-    parse_word(StillFormat::NAMES.to_vec())
-}
-
-fn parse_rate(text: &str) -> Result<Rational, String> {
-    let (numerator, denominator) = text.split_once(['/', ':']).unwrap_or((text, "1"));
-    match (numerator.parse::<i32>(), denominator.parse::<i32>()) {
-        (Ok(numerator), Ok(denominator)) if numerator > 0 && denominator > 0 => Ok(Rational(numerator, denominator)),
-        _ => Err("expected frames a second, for example 25 or 30000/1001".to_owned()),
-    }
 }
 
 fn parse_key_value(text: &str) -> Result<(String, String), String> {

@@ -99,6 +99,12 @@ fn print_summary(summary: &impl serde::Serialize) -> Result<()> {
     console::data(&format!("{text}\n")).context("write the summary to stdout")
 }
 
+/// A checksum as people compare it, in hexadecimal.
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest as _;
+    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn print_bytes(bytes: Vec<u8>) -> Result<Outcome> {
     console::data(&String::from_utf8_lossy(&bytes)).context("write to stdout")?;
     Ok(Outcome::Done)

@@ -1,4 +1,4 @@
-//! CUDA's libraries: found beside ONNX Runtime without help of the environment, and the GPUs that the system shows.
+//! CUDA's libraries: found beside ONNX Runtime without help of the environment.
 //!
 //! Nothing here is linked. A library that was loaded by its path once is found by its name from then on: that is how the
 //! provider, which asks by name, gets those in a folder that the system's loader does not know.
@@ -62,15 +62,6 @@ pub(super) fn missing() -> Option<&'static str> {
     ASKED_FOR_LATE.iter().copied().find(|name| cfg!(target_os = "linux") && ort::util::preload_dylib(*name).is_err())
 }
 
-/// How many of NVIDIA's GPUs the system shows; `None` where it does not tell.
-pub(super) fn gpu_count() -> Option<usize> {
-    gpu_count_in(Path::new("/proc/driver/nvidia"))
-}
-
-fn gpu_count_in(driver: &Path) -> Option<usize> {
-    std::fs::read_dir(driver.join("gpus")).ok().map(|entries| entries.flatten().count())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,15 +88,5 @@ mod tests {
             ["libcudart.so.13", "libcublasLt.so.13", "libcublas.so.13", "libcudnn_ops.so.9", "libcudnn.so.9"];
         assert_eq!(names, expected);
         assert!(libraries_in(Path::new("/no/such/folder")).is_empty());
-    }
-
-    #[test]
-    fn gpus_are_counted_where_the_driver_shows_them() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(gpu_count_in(folder.path()), None);
-        for gpu in ["0000:01:00.0", "0000:02:00.0"] {
-            std::fs::create_dir_all(folder.path().join("gpus").join(gpu)).unwrap();
-        }
-        assert_eq!(gpu_count_in(folder.path()), Some(2));
     }
 }

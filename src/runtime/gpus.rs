@@ -36,6 +36,22 @@ pub struct CudaLibrary {
     pub found: Option<PathBuf>,
 }
 
+/// Where NVIDIA's driver shows itself and its GPUs.
+const DRIVER_FOLDER: &str = "/proc/driver/nvidia";
+
+/// How many of NVIDIA's GPUs the driver shows; `None` where it does not tell.
+pub fn nvidia_gpu_count() -> Option<usize> {
+    gpu_folders(Path::new(DRIVER_FOLDER)).map(|folders| folders.len())
+}
+
+/// A folder for each GPU, in their order.
+fn gpu_folders(driver: &Path) -> Option<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(driver.join("gpus")).ok()?;
+    let mut folders: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    folders.sort();
+    Some(folders)
+}
+
 impl NvidiaState {
     /// Asks `nvidia-smi`, else what the driver shows in `/proc`. Blocks for up to a second.
     pub fn of_this_machine() -> Self {
@@ -43,7 +59,7 @@ impl NvidiaState {
         let answer = Command::new("nvidia-smi").args(query).stdin(Stdio::null()).stderr(Stdio::null()).output();
         match answer {
             Ok(output) if output.status.success() => Self::parse(&String::from_utf8_lossy(&output.stdout)),
-            _ => Self::read(Path::new("/proc/driver/nvidia")),
+            _ => Self::read(Path::new(DRIVER_FOLDER)),
         }
     }
 
@@ -65,11 +81,7 @@ impl NvidiaState {
         // "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  …"
         let is_version = |word: &&str| word.contains('.') && word.starts_with(|c: char| c.is_ascii_digit());
         let driver = version.split_whitespace().find(is_version).map(str::to_owned);
-        let mut folders: Vec<PathBuf> = match std::fs::read_dir(folder.join("gpus")) {
-            Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
-            Err(_) => Vec::new(),
-        };
-        folders.sort();
+        let folders = gpu_folders(folder).unwrap_or_default();
         let model = |folder: &PathBuf| {
             let text = std::fs::read_to_string(folder.join("information")).unwrap_or_default();
             let model = text.lines().find_map(|line| line.strip_prefix("Model:"));
@@ -118,12 +130,14 @@ mod tests {
     fn without_the_tool_the_driver_tells_its_version_and_models() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(NvidiaState::read(folder.path()), NvidiaState::default());
+        assert_eq!(gpu_folders(folder.path()), None);
         let gpu = folder.path().join("gpus/0000:01:00.0");
         std::fs::create_dir_all(&gpu).unwrap();
         std::fs::write(gpu.join("information"), "Model: \t\t NVIDIA A2\nIRQ: 1\n").unwrap();
         let version = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sun\nGCC version: gcc 12.2.0";
         std::fs::write(folder.path().join("version"), version).unwrap();
         let state = NvidiaState::read(folder.path());
+        assert_eq!(gpu_folders(folder.path()), Some(vec![gpu]));
         assert_eq!(state.driver.as_deref(), Some("580.65.06"));
         assert_eq!(state.gpus, [Gpu { index: 0, name: "NVIDIA A2".to_owned(), memory_mib: None }]);
     }

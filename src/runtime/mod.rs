@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 pub use assignment::Assignment;
 pub use choice::{Chosen, choose};
 pub use device::{Device, DeviceChoice, Provider};
-pub use gpus::{CudaLibrary, Gpu, NvidiaState};
+pub use gpus::{CudaLibrary, Gpu, NvidiaState, nvidia_gpu_count};
 pub use library::{Library, LibrarySearch, RuntimeError};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
@@ -38,11 +38,6 @@ pub struct Runtime {
     path: PathBuf,
     version: String,
     plugins: plugin::Plugins,
-}
-
-/// How many of NVIDIA's GPUs the system shows; `None` where it does not tell.
-pub fn nvidia_gpu_count() -> Option<usize> {
-    cuda::gpu_count()
 }
 
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();

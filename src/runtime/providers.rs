@@ -242,7 +242,7 @@ impl Runtime {
         let is_nvidia = matches!(device.provider, Provider::Cuda | Provider::TensorRt);
         if is_nvidia {
             // Where the system shows its GPUs, a number too large is told in plain words.
-            if let Some(count) = cuda::gpu_count().filter(|count| device.index as usize >= *count) {
+            if let Some(count) = super::nvidia_gpu_count().filter(|count| device.index as usize >= *count) {
                 return Err(DeviceError::NoSuchDevice { provider: provider(), index: device.index, count });
             }
             cuda::preload(self.folder());

@@ -1,9 +1,7 @@
 //! What the binary carries, and the styles of the user.
 
-use sha2::{Digest, Sha256};
-
 use super::report::{Check, Section};
-use crate::commands::{style, styles};
+use crate::commands::{sha256 as sha256_of, style, styles};
 use crate::gatys::Vgg;
 use crate::learn::PhotoSet;
 use crate::runtime::has_integer_products;
@@ -55,11 +53,11 @@ fn int8_form(network: &CatalogNetwork) -> Option<Check> {
 fn whole(name: String, bytes: anyhow::Result<&[u8]>, sha256: &str) -> Check {
     match bytes {
         Err(error) => Check::broken(name, format!("{error:#}"), DAMAGED),
-        Ok(bytes) if hexadecimal(&Sha256::digest(bytes)) == sha256 => {
+        Ok(bytes) if sha256_of(bytes) == sha256 => {
             Check::ok(name, format!("{:.1} MB, sha256 {}… as it should be", bytes.len() as f64 / 1e6, &sha256[..8]))
         }
         Ok(bytes) => {
-            let found = hexadecimal(&Sha256::digest(bytes));
+            let found = sha256_of(bytes);
             Check::broken(name, format!("sha256 {found} (expected {sha256})"), DAMAGED)
         }
     }
@@ -71,7 +69,7 @@ fn paintings(catalog: &Catalog) -> Check {
         .iter()
         .filter(|style| {
             let bytes = catalog.painting_bytes(style);
-            !bytes.is_ok_and(|bytes| hexadecimal(&Sha256::digest(bytes)) == style.painting_sha256)
+            !bytes.is_ok_and(|bytes| sha256_of(bytes) == style.painting_sha256)
         })
         .map(|style| style.name.as_str())
         .collect();
@@ -93,10 +91,6 @@ fn own_styles() -> Vec<Check> {
         Some(Check::broken(style.name.clone(), format!("{error:#}"), advice))
     }));
     checks
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

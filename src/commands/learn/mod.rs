@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::video::stop_on_signals;
 use super::{Outcome, UsageError};
 use crate::cli::LearnArgs;
-use crate::console::{self, Console};
+use crate::console::Console;
 use crate::frame::Frame;
 use crate::learn::Fitting;
 use crate::learn::fitting::STEPS_A_CHECK;
@@ -147,8 +147,7 @@ fn report(args: &LearnArgs, console: Console, style: &LearnedStyle, bytes: usize
             ended_early: ending.is_done,
             interrupted: ending.is_interrupted,
         };
-        let text = serde_json::to_string_pretty(&summary).context("write the summary")? + "\n";
-        console::data(&text).context("write to stdout")?;
+        super::print_summary(&summary)?;
     }
     Ok(())
 }

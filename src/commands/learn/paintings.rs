@@ -5,7 +5,6 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use image::{ExtendedColorType, ImageDecoder, ImageReader};
-use sha2::{Digest, Sha256};
 
 use crate::frame::{CHANNELS, Frame, FrameSize};
 use crate::scale::{Filter, Scaler};
@@ -67,7 +66,7 @@ pub fn read(path: &Path, stroke_size: f32) -> Result<Painting> {
     };
     let (frame, notes) = understand().with_context(|| format!("'{}' is no painting to learn", path.display()))?;
     let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = crate::commands::sha256(&bytes);
     Ok(Painting { frame, record: PaintingRecord { file, sha256 }, notes })
 }
 

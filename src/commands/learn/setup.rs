@@ -1,11 +1,10 @@
 //! From arguments to a fit that is ready for its first step.
 
 use anyhow::{Context, Result, bail};
-use sha2::{Digest, Sha256};
 
 use super::{LearnArgs, UsageError, paintings, photos, state_path};
 use crate::commands::device::Compute;
-use crate::commands::{style, thread_count};
+use crate::commands::{sha256, style, thread_count};
 use crate::console::Console;
 use crate::learn::{Fitting, FittingSettings, FrozenNetwork, Judge, Painter, PaintingTarget, PhotoSet, State, start};
 use crate::runtime::SessionOptions;
@@ -180,5 +179,5 @@ fn fingerprint(args: &LearnArgs, network: &FrozenNetwork, paintings: &[PaintingR
         "{} {hashes:?} {photos} {} {} {} {} {} {}",
         network.sha256, args.depth, args.stroke_size, args.style_weight, args.stability_weight, args.crop, args.seed
     );
-    Sha256::digest(text.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    sha256(text.as_bytes()).chars().take(32).collect()
 }

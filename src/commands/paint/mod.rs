@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::video::stop_on_signals;
 use super::{Outcome, UsageError};
 use crate::cli::PaintArgs;
-use crate::console::{self, Console};
+use crate::console::Console;
 use crate::frame::Frame;
 use crate::gatys::{Ending, Losses, Painting, Picture, Progress};
 use crate::output;
@@ -149,8 +149,7 @@ pub fn run(args: &PaintArgs) -> Result<Outcome> {
         interrupted: control.is_stopped(),
     };
     if args.report.json {
-        console::data(&(serde_json::to_string_pretty(&summary).context("write the summary")? + "\n"))
-            .context("write to stdout")?;
+        super::print_summary(&summary)?;
     }
     console.line(&format!(
         "{}: {}, {} iterations in {:.1} s{}",
