@@ -8,7 +8,8 @@ use anyhow::{Context, Result, anyhow};
 use super::UsageError;
 use crate::cli::DeviceArgs;
 use crate::console::Console;
-use crate::runtime::{self, Device, DeviceChoice, Provider, Runtime, SessionOptions, choose};
+use crate::frame::FrameSize;
+use crate::runtime::{self, Device, DeviceChoice, Precision, Provider, Runtime, SessionOptions, choose};
 use crate::style::{Catalog, StyleEngine, StyleOptions, StyleSettings, StyleSpec};
 
 /// Where networks run, as it was asked for, and once one was opened as it is.
@@ -29,7 +30,21 @@ struct Findings {
     nodes: Option<(usize, usize)>,
     assignment: String,
     difference_levels: f32,
+    is_half: bool,
+    /// Why half precision is not taken, where it would have been faster.
+    half_refusal: Option<String>,
+    /// Devices beside this one.
+    others: Vec<Device>,
+    /// How many paint at one time; 0 and 1: one.
+    networks: usize,
 }
+
+/// On the processor so many networks paint at one time at most, each with its share of the threads: there is less to wait for than
+/// with all threads in one network (docs/benchmarks.md), and each takes memory of its own.
+const MOST_PARALLEL_ON_PROCESSOR: usize = 4;
+
+/// On one of NVIDIA's GPUs: while one paints, the frames of the other are copied.
+const PARALLEL_ON_GPU: usize = 2;
 
 impl Compute {
     /// Checks what was asked for, and loads the library of providers if there is one.
@@ -49,14 +64,82 @@ impl Compute {
     /// # Errors
     /// When the device cannot be had, or the style cannot be opened.
     pub fn open(&mut self, spec: &StyleSpec, options: &StyleOptions, settings: StyleSettings) -> Result<StyleEngine> {
+        if let DeviceChoice::Given(_, more) = &self.choice
+            && !more.is_empty()
+        {
+            return Err(UsageError(anyhow!("pictures go to one device at a time here (expected --device with one number)")).into());
+        }
+        self.open_with(spec, options, settings, self.threads)
+    }
+
+    /// Opens the network of a style several times, to paint frames of `size` at one time: on each device as often as `parallel` says,
+    /// else as often as is fast there.
+    ///
+    /// # Errors
+    /// As [`Compute::open`].
+    pub fn open_several(
+        &mut self,
+        spec: &StyleSpec,
+        options: &StyleOptions,
+        settings: StyleSettings,
+        size: FrameSize,
+        parallel: Option<usize>,
+    ) -> Result<Vec<StyleEngine>> {
+        let all = self.threads;
+        let share = |count: usize| (all / count.max(1)).max(1);
+        let on_processor = parallel.unwrap_or(MOST_PARALLEL_ON_PROCESSOR).min(all);
+        let mut first = self.open_with(spec, options, settings, share(on_processor))?;
+        let device = self.findings.device.clone();
+        let mut count = match (device.is_cpu(), device.is_nvidia(), parallel) {
+            (true, _, None) => on_processor,
+            (false, true, None) => PARALLEL_ON_GPU,
+            (false, false, None) => 1,
+            (_, _, Some(count)) => count,
+        };
+        let mut threads = share(on_processor);
+        if device.is_cpu()
+            && parallel.is_none()
+            && let (Some(needed), Some(free)) = (first.bytes_needed(size), runtime::available_memory())
+        {
+            let fitting = usize::try_from(free / 2 / needed.max(1)).unwrap_or(usize::MAX);
+            if fitting < count {
+                count = fitting.max(1);
+                threads = share(count);
+                first = first.beside(&device, threads)?;
+            }
+        }
+        let more = match &self.choice {
+            DeviceChoice::Given(_, more) => more.clone(),
+            DeviceChoice::Auto => Vec::new(),
+        };
+        let mut engines = vec![first];
+        for round in 0..count {
+            for device in std::iter::once(&device).chain(&more) {
+                if round > 0 || *device != self.findings.device {
+                    engines.push(engines[0].beside(device, threads)?);
+                }
+            }
+        }
+        self.findings.others = more;
+        self.findings.networks = engines.len();
+        Ok(engines)
+    }
+
+    fn open_with(
+        &mut self,
+        spec: &StyleSpec,
+        options: &StyleOptions,
+        settings: StyleSettings,
+        threads: usize,
+    ) -> Result<StyleEngine> {
         let attempt = |device: &Device| {
-            let session = self.session(device.clone());
+            let session = self.session(device.clone(), if device.is_cpu() { threads } else { self.threads });
             StyleEngine::open(spec, &StyleOptions { session, ..options.clone() }, settings)
         };
         // Without ONNX Runtime there is nothing to choose from, and what else is wrong is told first.
         let Ok(runtime) = Runtime::load() else { return attempt(&Device::CPU) };
         let slow = match &self.choice {
-            DeviceChoice::One(device) if device.provider == Provider::TensorRt => Some(device),
+            DeviceChoice::Given(device, _) if device.provider == Provider::TensorRt => Some(device),
             _ => None,
         };
         if let Some(device) = slow {
@@ -79,6 +162,9 @@ impl Compute {
             nodes: network.difference_levels().map(|_| (assignment.device_nodes(), assignment.node_count())),
             assignment: assignment.to_string(),
             difference_levels: network.difference_levels().unwrap_or(0.0),
+            is_half: network.precision() == Precision::Fp16,
+            half_refusal: network.half_refusal().map(str::to_owned),
+            ..Findings::default()
         };
         for line in self.findings.details() {
             tracing::info!("{line}");
@@ -92,18 +178,18 @@ impl Compute {
     /// As [`Compute::open`].
     pub fn session_options(&mut self) -> Result<SessionOptions> {
         let is_cpu = match &self.choice {
-            DeviceChoice::One(device) => device.is_cpu(),
+            DeviceChoice::Given(device, _) => device.is_cpu(),
             DeviceChoice::Auto => Runtime::load()?.providers() == [Provider::Cpu],
         };
         if !is_cpu {
             let first = Catalog::bundled()?.styles().first().context("the catalog is empty")?;
             self.open(&first.name.parse()?, &StyleOptions::default(), StyleSettings::default())?;
         }
-        Ok(self.session(self.findings.device.clone()))
+        Ok(self.session(self.findings.device.clone(), self.threads))
     }
 
-    fn session(&self, device: Device) -> SessionOptions {
-        SessionOptions { threads: self.threads, device, engine_cache: engine_cache() }
+    fn session(&self, device: Device, threads: usize) -> SessionOptions {
+        SessionOptions { threads, device, engine_cache: engine_cache(), ..SessionOptions::default() }
     }
 
     /// Says what the network runs on: where that was not asked for and is not the processor, where it is less than was hoped
@@ -121,6 +207,9 @@ impl Compute {
             let device = &findings.device;
             console.warning(&format!("{device} takes {there} of the network's {all} nodes, the processor the rest"));
         }
+        if let Some(why) = findings.half_refusal.as_ref().filter(|_| !details) {
+            console.note(&format!("32-bit floats are used, as half precision does not do: {why}"));
+        }
         if findings.device.is_cpu() && runtime::nvidia_gpu_count().is_some() && !details {
             findings.refused.iter().for_each(|reason| console.warning(&format!("the GPU is not used: {reason}")));
         }
@@ -136,18 +225,23 @@ fn engine_cache() -> Option<PathBuf> {
 
 impl Findings {
     fn line(&self) -> String {
-        let Self { device, assignment, difference_levels, .. } = self;
-        match self.nodes {
-            Some(_) => format!(
-                "networks run on {device} ({assignment}; {difference_levels:.2} levels from the processor's picture)"
-            ),
-            None => format!("networks run on {device}"),
+        let Self { device, assignment, difference_levels, others, .. } = self;
+        let devices: Vec<String> = std::iter::once(device).chain(others).map(ToString::to_string).collect();
+        let mut line = format!("networks run on {}", devices.join(", "));
+        if self.networks > 1 {
+            line += &format!(", {} at one time", self.networks);
         }
+        if self.nodes.is_some() {
+            let precision = if self.is_half { "half precision, " } else { "" };
+            line += &format!(" ({assignment}; {precision}{difference_levels:.2} levels from the processor's picture)");
+        }
+        line
     }
 
     fn details(&self) -> Vec<String> {
         let refused = self.refused.iter().map(|reason| format!("not on {reason}"));
-        std::iter::once(self.line()).chain(refused).collect()
+        let half = self.half_refusal.iter().map(|reason| format!("not in half precision: {reason}"));
+        std::iter::once(self.line()).chain(refused).chain(half).collect()
     }
 }
 
@@ -156,10 +250,11 @@ fn choice(args: &DeviceArgs) -> Result<DeviceChoice, String> {
     let library = args.provider_library.as_ref();
     match (&args.device, library) {
         (None, None) => Ok(DeviceChoice::Auto),
-        (None, Some(library)) => Ok(DeviceChoice::One(Device::first_of(library.provider()))),
+        (None, Some(library)) => Ok(DeviceChoice::one(Device::first_of(library.provider()))),
         // A library may be called as a provider that builds have: then it is meant.
-        (Some(DeviceChoice::One(device)), Some(library)) if device.provider.word() == library.name => {
-            Ok(DeviceChoice::One(Device { provider: library.provider(), index: device.index }))
+        (Some(DeviceChoice::Given(device, more)), Some(library)) if device.provider.word() == library.name => {
+            let of_library = |device: &Device| Device { provider: library.provider(), index: device.index };
+            Ok(DeviceChoice::Given(of_library(device), more.iter().map(of_library).collect()))
         }
         (Some(_), Some(library)) => {
             let name = &library.name;
@@ -167,7 +262,7 @@ fn choice(args: &DeviceArgs) -> Result<DeviceChoice, String> {
                 "--provider-library {name}=… is of no use with this --device (expected --device {name}, or none)"
             ))
         }
-        (Some(DeviceChoice::One(Device { provider: Provider::Plugin(name), .. })), None) => {
+        (Some(DeviceChoice::Given(Device { provider: Provider::Plugin(name), .. }, _)), None) => {
             let words: Vec<&str> = Provider::OF_BUILDS.iter().map(Provider::word).chain(["auto"]).collect();
             let near = words.iter().map(|word| (strsim::damerau_levenshtein(name, word), word)).min();
             let guess = near.filter(|(distance, _)| *distance <= 2).map(|(_, word)| format!("did you mean '{word}'? "));
@@ -193,7 +288,7 @@ mod tests {
     }
 
     fn plugin(name: &str, index: u32) -> DeviceChoice {
-        DeviceChoice::One(Device { provider: Provider::Plugin(name.to_owned()), index })
+        DeviceChoice::one(Device { provider: Provider::Plugin(name.to_owned()), index })
     }
 
     #[test]
@@ -202,7 +297,7 @@ mod tests {
         assert_eq!(chosen(None, Some("webgpu=/a.so")), Ok(plugin("webgpu", 0)));
         assert_eq!(chosen(Some("webgpu"), Some("webgpu=/a.so")), Ok(plugin("webgpu", 0)));
         assert_eq!(chosen(Some("mine:1"), Some("mine=/a.so")), Ok(plugin("mine", 1)));
-        assert_eq!(chosen(Some("webgpu"), None), Ok(DeviceChoice::One(Device::first_of(Provider::WebGpu))));
+        assert_eq!(chosen(Some("webgpu"), None), Ok(DeviceChoice::one(Device::first_of(Provider::WebGpu))));
     }
 
     #[test]
@@ -223,6 +318,7 @@ mod tests {
             nodes: Some((9, 10)),
             assignment: "OpenVINO 9 of 10 nodes, CPU 1".to_owned(),
             difference_levels: 0.125,
+            ..Findings::default()
         };
         assert_eq!(
             findings.details(),
@@ -232,5 +328,11 @@ mod tests {
             ]
         );
         assert_eq!(Findings::default().details(), ["networks run on CPU"]);
+        let half = Findings { is_half: true, networks: 4, others: vec![Device { provider: Provider::Cuda, index: 2 }], ..findings };
+        assert_eq!(
+            half.line(),
+            "networks run on OpenVINO, CUDA:2, 4 at one time (OpenVINO 9 of 10 nodes, CPU 1; half precision, 0.12 levels from the \
+             processor's picture)"
+        );
     }
 }

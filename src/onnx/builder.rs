@@ -328,7 +328,8 @@ impl GraphBuilder {
 /// Constants of up to so many elements are looked into while a graph is built.
 const SMALL: usize = 64;
 
-fn node(operator: &str, inputs: &[&str], output: &str, attributes: &[Attribute<'_>]) -> NodeProto {
+/// A node with one output.
+pub fn node(operator: &str, inputs: &[&str], output: &str, attributes: &[Attribute<'_>]) -> NodeProto {
     NodeProto {
         op_type: Some(operator.to_owned()),
         input: inputs.iter().map(|&input| input.to_owned()).collect(),

@@ -1,11 +1,14 @@
 //! Changes to a graph in memory that leave what it computes otherwise as it was: more rows in a matrix of weights, a longer
-//! input, a line of metadata.
+//! input, nodes at its ends, a line of metadata.
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::schema::tensor_proto::DataType;
 use super::schema::tensor_shape_proto::dimension::Value as DimensionValue;
-use super::schema::{StringStringEntryProto, TensorProto};
+use super::schema::{
+    NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
+    tensor_shape_proto, type_proto,
+};
 use super::{Model, dimensions_mut, floats};
 
 impl Model {
@@ -59,6 +62,79 @@ impl Model {
         Ok(())
     }
 
+    /// Puts nodes before the input called `name`, which they compute from an input called `new` that takes its place: a tensor of
+    /// `element_type` with dimensions of these lengths, `None` for those that the caller chooses.
+    ///
+    /// # Errors
+    /// When there is no such input.
+    pub fn put_before(
+        &mut self,
+        name: &str,
+        new: (&str, DataType, &[Option<usize>]),
+        nodes: Vec<NodeProto>,
+    ) -> Result<()> {
+        let input = self.graph.input.iter_mut().find(|input| input.name() == name);
+        *input.with_context(|| format!("there is no input '{name}'"))? = port_info(new);
+        self.graph.node.splice(..0, nodes);
+        Ok(())
+    }
+
+    /// Puts nodes behind the output called `name`, from which they compute an output called `new` that takes its place; see
+    /// [`Model::put_before`].
+    ///
+    /// # Errors
+    /// When there is no such output.
+    pub fn put_behind(
+        &mut self,
+        name: &str,
+        new: (&str, DataType, &[Option<usize>]),
+        nodes: Vec<NodeProto>,
+    ) -> Result<()> {
+        let output = self.graph.output.iter_mut().find(|output| output.name() == name);
+        *output.with_context(|| format!("there is no output '{name}'"))? = port_info(new);
+        self.graph.node.extend(nodes);
+        Ok(())
+    }
+
+    /// Adds weights of 32-bit floats.
+    ///
+    /// # Errors
+    /// When there are weights of that name, or the number of elements does not fit the shape.
+    pub fn add_weights(&mut self, name: &str, shape: &[usize], elements: &[f32]) -> Result<()> {
+        ensure!(self.initializer(name).is_none(), "there are weights '{name}' already");
+        ensure!(shape.iter().product::<usize>() == elements.len(), "{} elements for {shape:?}", elements.len());
+        let mut tensor = TensorProto {
+            name: Some(name.to_owned()),
+            dims: shape.iter().map(|&length| length as i64).collect(),
+            ..Default::default()
+        };
+        put_floats(&mut tensor, elements);
+        self.graph.initializer.push(tensor);
+        Ok(())
+    }
+
+    /// Adds a list of indices (64-bit integers).
+    ///
+    /// # Errors
+    /// When there are weights of that name.
+    pub fn add_indices(&mut self, name: &str, indices: &[i64]) -> Result<()> {
+        ensure!(self.initializer(name).is_none(), "there are weights '{name}' already");
+        self.graph.initializer.push(TensorProto {
+            name: Some(name.to_owned()),
+            dims: vec![indices.len() as i64],
+            data_type: Some(DataType::Int64.into()),
+            int64_data: indices.to_vec(),
+            ..Default::default()
+        });
+        Ok(())
+    }
+
+    /// The version of ONNX's operators that it is written in.
+    pub fn operator_set(&self) -> i64 {
+        let is_standard = |set: &&OperatorSetIdProto| set.domain().is_empty() || set.domain() == "ai.onnx";
+        self.proto.opset_import.iter().find(is_standard).map_or(1, OperatorSetIdProto::version)
+    }
+
     /// Sets the value of a metadata key.
     pub fn set_metadata(&mut self, key: &str, value: &str) {
         let entries = &mut self.proto.metadata_props;
@@ -67,6 +143,19 @@ impl Model {
             None => entries.push(StringStringEntryProto { key: Some(key.to_owned()), value: Some(value.to_owned()) }),
         }
     }
+}
+
+fn port_info((name, element_type, lengths): (&str, DataType, &[Option<usize>])) -> ValueInfoProto {
+    let dimension = |length: &Option<usize>| tensor_shape_proto::Dimension {
+        value: length.map(|length| DimensionValue::DimValue(length as i64)),
+        ..Default::default()
+    };
+    let tensor = type_proto::Tensor {
+        elem_type: Some(element_type.into()),
+        shape: Some(TensorShapeProto { dim: lengths.iter().map(dimension).collect() }),
+    };
+    let kind = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() };
+    ValueInfoProto { name: Some(name.to_owned()), r#type: Some(kind), ..Default::default() }
 }
 
 fn put_floats(tensor: &mut TensorProto, elements: &[f32]) {

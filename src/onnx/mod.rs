@@ -12,12 +12,13 @@ pub mod builder;
 mod edit;
 mod formula;
 mod gradient;
+mod half_precision;
 pub mod shape;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-pub use builder::{GraphBuilder, Value};
+pub use builder::{Attribute, GraphBuilder, Value, node};
 use half::f16;
 use prost::Message as _;
 use schema::tensor_proto::DataType;
@@ -319,6 +320,16 @@ fn floats(tensor: &TensorProto) -> Option<Vec<f32>> {
             Some(raw.as_chunks::<8>().0.iter().map(|&bytes| f64::from_le_bytes(bytes) as f32).collect())
         }
         DataType::Double => Some(tensor.double_data.iter().map(|&value| value as f32).collect()),
+        DataType::Uint8 if tensor.int32_data.is_empty() => Some(raw.iter().map(|&byte| f32::from(byte)).collect()),
+        DataType::Int8 if tensor.int32_data.is_empty() => {
+            Some(raw.iter().map(|&byte| f32::from(byte.cast_signed())).collect())
+        }
+        DataType::Int32 if tensor.int32_data.is_empty() => {
+            Some(raw.as_chunks::<4>().0.iter().map(|&bytes| i32::from_le_bytes(bytes) as f32).collect())
+        }
+        DataType::Uint8 | DataType::Int8 | DataType::Int32 => {
+            Some(tensor.int32_data.iter().map(|&value| value as f32).collect())
+        }
         DataType::Int64 if tensor.int64_data.is_empty() => {
             Some(raw.as_chunks::<8>().0.iter().map(|&bytes| i64::from_le_bytes(bytes) as f32).collect())
         }

@@ -47,7 +47,8 @@ pub struct Chosen<T> {
     pub refused: Vec<(Device, anyhow::Error)>,
 }
 
-/// Takes the first device of the choice with which `attempt` succeeds.
+/// Takes the first device of the choice with which `attempt` succeeds; of several that were asked for the first, if none of them
+/// is in the way.
 ///
 /// # Errors
 /// When the device that was asked for cannot be had, or the attempt fails on the processor as well.
@@ -56,8 +57,10 @@ pub fn choose<T>(
     providers: &impl Providers,
     mut attempt: impl FnMut(&Device) -> Result<T>,
 ) -> Result<Chosen<T>> {
-    if let DeviceChoice::One(device) = choice {
-        providers.check(device)?;
+    if let DeviceChoice::Given(device, more) = choice {
+        for device in std::iter::once(device).chain(more) {
+            providers.check(device)?;
+        }
         return Ok(Chosen { device: device.clone(), value: attempt(device)?, refused: Vec::new() });
     }
     let in_build = providers.in_build();
@@ -151,7 +154,7 @@ mod tests {
         let machine = machine(&[Cpu, OpenVino], &[Cpu]);
         let ask = |provider: Provider| {
             let mut tried = Vec::new();
-            let choice = DeviceChoice::One(Device::first_of(provider));
+            let choice = DeviceChoice::one(Device::first_of(provider));
             let result = choose(&choice, &machine, |device| {
                 tried.push(device.clone());
                 Ok(())

@@ -89,6 +89,11 @@ impl Device {
     pub fn is_cpu(&self) -> bool {
         self.provider == Provider::Cpu
     }
+
+    /// Whether it is one of NVIDIA's GPUs: memory of its own, and units for 16-bit floats.
+    pub fn is_nvidia(&self) -> bool {
+        matches!(self.provider, Provider::Cuda | Provider::TensorRt)
+    }
 }
 
 /// `CPU`, `CUDA`, `CUDA:1`.
@@ -107,11 +112,18 @@ pub enum DeviceChoice {
     /// The best that works.
     #[default]
     Auto,
-    /// This one or none.
-    One(Device),
+    /// This one, and those beside it, or none.
+    Given(Device, Vec<Device>),
 }
 
-/// `auto`, a provider's word, or the name of a library of one; `:N` behind it for its device number N.
+impl DeviceChoice {
+    /// One device.
+    pub fn one(device: Device) -> Self {
+        Self::Given(device, Vec::new())
+    }
+}
+
+/// `auto`, a provider's word, or the name of a library of one; `:N` behind it for its device number N, `:N,M` for several.
 impl FromStr for DeviceChoice {
     type Err = String;
 
@@ -120,13 +132,8 @@ impl FromStr for DeviceChoice {
         if lower == "auto" {
             return Ok(Self::Auto);
         }
-        let (word, index) = match lower.split_once(':') {
-            Some((word, index)) => {
-                let index = index.parse().map_err(|_| {
-                    format!("'{index}' is no number of a device (expected 0 or above, for example cuda:1)")
-                })?;
-                (word, Some(index))
-            }
+        let (word, numbers) = match lower.split_once(':') {
+            Some((word, numbers)) => (word, Some(numbers)),
             None => (lower.as_str(), None),
         };
         let known = Provider::OF_BUILDS.into_iter().find(|provider| provider.word() == word);
@@ -135,10 +142,21 @@ impl FromStr for DeviceChoice {
             None if is_library_name(word) => Provider::Plugin(word.to_owned()),
             None => return Err(format!("'{word}' names no device (expected {})", known_words())),
         };
-        if index.is_some() && !provider.is_numbered() {
+        if numbers.is_some() && !provider.is_numbered() {
             return Err(format!("'{word}' has no numbered devices (expected {word} alone)"));
         }
-        Ok(Self::One(Device { provider, index: index.unwrap_or(0) }))
+        let mut devices: Vec<Device> = Vec::new();
+        for number in numbers.unwrap_or("0").split(',') {
+            let index = number.parse().map_err(|_| {
+                format!("'{number}' is no number of a device (expected 0 or above, for example cuda:1 or cuda:0,1)")
+            })?;
+            if devices.iter().any(|device| device.index == index) {
+                return Err(format!("device {number} is named twice (expected each once)"));
+            }
+            devices.push(Device { provider: provider.clone(), index });
+        }
+        let first = devices.remove(0);
+        Ok(Self::Given(first, devices))
     }
 }
 
@@ -163,18 +181,23 @@ mod tests {
         let parsed = |text: &str| text.parse::<DeviceChoice>();
         assert_eq!(parsed("auto"), Ok(DeviceChoice::Auto));
         for provider in Provider::OF_BUILDS {
-            assert_eq!(parsed(provider.word()), Ok(DeviceChoice::One(Device::first_of(provider))));
+            assert_eq!(parsed(provider.word()), Ok(DeviceChoice::one(Device::first_of(provider))));
         }
-        assert_eq!(parsed("CUDA:1"), Ok(DeviceChoice::One(Device { provider: Provider::Cuda, index: 1 })));
+        assert_eq!(parsed("CUDA:1"), Ok(DeviceChoice::one(Device { provider: Provider::Cuda, index: 1 })));
+        let gpus = [2, 0].map(|index| Device { provider: Provider::TensorRt, index });
+        let [first, second] = gpus;
+        assert_eq!(parsed("tensorrt:2,0"), Ok(DeviceChoice::Given(first, vec![second])));
         assert_eq!(
             parsed("my_ep:2"),
-            Ok(DeviceChoice::One(Device { provider: Provider::Plugin("my_ep".to_owned()), index: 2 }))
+            Ok(DeviceChoice::one(Device { provider: Provider::Plugin("my_ep".to_owned()), index: 2 }))
         );
         for (text, expected) in [
             ("openvino:1", "openvino alone"),
             ("cpu:0", "cpu alone"),
             ("cuda:x", "cuda:1"),
             ("cuda:", "cuda:1"),
+            ("cuda:0,", "cuda:0,1"),
+            ("cuda:1,1", "named twice"),
             ("", "auto, cpu, cuda"),
             ("a/b", "auto, cpu, cuda"),
         ] {

@@ -46,7 +46,7 @@ pub(super) fn folder(runtime: &Runtime, source: ModelSource<'_>, options: &Sessi
     let gpus = NvidiaState::of_this_machine().gpus;
     let key = EngineKey {
         model_sha256: checksum(source).ok()?,
-        precision: "fp32",
+        precision: if options.is_half { "fp16" } else { "fp32" },
         onnx_runtime: runtime.version().to_owned(),
         tensorrt: library::tensorrt_version("libnvinfer.so.10").unwrap_or_else(|| "10".to_owned()),
         gpu: gpus.get(options.device.index as usize)?.name.clone(),

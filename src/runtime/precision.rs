@@ -3,18 +3,22 @@
 /// How exactly a network calculates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
-    /// 8-bit integers where the network has a form in them and the processor multiplies them faster, else floats.
+    /// 8-bit integers where the network has a form in them and the processor multiplies them faster, 16-bit floats on a GPU where they
+    /// paint the same picture, else 32-bit floats.
     #[default]
     Auto,
     /// 32-bit floats.
     Fp32,
+    /// 16-bit floats.
+    Fp16,
     /// Convolutions in 8-bit integers.
     Int8,
 }
 
 impl Precision {
     /// The precisions by name.
-    pub const NAMES: [(&str, Self); 3] = [("auto", Self::Auto), ("fp32", Self::Fp32), ("int8", Self::Int8)];
+    pub const NAMES: [(&str, Self); 4] =
+        [("auto", Self::Auto), ("fp32", Self::Fp32), ("fp16", Self::Fp16), ("int8", Self::Int8)];
 }
 
 /// Whether this processor has instructions that sum products of 8-bit integers (VNNI). Without them integers gain little, and

@@ -9,6 +9,7 @@ use ort::ep::{self, ExecutionProvider as _};
 use ort::session::builder::SessionBuilder;
 
 use super::device::{Device, Provider};
+use super::session::SessionOptions;
 use super::{Runtime, cuda, log};
 
 /// Why a device cannot be had.
@@ -239,7 +240,7 @@ impl Runtime {
             let searched = vec![format!("'{}'", folder.display())];
             return Err(DeviceError::LibraryMissing { provider: provider(), file, searched, hint });
         }
-        let is_nvidia = matches!(device.provider, Provider::Cuda | Provider::TensorRt);
+        let is_nvidia = device.is_nvidia();
         if is_nvidia {
             // Where the system shows its GPUs, a number too large is told in plain words.
             if let Some(count) = super::nvidia_gpu_count().filter(|count| device.index as usize >= *count) {
@@ -248,7 +249,7 @@ impl Runtime {
             cuda::preload(self.folder());
         }
         let trial = self.session_builder().map_err(|error| (error, String::new())).and_then(|builder| {
-            let (result, log) = log::recorded(|| self.append(builder, device, 0, None));
+            let (result, log) = log::recorded(|| self.append(builder, &SessionOptions { device: device.clone(), ..SessionOptions::default() }, None));
             result.map(drop).map_err(|error| (error, log))
         });
         trial.map_err(|(error, log)| self.reason(device, &error.to_string(), &log))?;
@@ -277,15 +278,15 @@ impl Runtime {
         DeviceError::LibraryMissing { provider, file: file.to_owned(), searched, hint: source_of(file) }
     }
 
-    /// Gives a session that is being built the provider of `device`, before the processor. `threads` 0: as it likes;
-    /// `engines`: where TensorRT keeps what it builds.
+    /// Gives a session that is being built the provider of its device, before the processor. `engines`: where TensorRT keeps what it
+    /// builds.
     pub(super) fn append(
         &self,
         mut builder: SessionBuilder,
-        device: &Device,
-        threads: usize,
+        options: &SessionOptions,
         engines: Option<&Path>,
     ) -> ort::Result<SessionBuilder> {
+        let device = &options.device;
         let index = i32::try_from(device.index).unwrap_or(i32::MAX);
         match &device.provider {
             // Said in so many words: where no provider is, ONNX Runtime takes those of plug-ins by itself.
@@ -295,7 +296,7 @@ impl Runtime {
             }
             Provider::Cuda => ep::CUDA::default().with_device_id(index).register(&mut builder)?,
             Provider::TensorRt => {
-                let mut provider = ep::TensorRT::default().with_device_id(index);
+                let mut provider = ep::TensorRT::default().with_device_id(index).with_fp16(options.is_half);
                 if let Some(folder) = engines.and_then(Path::to_str) {
                     provider = provider.with_engine_cache(true).with_engine_cache_path(folder);
                     provider = provider.with_timing_cache(true).with_timing_cache_path(folder);
@@ -307,7 +308,7 @@ impl Runtime {
             Provider::OpenVino => {
                 let provider = |unit: &str| {
                     let provider = ep::OpenVINO::default().with_device_type(unit);
-                    if threads > 0 { provider.with_num_threads(threads) } else { provider }
+                    provider.with_num_threads(options.thread_count())
                 };
                 // Intel's GPU where there is one; OpenVINO does not choose by itself among what may be missing.
                 if provider("GPU").register(&mut builder).is_err() {

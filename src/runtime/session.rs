@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use ort::memory::Allocator;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{IoBinding, RunOptions};
 use ort::value::{TensorElementType, ValueType};
@@ -12,6 +11,7 @@ use ort::value::{TensorElementType, ValueType};
 use super::assignment::{self, Assignment};
 use super::device::{Device, Provider};
 use super::providers::DeviceError;
+use super::memory::{self, BoundTensor};
 use super::{Runtime, engines, log};
 
 /// How a session runs.
@@ -21,6 +21,8 @@ pub struct SessionOptions {
     pub threads: usize,
     /// What executes its nodes (default: the processor).
     pub device: Device,
+    /// Whether the network's graph is in half precision, which TensorRT has to be told.
+    pub is_half: bool,
     /// The folder below which TensorRT keeps its engines; `None` (default): it builds them each time.
     pub engine_cache: Option<PathBuf>,
 }
@@ -68,6 +70,8 @@ pub enum ModelSource<'a> {
 pub enum ElementType {
     /// 32-bit floating point.
     F32,
+    /// Unsigned 8-bit integers.
+    U8,
     /// Any other.
     Other,
 }
@@ -138,8 +142,8 @@ pub struct Session {
 /// Inputs and outputs of one session for one set of shapes, allocated once and used again in every run.
 pub struct Bindings {
     binding: IoBinding,
-    inputs: Vec<(String, ort::value::Tensor<f32>)>,
-    outputs: Vec<(String, ort::value::Tensor<f32>)>,
+    inputs: Vec<(String, BoundTensor)>,
+    outputs: Vec<(String, BoundTensor)>,
 }
 
 impl Session {
@@ -180,7 +184,7 @@ impl Session {
             Provider::TensorRt => engines::folder(runtime, source, options),
             _ => None,
         };
-        builder = runtime.append(builder, &options.device, options.thread_count(), engines.as_deref())?;
+        builder = runtime.append(builder, options, engines.as_deref())?;
         let session = match source {
             ModelSource::File(path) => builder.commit_from_file(path)?,
             ModelSource::Bytes { bytes, folder } => {
@@ -226,28 +230,36 @@ impl Session {
         Terminator { run_options: Arc::clone(&self.run_options) }
     }
 
-    /// Allocates inputs and outputs of these shapes, zeroed.
+    /// Allocates inputs and outputs of these shapes, zeroed. On NVIDIA's GPUs they lie in pinned memory, from which copies to the
+    /// GPU are fastest.
     ///
     /// # Errors
-    /// When memory runs out or a name is not in the graph.
+    /// When memory runs out, a name is not in the graph, or its elements are neither `f32` nor `u8`.
     pub fn bind(&self, inputs: &[(&str, &[usize])], outputs: &[(&str, &[usize])]) -> Result<Bindings> {
-        let bind = || -> ort::Result<Bindings> {
-            let mut binding = self.session.create_binding()?;
+        let pinned = memory::pinned(&self.session, &self.device);
+        let allocator = pinned.as_ref().unwrap_or_else(|| self.session.allocator());
+        let element_type = |ports: &[TensorInfo], name: &str| {
+            let port = ports.iter().find(|port| port.name == name);
+            port.map(|port| port.element_type).with_context(|| format!("the network has no input or output '{name}'"))
+        };
+        let allocate = |ports: &[TensorInfo], name: &str, shape: &[usize]| -> Result<BoundTensor> {
+            BoundTensor::zeroed(allocator, element_type(ports, name)?, shape)
+        };
+        let bind = || -> Result<Bindings> {
+            let mut binding = self.session.create_binding().map_err(run_error)?;
             let mut bound_inputs = Vec::with_capacity(inputs.len());
             for &(name, shape) in inputs {
-                bound_inputs.push((name.to_owned(), zeroed(self.session.allocator(), shape)?));
+                bound_inputs.push((name.to_owned(), allocate(&self.inputs, name, shape)?));
             }
             let mut bound_outputs = Vec::with_capacity(outputs.len());
             for &(name, shape) in outputs {
-                let mut tensor = zeroed(self.session.allocator(), shape)?;
-                binding.bind_output(name, &mut tensor)?;
+                let mut tensor = allocate(&self.outputs, name, shape)?;
+                tensor.bind_as_output(&mut binding, name).map_err(run_error)?;
                 bound_outputs.push((name.to_owned(), tensor));
             }
             Ok(Bindings { binding, inputs: bound_inputs, outputs: bound_outputs })
         };
-        bind()
-            .map_err(|error| anyhow::anyhow!(first_line(&error.to_string())))
-            .context("allocate the tensors of a network")
+        bind().context("allocate the tensors of a network")
     }
 
     /// Runs the network on bound tensors: reads the inputs, writes the outputs. Blocks; a [`Terminator`] ends it early.
@@ -257,7 +269,7 @@ impl Session {
     pub fn run_bound(&mut self, bindings: &mut Bindings) -> Result<()> {
         let mut run = || -> ort::Result<()> {
             for (name, tensor) in &bindings.inputs {
-                bindings.binding.bind_input(name.as_str(), tensor)?;
+                tensor.bind_as_input(&mut bindings.binding, name)?;
             }
             self.session.run_binding_with_options(&bindings.binding, &self.run_options)?;
             Ok(())
@@ -307,24 +319,29 @@ impl std::fmt::Debug for Session {
 }
 
 impl Bindings {
-    /// Elements of the input at `index` of those that were bound, to write to.
+    /// Elements of the input at `index` of those that were bound, to write to; none if they are not `f32`.
     pub fn input_mut(&mut self, index: usize) -> &mut [f32] {
-        self.inputs.get_mut(index).map_or(&mut [], |(_, tensor)| tensor.extract_tensor_mut().1)
+        self.inputs.get_mut(index).map_or(&mut [], |(_, tensor)| tensor.floats_mut())
+    }
+
+    /// The same for an input of `u8`.
+    pub fn input_bytes_mut(&mut self, index: usize) -> &mut [u8] {
+        self.inputs.get_mut(index).map_or(&mut [], |(_, tensor)| tensor.bytes_mut())
     }
 
     /// Makes the output at `output` the input at `input` of the next run, and the other way round: what a step computed is
     /// what the next one starts from, and nothing is copied.
     ///
     /// # Errors
-    /// When their shapes differ, or there are none at these places.
+    /// When their types or shapes differ, or there are none at these places.
     pub fn swap(&mut self, input: usize, output: usize) -> Result<()> {
         let Self { binding, inputs, outputs } = self;
         let (Some((_, input)), Some((name, output))) = (inputs.get_mut(input), outputs.get_mut(output)) else {
             anyhow::bail!("no tensors are bound there");
         };
-        anyhow::ensure!(input.shape() == output.shape(), "tensors of two shapes cannot change places");
+        anyhow::ensure!(input.is_like(output), "tensors of two types or shapes cannot change places");
         std::mem::swap(input, output);
-        binding.bind_output(name.as_str(), output).map_err(run_error)
+        output.bind_as_output(binding, name).map_err(run_error)
     }
 
     /// Inputs that are bound.
@@ -332,14 +349,19 @@ impl Bindings {
         self.inputs.len()
     }
 
-    /// Elements of the input at `index` of those that were bound.
+    /// Elements of the input at `index` of those that were bound; none if they are not `f32`.
     pub fn input(&self, index: usize) -> &[f32] {
-        self.inputs.get(index).map_or(&[], |(_, tensor)| tensor.extract_tensor().1)
+        self.inputs.get(index).map_or(&[], |(_, tensor)| tensor.floats())
     }
 
-    /// Elements of the output at `index` of those that were bound, as the last run left them.
+    /// Elements of the output at `index` of those that were bound, as the last run left them; none if they are not `f32`.
     pub fn output(&self, index: usize) -> &[f32] {
-        self.outputs.get(index).map_or(&[], |(_, tensor)| tensor.extract_tensor().1)
+        self.outputs.get(index).map_or(&[], |(_, tensor)| tensor.floats())
+    }
+
+    /// The same of an output of `u8`.
+    pub fn output_bytes(&self, index: usize) -> &[u8] {
+        self.outputs.get(index).map_or(&[], |(_, tensor)| tensor.bytes())
     }
 }
 
@@ -349,16 +371,14 @@ impl std::fmt::Debug for Bindings {
     }
 }
 
-fn zeroed(allocator: &Allocator, shape: &[usize]) -> ort::Result<ort::value::Tensor<f32>> {
-    let mut tensor = ort::value::Tensor::<f32>::new(allocator, shape.to_vec())?;
-    tensor.extract_tensor_mut().1.fill(0.0);
-    Ok(tensor)
-}
-
 fn tensor_info(name: &str, value_type: &ValueType) -> TensorInfo {
     let (element_type, shape) = match value_type {
         ValueType::Tensor { ty, shape, .. } => (
-            if *ty == TensorElementType::Float32 { ElementType::F32 } else { ElementType::Other },
+            match ty {
+                TensorElementType::Float32 => ElementType::F32,
+                TensorElementType::Uint8 => ElementType::U8,
+                _ => ElementType::Other,
+            },
             shape.iter().map(|&length| usize::try_from(length).ok()).collect(),
         ),
         ValueType::Sequence(_) | ValueType::Map { .. } | ValueType::Optional(_) => (ElementType::Other, Vec::new()),
@@ -366,7 +386,7 @@ fn tensor_info(name: &str, value_type: &ValueType) -> TensorInfo {
     TensorInfo { name: name.to_owned(), element_type, shape }
 }
 
-fn run_error(error: ort::Error) -> anyhow::Error {
+pub(super) fn run_error(error: ort::Error) -> anyhow::Error {
     anyhow::anyhow!(first_line(&error.to_string()))
 }
 

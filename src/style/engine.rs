@@ -11,7 +11,7 @@ use super::spec::StyleSpec;
 use super::upscale::GuidedUpscaler;
 use super::{NetworkContract, Stylizer};
 use crate::frame::{Frame, FrameSize};
-use crate::runtime::Terminator;
+use crate::runtime::{Device, Terminator};
 
 /// How a frame is painted.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,6 +69,15 @@ impl StyleEngine {
         Ok(Self { network: StyleNetwork::open(spec, options)?, settings, upscaler: GuidedUpscaler::new(), small: None })
     }
 
+    /// The same once more, to paint at the same time; see [`StyleNetwork::beside`].
+    ///
+    /// # Errors
+    /// As [`StyleNetwork::beside`].
+    pub fn beside(&self, device: &Device, threads: usize) -> Result<Self> {
+        let network = self.network.beside(device, threads)?;
+        Ok(Self { network, settings: self.settings, upscaler: GuidedUpscaler::new(), small: None })
+    }
+
     /// What the network expects, and where that is known from.
     pub fn contract(&self) -> &NetworkContract {
         self.network.contract()
@@ -102,6 +111,11 @@ impl StyleEngine {
     /// Ends a run in progress, and every later one, from another thread.
     pub fn terminator(&self) -> Terminator {
         self.network.terminator()
+    }
+
+    /// Bytes of memory that the network takes for frames of `size`, roughly; `None` where its graph does not tell.
+    pub fn bytes_needed(&self, size: FrameSize) -> Option<u64> {
+        self.network.bytes_needed(self.work_size(size))
     }
 
     /// The size at which the network sees frames of `size`.

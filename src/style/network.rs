@@ -1,8 +1,7 @@
 //! One style network, ready to paint frames of any size.
 //!
 //! Opening checks everything that can be checked before the first frame: the file, the graph's inputs and outputs, the
-//! choice of style, and one small run. Painting packs the frame into a tensor that is allocated once per size, runs the
-//! session, and unpacks the answer.
+//! choice of style, and one small run. What paints then is [`super::painter`].
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -14,15 +13,14 @@ use super::catalog::Catalog;
 use super::contract::{Hints, NetworkContract, StyleInput};
 use super::inspect;
 use super::learned::LearnedStyle;
-use super::opening::{Opened, Opening, SideInputs};
-use super::pixels::{Mix, pack, unpack};
+use super::opening::{Opened, Opening};
+use super::pixels::Mix;
 use super::spec::{StyleChoice, StyleRef, StyleSpec};
 use super::tables::StyleTables;
-use super::tiles::Tiles;
 use super::{catalog, folder};
 use crate::frame::{CHANNELS, Frame, FrameSize};
 use crate::onnx::Model;
-use crate::runtime::{self, Assignment, Bindings, Device, Precision, Runtime, Session, SessionOptions, Terminator};
+use crate::runtime::{self, Assignment, Device, Precision, Runtime, SessionOptions, Terminator};
 
 /// How a style network is opened.
 #[derive(Debug, Clone, Default)]
@@ -31,29 +29,32 @@ pub struct StyleOptions {
     pub style_image: Option<PathBuf>,
     /// What the network runs on.
     pub session: SessionOptions,
-    /// How exactly a bundled network calculates; those of others are taken as they are.
+    /// How exactly it calculates.
     pub precision: Precision,
+    /// Where pixels become floats.
+    pub frame_ports: FramePorts,
+    /// Bytes of the processor's memory that it may take for a frame; what needs more is painted in tiles. `None`: most of what the
+    /// system has free when the first frame of a size comes.
+    pub memory_limit: Option<u64>,
     /// Where styles are looked for that the catalog does not have.
     pub style_folder: Option<PathBuf>,
 }
 
-/// A style network with its style chosen.
-pub struct StyleNetwork {
-    session: Session,
-    contract: NetworkContract,
-    title: String,
-    /// In the order in which they are bound behind the picture.
-    side_inputs: SideInputs,
-    difference_levels: Option<f32>,
-    is_int8: bool,
-    bound: Option<Bound>,
-    tiles: Option<Tiles>,
+/// Where pixels become floats and floats pixels again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FramePorts {
+    /// In the graph on devices whose memory frames have to be copied to, else before and behind it.
+    #[default]
+    Auto,
+    /// In the graph.
+    Always,
 }
 
-/// The tensors of one size.
-struct Bound {
-    size: FrameSize,
-    bindings: Bindings,
+/// A style network with its style chosen.
+pub struct StyleNetwork {
+    title: String,
+    is_int8: bool,
+    opened: Opened,
 }
 
 impl StyleNetwork {
@@ -100,54 +101,78 @@ impl StyleNetwork {
         };
         let style = StyleValue::choose(&ports.style, choices, painting)?;
         let runtime = Runtime::load()?;
-        let opening =
-            Opening { runtime, options: &options.session, location, model: &model, bytes: &bytes, hints, ports, style };
-        let Opened { session, contract, side_inputs, difference_levels } = opening.finish()?;
-        let tiles = contract.fixed_size.map(Tiles::new);
-        let title = spec.to_string();
-        Ok(Self { session, contract, title, side_inputs, difference_levels, is_int8, bound: None, tiles })
+        let opening = Opening { runtime, options, location, model: &model, bytes: &bytes, hints, ports, style };
+        Ok(Self { title: spec.to_string(), is_int8, opened: opening.finish()? })
+    }
+
+    /// Opens the network once more, to paint at the same time with so many of the processor's threads: on another device, which is
+    /// tried, or on the same.
+    ///
+    /// # Errors
+    /// When the device does not run it, or paints another picture than this one does.
+    pub fn beside(&self, device: &Device, threads: usize) -> Result<Self> {
+        let opened = self.opened.beside(Runtime::load()?, device, threads)?;
+        Ok(Self { title: self.title.clone(), is_int8: self.is_int8, opened })
+    }
+
+    /// Bytes of memory that it takes for a picture of `size`, roughly; `None` where its graph does not tell.
+    pub fn bytes_needed(&self, size: FrameSize) -> Option<u64> {
+        self.opened.painter.bytes_needed(size)
     }
 
     /// What the network expects, and where that is known from.
     pub fn contract(&self) -> &NetworkContract {
-        &self.contract
+        &self.opened.painter.contract
     }
 
     /// What executes the network.
     pub fn device(&self) -> &Device {
-        self.session.device()
+        self.opened.painter.session.device()
     }
 
-    /// Whether its convolutions are in 8-bit integers.
-    pub fn is_int8(&self) -> bool {
-        self.is_int8
+    /// How exactly it calculates; never [`Precision::Auto`].
+    pub fn precision(&self) -> Precision {
+        match (self.is_int8, self.opened.session_options.is_half) {
+            (true, _) => Precision::Int8,
+            (false, true) => Precision::Fp16,
+            (false, false) => Precision::Fp32,
+        }
+    }
+
+    /// Why half precision, which would have been faster, is not taken.
+    pub fn half_refusal(&self) -> Option<&str> {
+        self.opened.half_refusal.as_deref()
     }
 
     /// Which provider its nodes were given to; empty on the processor, which takes all of them.
     pub fn assignment(&self) -> &Assignment {
-        self.session.assignment()
+        self.opened.painter.session.assignment()
     }
 
-    /// How far a trial picture was from the processor's: the mean difference in levels of 0-255. `None` on the processor.
+    /// How far a trial picture was from the processor's in 32-bit floats: the mean difference in levels of 0-255. `None` where it is
+    /// the processor's.
     pub fn difference_levels(&self) -> Option<f32> {
-        self.difference_levels
+        self.opened.difference_levels
     }
 
     /// Ends a run in progress, and every later one, from another thread.
     pub fn terminator(&self) -> Terminator {
-        self.session.terminator()
+        self.opened.painter.terminator()
     }
 
     /// The style as it was asked for, and the contract.
     pub fn describe(&self) -> String {
-        let precision = if self.is_int8 { ", in 8-bit integers" } else { "" };
-        format!("{} ({}{precision})", self.title, self.contract.describe())
+        let precision = match self.precision() {
+            Precision::Int8 => ", in 8-bit integers",
+            Precision::Fp16 => ", in half precision",
+            Precision::Fp32 | Precision::Auto => "",
+        };
+        format!("{} ({}{precision})", self.title, self.contract().describe())
     }
 
     /// The weight of each style of the network; `None` where it takes no weights.
     pub fn style_weights(&self) -> Option<&[f32]> {
-        let StyleInput::Weights { input, .. } = &self.contract.style else { return None };
-        self.side_inputs.iter().find(|(name, _)| name == input).map(|(_, tensor)| tensor.data.as_slice())
+        self.opened.painter.style_weights()
     }
 
     /// Changes the style to the weights of `weights`, one for each style of the network, from the next frame on.
@@ -155,22 +180,7 @@ impl StyleNetwork {
     /// # Errors
     /// When the network takes no weights or another number of them.
     pub fn set_style_weights(&mut self, weights: &[f32]) -> Result<()> {
-        let StyleInput::Weights { input, .. } = &self.contract.style else {
-            bail!("'{}' is a network without style weights", self.title);
-        };
-        let Some(index) = self.side_inputs.iter().position(|(name, _)| name == input) else { return Ok(()) };
-        let tensor = &mut self.side_inputs[index].1;
-        ensure!(
-            tensor.data.len() == weights.len(),
-            "{} style weights for a network of {} styles",
-            weights.len(),
-            tensor.data.len()
-        );
-        tensor.data.copy_from_slice(weights);
-        if let Some(bound) = &mut self.bound {
-            bound.bindings.input_mut(index + 1).copy_from_slice(weights);
-        }
-        Ok(())
+        self.opened.painter.set_style_weights(weights).with_context(|| format!("change the style of '{}'", self.title))
     }
 
     /// Paints `src` into `dst`, which has the same size, and mixes it with `src` as `mix` says. Blocks for a run.
@@ -178,32 +188,7 @@ impl StyleNetwork {
     /// # Errors
     /// When the sizes differ, the run fails or was terminated.
     pub fn stylize(&mut self, src: &Frame, mix: Mix, dst: &mut Frame) -> Result<()> {
-        ensure!(src.size == dst.size, "a frame of {} cannot be painted into one of {}", src.size, dst.size);
-        ensure!(src.size.pixels() > 0, "a frame of {} has no pixels", src.size);
-        let tensor_size = self.contract.tensor_size(src.size);
-        self.bind(tensor_size)?;
-        let Self { session, contract, bound, tiles, .. } = self;
-        let Some(Bound { bindings, .. }) = bound else { bail!("no tensors are bound") };
-        let mut run = |origin: (usize, usize), bindings: &mut Bindings| {
-            pack(src.pixels(), src.size, origin, &contract.input_format, bindings.input_mut(0), tensor_size);
-            session.run_bound(bindings).with_context(|| format!("run the network at {tensor_size}"))
-        };
-        match tiles {
-            Some(tiles) => {
-                tiles.start(src.size);
-                for origin in tiles.origins(src.size) {
-                    run(origin, bindings)?;
-                    tiles.add(bindings.output(0), &contract.output_format, origin);
-                }
-                tiles.finish(mix, src.pixels(), dst.pixels_mut());
-            }
-            None => {
-                run((0, 0), bindings)?;
-                let (content, size) = (src.pixels(), src.size);
-                unpack(bindings.output(0), tensor_size, &contract.output_format, mix, content, dst.pixels_mut(), size);
-            }
-        }
-        Ok(())
+        self.opened.painter.paint(src, mix, dst)
     }
 
     /// Runs the network once more on the tensors of the last frame (of its last tile): to measure it alone.
@@ -211,26 +196,7 @@ impl StyleNetwork {
     /// # Errors
     /// When no frame was painted yet, or the run fails.
     pub fn run_again(&mut self) -> Result<()> {
-        let Some(Bound { bindings, .. }) = &mut self.bound else { bail!("no frame was painted yet") };
-        self.session.run_bound(bindings)
-    }
-
-    /// Allocates the tensors of `size` unless they are at hand.
-    fn bind(&mut self, size: FrameSize) -> Result<()> {
-        if self.bound.as_ref().is_some_and(|bound| bound.size == size) {
-            return Ok(());
-        }
-        self.bound = None;
-        let image_shape = self.contract.input_format.layout.shape(size);
-        let output_shape = self.contract.output_format.layout.shape(size);
-        let mut inputs: Vec<(&str, &[usize])> = vec![(&self.contract.image_input, &image_shape)];
-        inputs.extend(self.side_inputs.iter().map(|(name, tensor)| (name.as_str(), tensor.shape.as_slice())));
-        let mut bindings = self.session.bind(&inputs, &[(&self.contract.image_output, &output_shape)])?;
-        for (index, (_, tensor)) in self.side_inputs.iter().enumerate() {
-            bindings.input_mut(index + 1).copy_from_slice(&tensor.data);
-        }
-        self.bound = Some(Bound { size, bindings });
-        Ok(())
+        self.opened.painter.run_again()
     }
 }
 
@@ -238,7 +204,7 @@ impl std::fmt::Debug for StyleNetwork {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("StyleNetwork")
             .field("title", &self.title)
-            .field("contract", &self.contract)
+            .field("contract", self.contract())
             .finish_non_exhaustive()
     }
 }
@@ -305,7 +271,7 @@ impl Located {
         };
         let device = &options.session.device;
         match options.precision {
-            Precision::Fp32 => Ok(false),
+            Precision::Fp32 | Precision::Fp16 => Ok(false),
             Precision::Auto => Ok(has_form && device.is_cpu() && runtime::has_integer_products()),
             Precision::Int8 => {
                 ensure!(

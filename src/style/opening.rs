@@ -3,24 +3,28 @@
 //! What the graph and its description do not say is found out here in trial runs on the processor, once, before the first
 //! frame. Another device has to paint the last of them as the processor does. Frames are painted by [`super::network`].
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::contract::{Hints, Known, NetworkContract, Origin, StyleInput};
 use super::inspect::{self, Ports};
-use super::network::{Location, StyleValue};
-use super::pixels::{ChannelOrder, Layout, Mix, TensorFormat, ValueRange, unpack};
+use super::frame_ports::add_frame_ports;
+use super::memory::{Memory, Need};
+use super::network::{FramePorts, Location, StyleOptions, StyleValue};
+use super::painter::Painter;
+use super::pixels::{ChannelOrder, Layout, Mix, TensorFormat, ValueRange};
 use super::probe;
 use crate::frame::{Frame, FrameSize};
 use crate::onnx::Model;
-use crate::runtime::{Device, DeviceError, ModelSource, Runtime, Session, SessionOptions, Tensor};
+use crate::runtime::{Device, DeviceError, ModelSource, Precision, Runtime, Session, SessionOptions, Tensor};
 use crate::scale::{Filter, Scaler};
 
 /// A network on its way from a file to a session with a contract.
 pub(super) struct Opening<'a> {
     pub runtime: &'static Runtime,
-    pub options: &'a SessionOptions,
+    pub options: &'a StyleOptions,
     pub location: &'a Location,
     pub model: &'a Model,
     pub bytes: &'a [u8],
@@ -34,24 +38,88 @@ pub(super) type SideInputs = Vec<(String, Tensor)>;
 
 /// A network that is ready to run.
 pub(super) struct Opened {
-    pub session: Session,
-    pub contract: NetworkContract,
-    pub side_inputs: SideInputs,
-    /// Mean difference of the trial picture from the processor's, in levels of 0-255; `None` on the processor.
+    pub painter: Painter,
+    /// What further sessions are opened from.
+    pub graph: Graph,
+    pub session_options: SessionOptions,
+    /// Mean difference of the trial picture from the processor's in 32-bit floats, in levels of 0-255; `None` where that was not
+    /// asked.
     pub difference_levels: Option<f32>,
+    /// Why half precision, which would have been faster, is not taken.
+    pub half_refusal: Option<String>,
+    /// A picture and its painting by the processor; `None` where no device was tried.
+    trial: Option<Trial>,
 }
 
-/// A device may differ by so many levels of 0-255 on average (ours): half precision does by less than one, a wrong layout or a
-/// broken driver by tens.
+/// What another device has to paint, and how.
+#[derive(Clone)]
+struct Trial {
+    picture: Frame,
+    expected: Frame,
+}
+
+/// A network's graph as sessions are opened from it.
+#[derive(Clone)]
+pub(super) enum Graph {
+    File(PathBuf),
+    Bytes {
+        bytes: Arc<[u8]>,
+        /// Where weights lie that the graph keeps in other files, if it does.
+        folder: Option<PathBuf>,
+    },
+}
+
+impl Opened {
+    /// The same once more, to paint at the same time.
+    pub fn beside(&self, runtime: &Runtime, device: &Device, threads: usize) -> Result<Self> {
+        let session_options = SessionOptions { device: device.clone(), threads, ..self.session_options.clone() };
+        let session = self.graph.open(runtime, &session_options)?;
+        let Self { painter, graph, half_refusal, trial, .. } = self;
+        let mut painter = painter.with_session(session);
+        let mut difference_levels = self.difference_levels;
+        if let Some(trial) = trial.as_ref().filter(|_| *device != self.session_options.device) {
+            difference_levels = Some(checked(trial, &mut painter, session_options.is_half)?);
+        }
+        let (graph, half_refusal, trial) = (graph.clone(), half_refusal.clone(), trial.clone());
+        Ok(Self { painter, graph, session_options, difference_levels, half_refusal, trial })
+    }
+}
+
+/// What is done to a graph for a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Variant {
+    is_half: bool,
+    has_frame_ports: bool,
+}
+
+impl Graph {
+    pub fn open(&self, runtime: &Runtime, options: &SessionOptions) -> Result<Session> {
+        let source = match self {
+            Self::File(path) => ModelSource::File(path),
+            Self::Bytes { bytes, folder } => ModelSource::Bytes { bytes, folder: folder.as_deref() },
+        };
+        Session::open(runtime, source, options).map_err(|error| match error.is::<DeviceError>() {
+            true => error,
+            false => error.context("ONNX Runtime refuses it"),
+        })
+    }
+}
+
+/// A device, or half precision, may differ by so many levels of 0-255 on average (ours): half precision does by less than one, a
+/// wrong layout or a broken driver by tens.
 const MOST_DIFFERENCE_LEVELS: f32 = 2.0;
 
-/// A device paints another picture than the processor.
+/// A device paints another picture than the processor does in 32-bit floats.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "on {device} it paints another picture than on the processor: the mean difference is {levels:.1} levels (expected at most {MOST_DIFFERENCE_LEVELS})"
+    "on {device}{} it paints another picture than on the processor{}: the mean difference is {levels:.1} levels (expected at most \
+     {MOST_DIFFERENCE_LEVELS})",
+    if *.is_half { " in half precision" } else { "" },
+    if *.is_half { " in 32-bit floats" } else { "" }
 )]
 pub struct DeviceDiffers {
     device: Device,
+    is_half: bool,
     levels: f32,
 }
 
@@ -74,7 +142,7 @@ impl Opening<'_> {
         let trial_format = TensorFormat { layout, channels: channels.value, range };
 
         let mut encoder = self.open_encoder()?;
-        let (mut session, form, sizes) = self.open_session(encoder.as_mut(), trial_format)?;
+        let (mut session, graph, sizes) = self.open_session(encoder.as_mut(), trial_format)?;
         let probe_size = sizes.fixed_size.as_ref().map_or_else(
             || {
                 FrameSize::new(160.max(sizes.minimum.value), 96.max(sizes.minimum.value))
@@ -102,63 +170,133 @@ impl Opening<'_> {
             self.ports.image_output.value
         );
         let output_format = TensorFormat { range: ranges.output.value, ..trial_format };
-        let mut difference_levels = None;
-        if !self.options.device.is_cpu() {
-            session = self.open_form(&form, self.options)?;
-            let picture = probe::probe_picture(probe_size)?;
-            let device = &self.options.device;
-            let of_device = self.trial(&mut session, encoder.as_mut())(&picture, probe_size, input_format)
-                .with_context(|| format!("try it on {device}"))?;
-            let levels = difference(&answer, &of_device, probe_size, &output_format);
-            if levels > MOST_DIFFERENCE_LEVELS {
-                return Err(DeviceDiffers { device: device.clone(), levels }.into());
-            }
-            difference_levels = Some(levels);
-        }
         let side_inputs = self.side_inputs(&input_format, encoder.as_mut(), PAINTING_SHORT_SIDE)?;
+        let ports = &self.ports;
         let contract = NetworkContract {
-            image_input: self.ports.image_input.value,
-            image_output: self.ports.image_output.value,
+            image_input: ports.image_input.value.clone(),
+            image_output: ports.image_output.value.clone(),
             input_format,
             output_format,
             multiple: sizes.multiple.value,
             minimum: sizes.minimum.value,
             fixed_size: sizes.fixed_size.as_ref().map(|known| known.value),
-            style: self.ports.style,
-            strength_input: self.ports.strength_input,
+            style: ports.style.clone(),
+            strength_input: ports.strength_input.clone(),
             origins: [
-                Some(("input", self.ports.image_input.origin)),
-                Some(("output", self.ports.image_output.origin)),
-                Some(("layout", self.ports.layout.origin)),
+                Some(("input", ports.image_input.origin.clone())),
+                Some(("output", ports.image_output.origin.clone())),
+                Some(("layout", ports.layout.origin.clone())),
                 Some(("channels", channels.origin)),
                 Some(("input_range", ranges.input.origin)),
                 Some(("output_range", ranges.output.origin)),
                 Some(("multiple", sizes.multiple.origin)),
                 Some(("minimum", sizes.minimum.origin)),
-                sizes.fixed_size.map(|known| ("fixed_size", known.origin)),
+                sizes.fixed_size.map(|known| ("fixed_size", known.origin.clone())),
             ]
             .into_iter()
             .flatten()
             .collect(),
         };
-        Ok(Opened { session, contract, side_inputs, difference_levels })
+        let contract = Arc::new(contract);
+        let need = match contract.fixed_size {
+            Some(_) => None,
+            None => Need::of(self.model, &contract, &side_inputs),
+        };
+        let is_processors = self.options.session.device.is_cpu();
+        let memory = Memory::new(need, self.options.memory_limit, is_processors);
+        let reference = Painter::new(session, contract, side_inputs, false, Arc::new(memory));
+        self.choose_variant(reference, graph, probe_size)
+    }
+
+    /// Opens the graph on the device, in the first of the variants that paints as `reference` does.
+    fn choose_variant(&self, mut reference: Painter, graph: Graph, size: FrameSize) -> Result<Opened> {
+        let options = &self.options.session;
+        let (session_options, variants) = (options.clone(), self.variants());
+        if options.device.is_cpu() && variants == [Variant { is_half: false, has_frame_ports: false }] {
+            let painter = reference;
+            return Ok(Opened { painter, graph, session_options, difference_levels: None, half_refusal: None, trial: None });
+        }
+        let mut picture = Frame::black(size);
+        picture.pixels_mut().copy_from_slice(&probe::probe_picture(size)?);
+        let mut expected = Frame::black(size);
+        reference.paint(&picture, Mix::NONE, &mut expected)?;
+        let trial = Trial { picture, expected };
+        let (last, better) = variants.split_last().context("there is no way to run it")?;
+        let mut half_refusal = None;
+        for variant in better {
+            match self.try_variant(*variant, &graph, &reference, &trial) {
+                Ok(opened) => return Ok(opened),
+                Err(error) => half_refusal = Some(format!("{error:#}")),
+            }
+        }
+        let opened = self.try_variant(*last, &graph, &reference, &trial)?;
+        Ok(Opened { half_refusal, ..opened })
+    }
+
+    /// The variants of the graph that are taken, the best first.
+    fn variants(&self) -> Vec<Variant> {
+        let is_nvidia = self.options.session.device.is_nvidia();
+        let has_frame_ports = match self.options.frame_ports {
+            FramePorts::Auto => is_nvidia,
+            FramePorts::Always => true,
+        };
+        let halves: &[bool] = match self.options.precision {
+            Precision::Fp16 => &[true],
+            Precision::Auto if is_nvidia => &[true, false],
+            Precision::Auto | Precision::Fp32 | Precision::Int8 => &[false],
+        };
+        halves.iter().map(|&is_half| Variant { is_half, has_frame_ports }).collect()
+    }
+
+    fn try_variant(&self, variant: Variant, graph: &Graph, reference: &Painter, trial: &Trial) -> Result<Opened> {
+        let Variant { is_half, has_frame_ports } = variant;
+        let graph = self.graph_of(variant, graph, &reference.contract)?;
+        let session_options = SessionOptions { is_half, ..self.options.session.clone() };
+        let mut painter = reference.with_graph(graph.open(self.runtime, &session_options)?, has_frame_ports);
+        let difference_levels = Some(checked(trial, &mut painter, is_half)?);
+        let trial = Some(trial.clone());
+        Ok(Opened { painter, graph, session_options, difference_levels, half_refusal: None, trial })
+    }
+
+    fn graph_of(&self, variant: Variant, graph: &Graph, contract: &NetworkContract) -> Result<Graph> {
+        if !variant.is_half && !variant.has_frame_ports {
+            return Ok(graph.clone());
+        }
+        let mut model = match graph {
+            Graph::File(_) => self.model.clone(),
+            Graph::Bytes { bytes, .. } => Model::from_bytes(bytes)?,
+        };
+        if variant.is_half {
+            model = model.to_half().context("turn it to half precision")?;
+        }
+        if variant.has_frame_ports {
+            let input = (contract.image_input.as_str(), &contract.input_format);
+            add_frame_ports(&mut model, input, (contract.image_output.as_str(), &contract.output_format))?;
+        }
+        Ok(self.graph_from(&model.to_bytes()))
+    }
+
+    fn graph_from(&self, bytes: &[u8]) -> Graph {
+        let has_files = !self.model.external_files().is_empty();
+        let folder = self.location.path().and_then(Path::parent).filter(|_| has_files).map(Path::to_owned);
+        Graph::Bytes { bytes: bytes.into(), folder }
     }
 
     /// Opens the session on the processor and finds out which sizes it takes.
-    fn open_session(&self, mut encoder: Option<&mut Encoder>, format: TensorFormat) -> Result<(Session, Form, Sizes)> {
+    fn open_session(&self, mut encoder: Option<&mut Encoder>, format: TensorFormat) -> Result<(Session, Graph, Sizes)> {
         let one = |value| Known { value, origin: Origin::Assumed };
         if let Some(fixed) = &self.hints.fixed_size {
             let session = self.open_as_it_is()?;
             let sizes = Sizes { multiple: one(1), minimum: one(1), fixed_size: Some(fixed.clone()) };
-            return Ok((session, Form::AsItIs, sizes));
+            return Ok((session, self.as_it_is(), sizes));
         }
-        let (mut session, form) = match self.ports.declared_size {
-            None => (self.open_as_it_is()?, Form::AsItIs),
+        let (mut session, graph) = match self.ports.declared_size {
+            None => (self.open_as_it_is()?, self.as_it_is()),
             Some(declared) => match self.open_with_size_opened(format, declared, encoder.as_deref_mut()) {
-                Ok((session, form)) => (session, form),
+                Ok((session, graph)) => (session, graph),
                 Err(error) => {
                     tracing::debug!("opening the declared size failed: {error:#}");
-                    (self.open_as_it_is()?, Form::AsItIs)
+                    (self.open_as_it_is()?, self.as_it_is())
                 }
             },
         };
@@ -178,12 +316,12 @@ impl Opening<'_> {
         };
         drop(trial);
         match (multiple, minimum, self.ports.declared_size) {
-            (Some(multiple), Some(minimum), _) => Ok((session, form, Sizes { multiple, minimum, fixed_size: None })),
+            (Some(multiple), Some(minimum), _) => Ok((session, graph, Sizes { multiple, minimum, fixed_size: None })),
             (_, _, Some(declared)) => {
                 let origin = Origin::Graph("declared, and no other size runs".to_owned());
                 let fixed_size = Some(Known { value: declared, origin });
                 let sizes = Sizes { multiple: one(1), minimum: one(1), fixed_size };
-                Ok((self.open_as_it_is()?, Form::AsItIs, sizes))
+                Ok((self.open_as_it_is()?, self.as_it_is(), sizes))
             }
             (_, _, None) => {
                 let size = FrameSize::new(256, 128);
@@ -200,24 +338,14 @@ impl Opening<'_> {
     }
 
     fn open_as_it_is(&self) -> Result<Session> {
-        self.open_form(&Form::AsItIs, &self.options.on_cpu())
+        self.as_it_is().open(self.runtime, &self.options.session.on_cpu())
     }
 
-    fn open_form(&self, form: &Form, options: &SessionOptions) -> Result<Session> {
-        let source = match (form, self.location) {
-            (Form::SizeOpened(bytes), _) => ModelSource::Bytes { bytes, folder: self.weights_folder() },
-            (Form::AsItIs, Location::File(path)) => ModelSource::File(path),
-            (Form::AsItIs, Location::Bundled { .. }) => ModelSource::Bytes { bytes: self.bytes, folder: None },
-        };
-        Session::open(self.runtime, source, options).map_err(|error| match error.is::<DeviceError>() {
-            true => error,
-            false => error.context("ONNX Runtime refuses it"),
-        })
-    }
-
-    /// Where weights lie that the graph keeps in other files, if it does.
-    fn weights_folder(&self) -> Option<&Path> {
-        self.location.path().and_then(Path::parent).filter(|_| !self.model.external_files().is_empty())
+    fn as_it_is(&self) -> Graph {
+        match self.location {
+            Location::File(path) => Graph::File(path.clone()),
+            Location::Bundled { .. } => self.graph_from(self.bytes),
+        }
     }
 
     /// Opens the network with its declared size opened; fails if it then computes something else at that size.
@@ -226,12 +354,12 @@ impl Opening<'_> {
         format: TensorFormat,
         declared: FrameSize,
         mut encoder: Option<&mut Encoder>,
-    ) -> Result<(Session, Form)> {
+    ) -> Result<(Session, Graph)> {
         let (height_axis, width_axis) = format.layout.size_axes();
         let mut model = self.model.clone();
         let rewritten = model.make_size_dynamic(&self.ports.image_input.value, height_axis, width_axis);
-        let form = Form::SizeOpened(model.to_bytes());
-        let mut session = self.open_form(&form, &self.options.on_cpu())?;
+        let graph = self.graph_from(&model.to_bytes());
+        let mut session = graph.open(self.runtime, &self.options.session.on_cpu())?;
         if rewritten > 0 {
             let picture = probe::probe_picture(declared)?;
             let opened = self.trial(&mut session, encoder.as_deref_mut())(&picture, declared, format)?;
@@ -243,12 +371,12 @@ impl Opening<'_> {
                 "with its size opened the network computes another picture"
             );
         }
-        Ok((session, form))
+        Ok((session, graph))
     }
 
     fn open_encoder(&self) -> Result<Option<Encoder>> {
         let StyleInput::Embedding { encoder, shape, .. } = &self.ports.style else { return Ok(None) };
-        Encoder::open(self.runtime, encoder, shape, &self.options.on_cpu())
+        Encoder::open(self.runtime, encoder, shape, &self.options.session.on_cpu())
             .with_context(|| format!("open the encoder '{}'", encoder.display()))
             .map(Some)
     }
@@ -295,26 +423,25 @@ impl Opening<'_> {
     }
 }
 
-/// Which graph a session is opened from.
-enum Form {
-    AsItIs,
-    /// The bytes of the one whose declared size is open.
-    SizeOpened(Vec<u8>),
+/// How far a painter is from what is expected, in levels of 0-255.
+///
+/// # Errors
+/// When it does not run, or is too far.
+fn checked(trial: &Trial, painter: &mut Painter, is_half: bool) -> Result<f32> {
+    let device = painter.session.device().clone();
+    let mut painted = Frame::black(trial.picture.size);
+    painter.paint(&trial.picture, Mix::NONE, &mut painted).with_context(|| format!("try it on {device}"))?;
+    let levels = difference(&trial.expected, &painted);
+    match levels > MOST_DIFFERENCE_LEVELS {
+        true => Err(DeviceDiffers { device, is_half, levels }.into()),
+        false => Ok(levels),
+    }
 }
 
-/// Mean difference of two pictures of `size` in levels of 0-255; infinite where the second has another shape or values that are no
-/// numbers.
-fn difference(a: &Tensor, b: &Tensor, size: FrameSize, format: &TensorFormat) -> f32 {
-    if a.shape != b.shape || !b.data.iter().all(|value| value.is_finite()) {
-        return f32::INFINITY;
-    }
-    let painted = |tensor: &Tensor| {
-        let (content, mut picture) = (vec![0; size.bytes()], vec![0; size.bytes()]);
-        unpack(&tensor.data, size, format, Mix::NONE, &content, &mut picture, size);
-        picture
-    };
-    let levels = painted(a).iter().zip(&painted(b)).map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>();
-    levels as f32 / size.bytes() as f32
+/// Mean difference of two pictures of one size in levels of 0-255.
+fn difference(a: &Frame, b: &Frame) -> f32 {
+    let levels = a.pixels().iter().zip(b.pixels()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>();
+    levels as f32 / a.pixels().len().max(1) as f32
 }
 
 /// The sizes that a network takes.
@@ -422,21 +549,20 @@ fn resized(picture: &Frame, size: FrameSize) -> Result<Frame> {
 mod tests {
     use super::*;
 
-    fn gray(level: f32, size: FrameSize) -> Tensor {
-        Tensor { shape: Layout::Nchw.shape(size).to_vec(), data: vec![level; size.bytes()] }
-    }
-
     #[test]
-    fn a_device_is_compared_in_levels_of_the_picture_and_no_number_never_passes() {
+    fn a_device_is_compared_in_levels_of_the_picture() {
         let size = FrameSize::new(4, 2);
-        let format = TensorFormat { layout: Layout::Nchw, channels: ChannelOrder::Rgb, range: ValueRange::Unit };
-        let levels = |of_device: &Tensor| difference(&gray(0.5, size), of_device, size, &format);
-        assert!(levels(&gray(0.5, size)) <= f32::EPSILON);
-        let other = levels(&gray(0.6, size));
-        assert!((24.0..=27.0).contains(&other), "{other}");
-        assert!(levels(&gray(f32::NAN, size)) > MOST_DIFFERENCE_LEVELS);
-        assert!(levels(&gray(0.5, FrameSize::new(2, 4))) > MOST_DIFFERENCE_LEVELS);
-        let error = DeviceDiffers { device: Device::CPU, levels: other }.to_string();
-        assert!(error.contains("levels (expected at most 2)"), "{error}");
+        let gray = |level: u8| {
+            let mut frame = Frame::black(size);
+            frame.pixels_mut().fill(level);
+            frame
+        };
+        assert!(difference(&gray(127), &gray(127)) <= f32::EPSILON);
+        let levels = difference(&gray(127), &gray(153));
+        assert!((levels - 26.0).abs() < 1e-3, "{levels}");
+        let error = DeviceDiffers { device: Device::CPU, is_half: false, levels }.to_string();
+        assert!(error.starts_with("on CPU it paints") && error.contains("26.0 levels (expected at most 2)"), "{error}");
+        let error = DeviceDiffers { device: Device::CPU, is_half: true, levels }.to_string();
+        assert!(error.starts_with("on CPU in half precision") && error.contains("in 32-bit floats:"), "{error}");
     }
 }

@@ -84,6 +84,11 @@ pub struct TensorFormat {
 }
 
 impl TensorFormat {
+    /// Scale and offset of the tensor's channels in their order: tensor value = pixel · scale + offset.
+    pub(super) fn scales_and_offsets(&self) -> [(f32, f32); 3] {
+        self.channels().map(|(_, scale, offset)| (scale, offset))
+    }
+
     /// For the tensor's channels in their order: which pixel channel it is, its scale and its offset.
     fn channels(&self) -> [(usize, f32, f32); 3] {
         let of_rgb = self.range.scale_and_offset();

@@ -1,4 +1,5 @@
-//! Pictures through a network that takes one size only: overlapping tiles, blended by ramps across the overlap.
+//! Pictures through a network that takes one size only, or too large for the memory: overlapping tiles, blended by ramps across
+//! the overlap.
 //!
 //! Instance normalization sees each tile alone, so neighbouring tiles differ in tone. A wide overlap turns the step into a
 //! slope; a network that bears other sizes is better served without tiles.
@@ -24,6 +25,11 @@ impl Tiles {
         Self { tile_size, frame_size: FrameSize::new(0, 0), tile, sums, weights }
     }
 
+    /// The size of a tile.
+    pub fn tile_size(&self) -> FrameSize {
+        self.tile_size
+    }
+
     /// Forgets the last frame.
     pub fn start(&mut self, frame_size: FrameSize) {
         self.frame_size = frame_size;
@@ -43,6 +49,18 @@ impl Tiles {
     /// Adds the network's answer for the tile at `origin`.
     pub fn add(&mut self, tensor: &[f32], format: &TensorFormat, origin: (usize, usize)) {
         unpack(tensor, self.tile_size, format, Mix::NONE, &[], &mut self.tile, self.tile_size);
+        self.add_tile(origin);
+    }
+
+    /// The same for an answer of bytes, `[1, H, W, 3]`.
+    pub fn add_picture(&mut self, bytes: &[u8], origin: (usize, usize)) {
+        if bytes.len() == self.tile.len() {
+            self.tile.copy_from_slice(bytes);
+        }
+        self.add_tile(origin);
+    }
+
+    fn add_tile(&mut self, origin: (usize, usize)) {
         let covered = FrameSize::new(
             self.tile_size.width.min(self.frame_size.width - origin.0),
             self.tile_size.height.min(self.frame_size.height - origin.1),

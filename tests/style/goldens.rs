@@ -47,9 +47,10 @@ fn eight_bit_integers_paint_what_floats_do() {
     }
     for style in Catalog::bundled().unwrap().styles() {
         let painted = |precision: Precision| {
+            let wanted = if precision == Precision::Fp32 { precision } else { Precision::Int8 };
             let options = StyleOptions { precision, ..StyleOptions::default() };
             let mut engine = open(&style.name, &options, StyleSettings::default()).unwrap();
-            assert_eq!(engine.network().is_int8(), precision != Precision::Fp32, "{}", style.name);
+            assert_eq!(engine.network().precision(), wanted, "{}", style.name);
             paint(&mut engine, &photo())
         };
         let (floats, integers) = (painted(Precision::Fp32), painted(Precision::Int8));

@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod fixtures;
+mod forms;
 mod goldens;
 mod third_party;
 

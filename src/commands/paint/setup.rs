@@ -15,7 +15,7 @@ use crate::frame::{CHANNELS, Frame};
 use crate::gatys::painting::scale_schedule;
 use crate::gatys::targets::Region;
 use crate::gatys::{Objective, PaintSettings, Painting, Picture, Vgg, match_colors};
-use crate::runtime::SessionOptions;
+use crate::runtime::{self, SessionOptions};
 use crate::stills::Still;
 
 /// A gradient that takes more memory than this is computed in tiles.
@@ -259,7 +259,7 @@ pub fn check_memory(painting: &Painting<'_>, size: u32, flag: &str, console: Con
     let gigabytes = |bytes: u64| bytes as f64 / 1e9;
     let tiles = if is_tiled { ", in tiles" } else { "" };
     console.line(&format!("about {:.1} GB of memory will be needed{tiles}", gigabytes(needed)));
-    let Some(available) = available_memory() else { return Ok(()) };
+    let Some(available) = runtime::available_memory() else { return Ok(()) };
     if needed <= available {
         return Ok(());
     }
@@ -270,14 +270,6 @@ pub fn check_memory(painting: &Painting<'_>, size: u32, flag: &str, console: Con
         gigabytes(needed),
         gigabytes(available)
     );
-}
-
-/// Bytes that can be had without swapping, where the system tells.
-fn available_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
-    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kilobytes * 1024)
 }
 
 #[cfg(test)]

@@ -1,0 +1,114 @@
+//! Tensors that stay where they are from run to run, and the memory that they lie in.
+
+use anyhow::{Result, bail};
+use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
+use ort::session::IoBinding;
+use ort::value::Tensor;
+
+use super::device::Device;
+use super::session::{ElementType, run_error};
+
+/// Bytes of the processor's memory that can be had without swapping, where the system tells: free ones, and no more than the
+/// process's control group has left.
+pub fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    let of_group = |file: &str| -> Option<u64> {
+        std::fs::read_to_string(format!("/sys/fs/cgroup/memory.{file}")).ok()?.trim().parse().ok()
+    };
+    let left = of_group("max").zip(of_group("current")).map(|(max, current)| max.saturating_sub(current));
+    Some(left.unwrap_or(u64::MAX).min(kilobytes * 1024))
+}
+
+/// A tensor in memory that the processor reads and writes.
+pub(super) enum BoundTensor {
+    F32(Tensor<f32>),
+    U8(Tensor<u8>),
+}
+
+impl BoundTensor {
+    pub fn zeroed(allocator: &Allocator, element_type: ElementType, shape: &[usize]) -> Result<Self> {
+        Ok(match element_type {
+            ElementType::F32 => {
+                let mut tensor = Tensor::<f32>::new(allocator, shape.to_vec()).map_err(run_error)?;
+                tensor.extract_tensor_mut().1.fill(0.0);
+                Self::F32(tensor)
+            }
+            ElementType::U8 => {
+                let mut tensor = Tensor::<u8>::new(allocator, shape.to_vec()).map_err(run_error)?;
+                tensor.extract_tensor_mut().1.fill(0);
+                Self::U8(tensor)
+            }
+            ElementType::Other => bail!("its elements are neither 32-bit floats nor bytes"),
+        })
+    }
+
+    pub fn bind_as_input(&self, binding: &mut IoBinding, name: &str) -> ort::Result<()> {
+        match self {
+            Self::F32(tensor) => binding.bind_input(name, tensor),
+            Self::U8(tensor) => binding.bind_input(name, tensor),
+        }
+    }
+
+    pub fn bind_as_output(&mut self, binding: &mut IoBinding, name: &str) -> ort::Result<()> {
+        match self {
+            Self::F32(tensor) => binding.bind_output(name, tensor),
+            Self::U8(tensor) => binding.bind_output(name, tensor),
+        }
+    }
+
+    /// Whether type and shape are the same.
+    pub fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::F32(a), Self::F32(b)) => a.shape() == b.shape(),
+            (Self::U8(a), Self::U8(b)) => a.shape() == b.shape(),
+            _ => false,
+        }
+    }
+
+    pub fn floats(&self) -> &[f32] {
+        match self {
+            Self::F32(tensor) => tensor.extract_tensor().1,
+            Self::U8(_) => &[],
+        }
+    }
+
+    pub fn floats_mut(&mut self) -> &mut [f32] {
+        match self {
+            Self::F32(tensor) => tensor.extract_tensor_mut().1,
+            Self::U8(_) => &mut [],
+        }
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::U8(tensor) => tensor.extract_tensor().1,
+            Self::F32(_) => &[],
+        }
+    }
+
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::U8(tensor) => tensor.extract_tensor_mut().1,
+            Self::F32(_) => &mut [],
+        }
+    }
+}
+
+/// Pinned memory of a session on one of NVIDIA's GPUs, which the system never moves: the GPU copies it without a detour. `None`
+/// elsewhere, and where there is none to be had.
+pub(super) fn pinned(session: &ort::session::Session, device: &Device) -> Option<Allocator> {
+    if !device.is_nvidia() {
+        return None;
+    }
+    let index = i32::try_from(device.index).ok()?;
+    let info = MemoryInfo::new(AllocationDevice::CUDA_PINNED, index, AllocatorType::Device, MemoryType::CPUOutput);
+    match info.and_then(|info| Allocator::new(session, info)) {
+        Ok(allocator) => Some(allocator),
+        Err(error) => {
+            tracing::debug!("no pinned memory: {error}");
+            None
+        }
+    }
+}

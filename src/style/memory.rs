@@ -1,0 +1,124 @@
+//! How much memory a network takes for a picture, and how large a tile fits where that is too much.
+
+use std::sync::Mutex;
+
+use super::NetworkContract;
+use super::opening::SideInputs;
+use crate::frame::FrameSize;
+use crate::onnx::{GraphBuilder, Model};
+use crate::runtime::{self, Tensor};
+
+/// What a network needs, and what it may have; shared by all its painters.
+#[derive(Debug)]
+pub(super) struct Memory {
+    /// `None` where the graph does not tell.
+    pub need: Option<Need>,
+    /// Bytes that all painters may take together; `None`: what the system has free.
+    pub limit: Option<u64>,
+    /// Whether it is the processor's memory that has to suffice: a GPU says itself when its own is full.
+    pub is_processors: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The size that was looked at last, and the tiles for it.
+    decided: Option<(FrameSize, Option<FrameSize>)>,
+    /// Bytes that are taken already: they are not free, and serve the next size as well.
+    taken: f64,
+    is_told: bool,
+}
+
+/// Bytes of a network at work.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Need {
+    per_pixel: f64,
+    fixed: f64,
+}
+
+/// Of the free memory a network may take so much: the rest is for frames, decoder, encoder and whatever else runs.
+const SHARE_OF_FREE_MEMORY: f64 = 0.8;
+
+/// Tiles are not cut smaller than this, in pixels of a side: strokes would not fit.
+const SMALLEST_TILE: usize = 192;
+
+impl Need {
+    /// For a picture of `size`.
+    pub fn bytes(&self, size: FrameSize) -> f64 {
+        self.fixed + self.per_pixel * size.pixels() as f64
+    }
+
+    /// Of a network whose inputs beside the picture have these shapes. Two sizes tell what grows with the picture.
+    pub fn of(model: &Model, contract: &NetworkContract, side_inputs: &SideInputs) -> Option<Self> {
+        let bytes = |size: FrameSize| -> Option<(f64, f64)> {
+            let mut graph = GraphBuilder::new();
+            let image = graph.input("picture", &contract.input_format.layout.shape(size));
+            let value = |(name, tensor): &(String, Tensor)| (name.clone(), graph.input(name, &tensor.shape));
+            let others: Vec<_> = side_inputs.iter().map(value).collect();
+            let mut inputs = vec![(contract.image_input.as_str(), &image)];
+            inputs.extend(others.iter().map(|(name, value)| (name.as_str(), value)));
+            let imported = graph.import(model, &inputs, &[&contract.image_output]);
+            imported.map_err(|error| tracing::debug!("memory is not known ahead: {error:#}")).ok()?;
+            Some((size.pixels() as f64, graph.peak_bytes() as f64))
+        };
+        let of = |side: usize| {
+            let side = side.max(contract.minimum);
+            bytes(FrameSize::new(side, side).rounded_up(contract.multiple))
+        };
+        let (small, large) = (of(256)?, of(512)?);
+        let per_pixel = (large.1 - small.1) / (large.0 - small.0).max(1.0);
+        Some(Self { per_pixel, fixed: (small.1 - per_pixel * small.0).max(0.0) })
+    }
+}
+
+impl Memory {
+    pub fn new(need: Option<Need>, limit: Option<u64>, is_processors: bool) -> Self {
+        Self { need, limit, is_processors, state: Mutex::default() }
+    }
+
+    /// The size of the tiles that a picture of `size` has to be cut into when so many painters work at one time; `None` if it fits, or
+    /// if nobody knows.
+    pub fn tile_size(&self, size: FrameSize, painters: usize, contract: &NetworkContract) -> Option<FrameSize> {
+        let need = self.need.filter(|_| self.is_processors)?;
+        let mut state = self.state.lock().ok()?;
+        if let Some((_, tile_size)) = state.decided.filter(|(decided, _)| *decided == size) {
+            return tile_size;
+        }
+        let free = match self.limit {
+            Some(limit) => limit as f64,
+            None => runtime::available_memory()? as f64 * SHARE_OF_FREE_MEMORY + state.taken,
+        };
+        let taken = |size: FrameSize| need.bytes(size) * painters as f64;
+        let mut tile = size;
+        while taken(tile) > free
+            && let Some(smaller) = self.shrink(tile, contract)
+        {
+            tile = smaller;
+        }
+        let tile_size = (tile != size).then_some(tile);
+        state.taken = taken(tile).max(state.taken);
+        state.decided = Some((size, tile_size));
+        tile_size
+    }
+
+    /// Says once that pictures of `size` are painted in tiles.
+    pub fn tell_of_tiles(&self, size: FrameSize, tile_size: FrameSize) {
+        let is_told = self.state.lock().is_ok_and(|mut state| std::mem::replace(&mut state.is_told, true));
+        if !is_told {
+            let fitting = tile_size.width.min(tile_size.height);
+            tracing::warn!(
+                "a picture of {size} does not fit into memory and is painted in tiles of {tile_size}, which may differ a little in tone \
+                 (a work size of {fitting} fits without)"
+            );
+        }
+    }
+
+    /// The next smaller tile: half as long on its longer side; `None` if that is too small.
+    pub fn shrink(&self, size: FrameSize, contract: &NetworkContract) -> Option<FrameSize> {
+        let halved = match size.width >= size.height {
+            true => FrameSize::new(size.width / 2, size.height),
+            false => FrameSize::new(size.width, size.height / 2),
+        };
+        (halved.width.min(halved.height) >= SMALLEST_TILE).then(|| contract.tensor_size(halved))
+    }
+}

@@ -1,0 +1,221 @@
+//! A network at work: a session, what it expects, and the tensors of the size that it last painted.
+//!
+//! A frame is packed into a tensor that is allocated once per size, the session runs, and the answer is unpacked. Frames that do
+//! not fit, because the network takes one size only or because memory is short, are painted in tiles.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::NetworkContract;
+use super::contract::StyleInput;
+use super::frame_ports::{self, FRAME, PAINTED, crop};
+use super::memory::Memory;
+use super::opening::SideInputs;
+use super::pixels::{Mix, mix_in_place, pack, unpack};
+use super::tiles::Tiles;
+use crate::frame::{Frame, FrameSize};
+use crate::runtime::{Bindings, Session, Terminator};
+
+/// A network that paints in one style.
+pub(super) struct Painter {
+    pub session: Session,
+    pub contract: Arc<NetworkContract>,
+    /// In the order in which they are bound behind the picture.
+    side_inputs: SideInputs,
+    /// Whether frames go into the graph as bytes, see [`super::frame_ports`].
+    has_frame_ports: bool,
+    memory: Arc<Memory>,
+    bound: Option<Bound>,
+    tiles: Option<Tiles>,
+}
+
+/// The tensors of one size.
+struct Bound {
+    size: FrameSize,
+    bindings: Bindings,
+}
+
+impl Painter {
+    pub fn new(
+        session: Session,
+        contract: Arc<NetworkContract>,
+        side_inputs: SideInputs,
+        has_frame_ports: bool,
+        memory: Arc<Memory>,
+    ) -> Self {
+        let tiles = contract.fixed_size.map(Tiles::new);
+        Self { session, contract, side_inputs, has_frame_ports, memory, bound: None, tiles }
+    }
+
+    /// One that paints the same with another session.
+    pub fn with_session(&self, session: Session) -> Self {
+        self.with_graph(session, self.has_frame_ports)
+    }
+
+    /// One that paints the same with a session of another form of the graph.
+    pub fn with_graph(&self, session: Session, has_frame_ports: bool) -> Self {
+        let Self { contract, side_inputs, memory, .. } = self;
+        Self::new(session, Arc::clone(contract), side_inputs.clone(), has_frame_ports, Arc::clone(memory))
+    }
+
+    /// Bytes that it takes for a picture of `size`; `None` where nobody knows.
+    pub fn bytes_needed(&self, size: FrameSize) -> Option<u64> {
+        self.memory.need.map(|need| need.bytes(self.contract.tensor_size(size)) as u64)
+    }
+
+    pub fn terminator(&self) -> Terminator {
+        self.session.terminator()
+    }
+
+    /// The weight of each style; `None` where the network takes no weights.
+    pub fn style_weights(&self) -> Option<&[f32]> {
+        let StyleInput::Weights { input, .. } = &self.contract.style else { return None };
+        self.side_inputs.iter().find(|(name, _)| name == input).map(|(_, tensor)| tensor.data.as_slice())
+    }
+
+    /// Changes the style from the next frame on.
+    pub fn set_style_weights(&mut self, weights: &[f32]) -> Result<()> {
+        let StyleInput::Weights { input, .. } = &self.contract.style else {
+            bail!("it is a network without style weights");
+        };
+        let Some(index) = self.side_inputs.iter().position(|(name, _)| name == input) else { return Ok(()) };
+        let tensor = &mut self.side_inputs[index].1;
+        ensure!(
+            tensor.data.len() == weights.len(),
+            "{} style weights for a network of {} styles",
+            weights.len(),
+            tensor.data.len()
+        );
+        tensor.data.copy_from_slice(weights);
+        if let Some(bound) = &mut self.bound {
+            bound.bindings.input_mut(index + 1).copy_from_slice(weights);
+        }
+        Ok(())
+    }
+
+    /// Paints `src` into `dst`, which has the same size, and mixes it with `src` as `mix` says.
+    pub fn paint(&mut self, src: &Frame, mix: Mix, dst: &mut Frame) -> Result<()> {
+        ensure!(src.size == dst.size, "a frame of {} cannot be painted into one of {}", src.size, dst.size);
+        ensure!(src.size.pixels() > 0, "a frame of {} has no pixels", src.size);
+        let whole = self.contract.tensor_size(src.size);
+        let is_tiled_anyway = self.contract.fixed_size.is_some();
+        if !is_tiled_anyway {
+            // Whoever shares the memory paints at the same time.
+            let painters = Arc::strong_count(&self.memory);
+            let tile_size = self.memory.tile_size(whole, painters, &self.contract);
+            match (tile_size, &self.tiles) {
+                (None, _) => self.tiles = None,
+                (Some(size), Some(tiles)) if tiles.tile_size() == size => {}
+                (Some(size), _) => self.tile(whole, size),
+            }
+        }
+        loop {
+            let result = self.paint_in(src, mix, dst);
+            let Err(error) = result else { return Ok(()) };
+            let last = self.tiles.as_ref().map_or(whole, Tiles::tile_size);
+            if is_tiled_anyway || !is_out_of_memory(&error) {
+                return Err(error);
+            }
+            self.bound = None;
+            let Some(smaller) = self.memory.shrink(last, &self.contract) else {
+                let short_side = last.width.min(last.height);
+                return Err(error.context(format!(
+                    "memory does not suffice for tiles of {last} (expected more free memory, or a work size below {short_side})"
+                )));
+            };
+            self.tile(whole, smaller);
+        }
+    }
+
+    /// Runs the network once more on the tensors of the last frame (of its last tile).
+    pub fn run_again(&mut self) -> Result<()> {
+        let Some(Bound { bindings, .. }) = &mut self.bound else { bail!("no frame was painted yet") };
+        self.session.run_bound(bindings)
+    }
+
+    /// Paints in tiles from now on.
+    fn tile(&mut self, whole: FrameSize, tile_size: FrameSize) {
+        self.memory.tell_of_tiles(whole, tile_size);
+        self.tiles = Some(Tiles::new(tile_size));
+    }
+
+    fn paint_in(&mut self, src: &Frame, mix: Mix, dst: &mut Frame) -> Result<()> {
+        let tensor_size = match &self.tiles {
+            Some(tiles) => tiles.tile_size(),
+            None => self.contract.tensor_size(src.size),
+        };
+        self.bind(tensor_size)?;
+        let Self { session, contract, bound, tiles, has_frame_ports, .. } = self;
+        let Some(Bound { bindings, .. }) = bound else { bail!("no tensors are bound") };
+        let (content, size) = (src.pixels(), src.size);
+        let mut run = |origin: (usize, usize), bindings: &mut Bindings| {
+            match has_frame_ports {
+                true => frame_ports::pad(content, size, origin, bindings.input_bytes_mut(0), tensor_size),
+                false => pack(content, size, origin, &contract.input_format, bindings.input_mut(0), tensor_size),
+            }
+            session.run_bound(bindings).with_context(|| format!("run the network at {tensor_size}"))
+        };
+        match tiles {
+            Some(tiles) => {
+                tiles.start(size);
+                for origin in tiles.origins(size) {
+                    run(origin, bindings)?;
+                    match has_frame_ports {
+                        true => tiles.add_picture(bindings.output_bytes(0), origin),
+                        false => tiles.add(bindings.output(0), &contract.output_format, origin),
+                    }
+                }
+                tiles.finish(mix, content, dst.pixels_mut());
+            }
+            None => {
+                run((0, 0), bindings)?;
+                if *has_frame_ports {
+                    crop(bindings.output_bytes(0), tensor_size, dst.pixels_mut(), size);
+                    mix_in_place(content, dst.pixels_mut(), mix);
+                } else {
+                    let format = &contract.output_format;
+                    unpack(bindings.output(0), tensor_size, format, mix, content, dst.pixels_mut(), size);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Allocates the tensors of `size` unless they are at hand.
+    fn bind(&mut self, size: FrameSize) -> Result<()> {
+        if self.bound.as_ref().is_some_and(|bound| bound.size == size) {
+            return Ok(());
+        }
+        self.bound = None;
+        let Self { contract, .. } = &*self;
+        let (input, output, input_shape, output_shape) = match self.has_frame_ports {
+            true => {
+                let shape = super::pixels::Layout::Nhwc.shape(size);
+                (FRAME, PAINTED, shape, shape)
+            }
+            false => (
+                contract.image_input.as_str(),
+                contract.image_output.as_str(),
+                contract.input_format.layout.shape(size),
+                contract.output_format.layout.shape(size),
+            ),
+        };
+        let mut inputs: Vec<(&str, &[usize])> = vec![(input, &input_shape)];
+        inputs.extend(self.side_inputs.iter().map(|(name, tensor)| (name.as_str(), tensor.shape.as_slice())));
+        let mut bindings = self.session.bind(&inputs, &[(output, &output_shape)])?;
+        for (index, (_, tensor)) in self.side_inputs.iter().enumerate() {
+            bindings.input_mut(index + 1).copy_from_slice(&tensor.data);
+        }
+        self.bound = Some(Bound { size, bindings });
+        Ok(())
+    }
+}
+
+/// Whether a run failed for want of memory, of the processor's or of a GPU's.
+fn is_out_of_memory(error: &anyhow::Error) -> bool {
+    let text = format!("{error:#}").to_lowercase();
+    ["failed to allocate memory", "bad_alloc", "out of memory", "out_of_memory", "cudaerrormemoryallocation", "bfcarena"]
+        .iter()
+        .any(|sign| text.contains(sign))
+}
