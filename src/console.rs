@@ -59,19 +59,26 @@ impl Console {
     /// What each stage did with its time.
     pub fn stages(&self, stages: &[StageSnapshot]) {
         self.line("stage        frames     busy  a frame   waiting for input   for output");
-        for stage in stages {
-            let a_frame = stage.busy.as_secs_f64() * 1e3 / stage.items.max(1) as f64;
-            self.line(&format!(
-                "{:<10} {:>8} {:>7.2}s {:>6.2}ms {:>18.2}s {:>11.2}s",
-                stage.name,
-                stage.items,
-                stage.busy.as_secs_f64(),
-                a_frame,
-                stage.waiting_for_input.as_secs_f64(),
-                stage.waiting_for_output.as_secs_f64(),
-            ));
+        stages.iter().for_each(|stage| self.line(&stage_line(stage)));
+        if stages.iter().any(|stage| stage.workers > 1) {
+            self.line("×: threads side by side; busy and waiting are the mean of theirs, a frame is the pace of all");
         }
     }
+}
+
+fn stage_line(stage: &StageSnapshot) -> String {
+    let name = match stage.workers {
+        1 => stage.name.to_owned(),
+        workers => format!("{} ×{workers}", stage.name),
+    };
+    let a_frame = stage.busy.as_secs_f64() * 1e3 / stage.items.max(1) as f64;
+    format!(
+        "{name:<10} {:>8} {:>7.2}s {a_frame:>6.2}ms {:>18.2}s {:>11.2}s",
+        stage.items,
+        stage.busy.as_secs_f64(),
+        stage.waiting_for_input.as_secs_f64(),
+        stage.waiting_for_output.as_secs_f64(),
+    )
 }
 
 /// The one error of a run.
@@ -254,5 +261,20 @@ mod tests {
     #[test]
     fn long_times_show_hours() {
         assert_eq!([59, 61, 3661].map(clock), ["0:59", "1:01", "1:01:01"]);
+    }
+
+    #[test]
+    fn a_stage_of_several_threads_says_how_many() {
+        let stage = StageSnapshot {
+            name: "stylize",
+            workers: 2,
+            items: 100,
+            lost: 0,
+            busy: Duration::from_secs(5),
+            waiting_for_input: Duration::ZERO,
+            waiting_for_output: Duration::from_millis(500),
+        };
+        assert_eq!(stage_line(&stage), "stylize ×2      100    5.00s  50.00ms               0.00s        0.50s");
+        assert!(stage_line(&StageSnapshot { workers: 1, ..stage }).starts_with("stylize         100 "));
     }
 }

@@ -11,6 +11,8 @@ use impasto::pipeline::{Control, Ending, Pipeline, RunError, Sink, Source, Stage
 use proptest::prelude::*;
 
 const CAPACITIES: [usize; 4] = [0, 1, 2, 8];
+/// Threads that share the stage after the source.
+const WORKERS: [usize; 3] = [1, 2, 5];
 const ITEMS: u64 = 20;
 /// Far beyond what any of these runs takes: a run that is not done by then hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -78,6 +80,7 @@ impl Source for Counting {
     }
 }
 
+#[derive(Clone)]
 struct Doubling {
     trouble: Trouble,
 }
@@ -132,8 +135,13 @@ enum FromOutside {
     AbortBefore,
 }
 
-fn run(capacity: usize, places: [Place; 4], outside: FromOutside, fails_to_finish: bool) -> Run {
-    run_edge(Edge::Queue, capacity, places, outside, fails_to_finish)
+/// How many items wait at each edge, and how many workers share the first stage.
+fn shapes() -> impl Iterator<Item = (usize, usize)> {
+    CAPACITIES.into_iter().flat_map(|capacity| WORKERS.map(|workers| (capacity, workers)))
+}
+
+fn run(shape: (usize, usize), places: [Place; 4], outside: FromOutside, fails_to_finish: bool) -> Run {
+    run_edge(Edge::Queue, shape, places, outside, fails_to_finish)
 }
 
 /// What lies behind the source.
@@ -143,7 +151,13 @@ enum Edge {
     Freshest,
 }
 
-fn run_edge(edge: Edge, capacity: usize, places: [Place; 4], outside: FromOutside, fails_to_finish: bool) -> Run {
+fn run_edge(
+    edge: Edge,
+    (capacity, workers): (usize, usize),
+    places: [Place; 4],
+    outside: FromOutside,
+    fails_to_finish: bool,
+) -> Run {
     let control = Control::new();
     let trouble = |name, place| Trouble { name, place, control: control.clone() };
     let [source, first, second, sink] = places;
@@ -169,7 +183,7 @@ fn run_edge(edge: Edge, capacity: usize, places: [Place; 4], outside: FromOutsid
                 Edge::Queue => wiring.source("source", source)?,
                 Edge::Freshest => wiring.live_source("source", source)?,
             };
-            let items = wiring.stage("first", items, first)?;
+            let items = wiring.parallel("first", items, vec![first; workers])?;
             let items = wiring.stage("second", items, second)?;
             wiring.sink("sink", items, &mut sink)
         });
@@ -183,12 +197,13 @@ fn run_edge(edge: Edge, capacity: usize, places: [Place; 4], outside: FromOutsid
     let result = is_done.recv_timeout(Duration::from_millis(if stalls { 100 } else { PATIENCE.as_millis() as u64 }));
     let result = result.or_else(|_| {
         // Only a stalled stage may need this, and it must be enough.
-        assert!(stalls, "capacity {capacity}, {places:?}, {outside:?}: the run hangs");
+        assert!(stalls, "capacity {capacity}, {workers} workers, {places:?}, {outside:?}: the run hangs");
         control.abort();
         is_done.recv_timeout(PATIENCE)
     });
-    let result =
-        result.unwrap_or_else(|_| panic!("capacity {capacity}, {places:?}, {outside:?}: abort does not end it"));
+    let result = result.unwrap_or_else(|_| {
+        panic!("capacity {capacity}, {workers} workers, {places:?}, {outside:?}: abort does not end it")
+    });
     worker.join().unwrap();
     let endings = endings.lock().unwrap().clone();
     Run { result, endings }
@@ -209,8 +224,8 @@ fn quiet_panics() {
 
 #[test]
 fn items_come_out_in_order_at_every_capacity() {
-    for capacity in CAPACITIES {
-        let run = run(capacity, [FINE; 4], FromOutside::Nothing, false);
+    for shape in shapes() {
+        let run = run(shape, [FINE; 4], FromOutside::Nothing, false);
         assert_eq!(run.result.unwrap(), (0..ITEMS).collect::<Vec<_>>());
         assert_eq!(run.endings, [Ending::Complete]);
     }
@@ -220,19 +235,19 @@ fn items_come_out_in_order_at_every_capacity() {
 fn a_failing_stage_is_named_with_its_item_and_the_sink_is_told() {
     quiet_panics();
     let names = ["source", "first", "second", "sink"];
-    for capacity in CAPACITIES {
+    for shape in shapes() {
         for (index, name) in names.into_iter().enumerate() {
             for at in [0, 7, ITEMS - 1] {
                 for fault in [Fault::Fails, Fault::Panics] {
                     let mut places = [FINE; 4];
                     places[index] = Place { fault, at };
-                    let run = run(capacity, places, FromOutside::Nothing, false);
+                    let run = run(shape, places, FromOutside::Nothing, false);
                     let text = format!("{:#}", anyhow::Error::from(run.result.unwrap_err()));
                     let expected = match fault {
                         Fault::Fails => format!("{name} failed at frame {at}: {name} broke"),
                         _ => format!("{name} panicked at frame {at}: {name} panicked"),
                     };
-                    assert!(text.starts_with(&expected), "capacity {capacity}: {text}");
+                    assert!(text.starts_with(&expected), "capacity and workers {shape:?}: {text}");
                     assert_eq!(run.endings, [Ending::Failed]);
                 }
             }
@@ -242,10 +257,10 @@ fn a_failing_stage_is_named_with_its_item_and_the_sink_is_told() {
 
 #[test]
 fn the_first_of_two_errors_is_the_one_reported() {
-    for capacity in CAPACITIES {
+    for shape in shapes() {
         // The sink fails at the first item; the second stage would fail later.
         let places = [FINE, FINE, Place { fault: Fault::Fails, at: ITEMS - 1 }, Place { fault: Fault::Fails, at: 0 }];
-        let run = run(capacity, places, FromOutside::Nothing, false);
+        let run = run(shape, places, FromOutside::Nothing, false);
         let text = format!("{:#}", anyhow::Error::from(run.result.unwrap_err()));
         assert!(text.starts_with("sink failed at frame 0"), "{text}");
     }
@@ -253,11 +268,11 @@ fn the_first_of_two_errors_is_the_one_reported() {
 
 #[test]
 fn a_stalled_stage_ends_on_abort() {
-    for capacity in CAPACITIES {
+    for shape in shapes() {
         for index in 0..4 {
             let mut places = [FINE; 4];
             places[index] = Place { fault: Fault::Stalls, at: 3 };
-            let run = run(capacity, places, FromOutside::Nothing, false);
+            let run = run(shape, places, FromOutside::Nothing, false);
             assert!(run.result.is_err());
             assert_eq!(run.endings, [Ending::Failed]);
         }
@@ -266,9 +281,9 @@ fn a_stalled_stage_ends_on_abort() {
 
 #[test]
 fn stop_finishes_what_is_under_way() {
-    for capacity in CAPACITIES {
+    for shape in shapes() {
         let slow = Place { fault: Fault::Slow, at: 0 };
-        let run = run(capacity, [slow, slow, slow, slow], FromOutside::Stop, false);
+        let run = run(shape, [slow, slow, slow, slow], FromOutside::Stop, false);
         let items = run.result.unwrap();
         assert_eq!(items, (0..items.len() as u64).collect::<Vec<_>>());
         assert_eq!(run.endings, [Ending::Stopped]);
@@ -277,8 +292,8 @@ fn stop_finishes_what_is_under_way() {
 
 #[test]
 fn an_aborted_run_writes_nothing_and_says_so() {
-    for capacity in CAPACITIES {
-        let run = run(capacity, [FINE; 4], FromOutside::AbortBefore, false);
+    for shape in shapes() {
+        let run = run(shape, [FINE; 4], FromOutside::AbortBefore, false);
         assert!(matches!(run.result, Err(RunError::Aborted)));
         assert_eq!(run.endings, [Ending::Failed]);
     }
@@ -286,8 +301,8 @@ fn an_aborted_run_writes_nothing_and_says_so() {
 
 #[test]
 fn a_sink_that_cannot_finish_fails_the_run() {
-    for capacity in CAPACITIES {
-        let run = run(capacity, [FINE; 4], FromOutside::Nothing, true);
+    for shape in shapes() {
+        let run = run(shape, [FINE; 4], FromOutside::Nothing, true);
         let text = format!("{:#}", anyhow::Error::from(run.result.unwrap_err()));
         assert_eq!(text, "sink failed: the sink cannot finish");
         assert_eq!(run.endings.len(), 1);
@@ -443,12 +458,12 @@ proptest! {
 
     #[test]
     fn any_mixture_of_faults_ends_with_a_named_cause_and_one_finish(
-        capacity in prop::sample::select(&CAPACITIES[..]),
+        shape in (prop::sample::select(&CAPACITIES[..]), prop::sample::select(&WORKERS[..])),
         places in prop::array::uniform4(any_place()),
         outside in prop::sample::select(vec![FromOutside::Nothing, FromOutside::Nothing, FromOutside::Stop, FromOutside::Abort]),
     ) {
         quiet_panics();
-        let run = run(capacity, places, outside, false);
+        let run = run(shape, places, outside, false);
         prop_assert_eq!(run.endings.len(), 1);
         let is_faulty = |place: &Place| matches!(place.fault, Fault::Fails | Fault::Panics | Fault::Stalls);
         match run.result {
@@ -466,12 +481,12 @@ proptest! {
 
     #[test]
     fn a_live_run_ends_with_one_finish_whatever_happens(
-        capacity in prop::sample::select(&CAPACITIES[..]),
+        shape in (prop::sample::select(&CAPACITIES[..]), prop::sample::select(&WORKERS[..])),
         places in prop::array::uniform4(any_place()),
         outside in prop::sample::select(vec![FromOutside::Nothing, FromOutside::Stop, FromOutside::Abort]),
     ) {
         quiet_panics();
-        let run = run_edge(Edge::Freshest, capacity, places, outside, false);
+        let run = run_edge(Edge::Freshest, shape, places, outside, false);
         prop_assert_eq!(run.endings.len(), 1);
         if let Ok(items) = run.result {
             prop_assert!(items.windows(2).all(|pair| pair[0] < pair[1]), "{:?}", items);

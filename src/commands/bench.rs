@@ -276,7 +276,7 @@ fn measure_chain(
     let stats = pipeline.stats();
     let progress = Console::new(true).progress(None);
     let mut sink = FileSink::new(writer, options.cut.frames.is_some(), info.time_base, progress, stats.clone());
-    let written = Chain { reader, stylizer: engine, pool, temporal }.run(pipeline, &mut sink)?;
+    let written = Chain { reader, stylizers: vec![engine], pool, temporal }.run(pipeline, &mut sink)?;
     let frames = written.map_or(0, |written| written.frames);
     let stages = stats.snapshot().iter().map(StageFigures::from).collect();
     Ok((Timing::new("chain", frames, start.elapsed()), stages))

@@ -55,7 +55,7 @@ pub fn run(args: &PipeArgs) -> Result<Outcome> {
     let progress = console.progress(None);
     let mut sink = PipeSink { writer, progress, stats: stats.clone(), time_base: format.time_base(), frames: 0 };
     let source = PipeSource { reader, control: control.clone() };
-    let outcome = Chain { reader: source, stylizer: engine, pool, temporal }.run(pipeline, &mut sink);
+    let outcome = Chain { reader: source, stylizers: vec![engine], pool, temporal }.run(pipeline, &mut sink);
     sink.progress.end();
     let seconds = started.elapsed().as_secs_f64();
     let has_reader_left = match outcome {

@@ -85,7 +85,7 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     let mut sink =
         FileSink::new(writer, is_cut, info.time_base, progress, pipeline.stats()).with_debug_view(debug_view);
     let stats = pipeline.stats();
-    let outcome = Chain { reader, stylizer: engine, pool, temporal }.run(pipeline, &mut sink);
+    let outcome = Chain { reader, stylizers: vec![engine], pool, temporal }.run(pipeline, &mut sink);
     sink.end_progress();
     let written = match outcome {
         Ok(Some(written)) => written,

@@ -10,12 +10,15 @@
 //! 5. [`Sink::finish`] is called on every path, once, and every thread is joined before [`Pipeline::run`] returns.
 //! 6. A live source does not wait: the edge behind it keeps the freshest item ([`Wiring::live_source`]), and what was
 //!    overwritten is counted. It is the only place of a run where items are lost.
+//! 7. Several workers may share a stage ([`Wiring::parallel`]): its items come out in order, and credits bound how many
+//!    are under way.
 //!
 //! This room knows the traits, not what a stage does.
 
 mod branch;
 mod control;
 mod edge;
+mod parallel;
 mod stats;
 
 use std::any::Any;
@@ -254,7 +257,7 @@ impl<'scope> Wiring<'scope, '_> {
         S::Item: 'scope,
     {
         let (sender, flow) = edge::queue(self.capacity);
-        let port = self.port(name);
+        let port = self.port(name, 1);
         self.spawn(name, move || {
             port.draw_from(&mut source, |port, value| port.send(&sender, value));
             // The source goes before the sender: whoever sees the end of the stream may rely on it being closed.
@@ -273,7 +276,7 @@ impl<'scope> Wiring<'scope, '_> {
         S::Item: 'scope,
     {
         let (sender, flow) = edge::freshest();
-        let port = self.port(name);
+        let port = self.port(name, 1);
         self.spawn(name, move || {
             port.draw_from(&mut source, |port, value| match sender.put(value) {
                 Put::Kept => true,
@@ -295,7 +298,7 @@ impl<'scope> Wiring<'scope, '_> {
     pub fn stage<S: Stage + 'scope>(
         &self,
         name: &'static str,
-        input: Flow<S::Input>,
+        mut input: Flow<S::Input>,
         mut stage: S,
     ) -> Result<Flow<S::Output>, RunError>
     where
@@ -303,10 +306,10 @@ impl<'scope> Wiring<'scope, '_> {
         S::Output: 'scope,
     {
         let (sender, flow) = edge::queue(self.capacity);
-        let port = self.port(name);
+        let port = self.port(name, 1);
         self.spawn(name, move || {
             for item in 0.. {
-                let Received::Item(value) = port.receive(&input, None) else { break };
+                let Received::Item(value) = port.receive(&mut input, None) else { break };
                 let Some(processed) = port.work(Some(item), || stage.process(value)) else { break };
                 port.stats.add_item();
                 if !port.send(&sender, processed) {
@@ -325,13 +328,13 @@ impl<'scope> Wiring<'scope, '_> {
     pub fn sink<S: Sink>(
         &self,
         name: &'static str,
-        input: Flow<S::Input>,
+        mut input: Flow<S::Input>,
         sink: &mut S,
     ) -> Result<Option<S::Output>, RunError> {
-        let port = self.port(name);
+        let port = self.port(name, 1);
         let mut item = 0;
         loop {
-            let worked = match port.receive(&input, sink.patience()) {
+            let worked = match port.receive(&mut input, sink.patience()) {
                 Received::Item(value) => {
                     let worked = port.work(Some(item), || sink.write(value));
                     if worked.is_some() {
@@ -360,20 +363,17 @@ impl<'scope> Wiring<'scope, '_> {
         Ok(output.filter(|_| ending != Ending::Failed))
     }
 
-    fn port(&self, name: &'static str) -> Port {
-        Port { name, stats: self.shared.stats.register(name), shared: Arc::clone(&self.shared) }
+    fn port(&self, name: &'static str, workers: u32) -> Port {
+        Port { name, stats: self.shared.stats.register(name, workers), shared: Arc::clone(&self.shared) }
     }
 
-    fn spawn(&self, name: &'static str, body: impl FnOnce() + Send + 'scope) -> Result<(), RunError> {
-        thread::Builder::new()
-            .name(name.to_owned())
-            .spawn_scoped(self.scope, body)
-            .map(|_| ())
-            .map_err(RunError::Thread)
+    fn spawn(&self, name: impl Into<String>, body: impl FnOnce() + Send + 'scope) -> Result<(), RunError> {
+        thread::Builder::new().name(name.into()).spawn_scoped(self.scope, body).map(|_| ()).map_err(RunError::Thread)
     }
 }
 
 /// What every stage does around its work: wait for input, work, wait for room, and keep the times.
+#[derive(Clone)]
 struct Port {
     name: &'static str,
     stats: Arc<StageStats>,
@@ -397,7 +397,7 @@ impl Port {
     }
 
     /// The next item, or that the stream has ended or the run is aborted.
-    fn receive<T>(&self, input: &Flow<T>, patience: Option<Duration>) -> Received<T> {
+    fn receive<T>(&self, input: &mut Flow<T>, patience: Option<Duration>) -> Received<T> {
         let start = Instant::now();
         let received = input.receive(&self.shared.control, patience);
         self.stats.add_waiting_for_input(start.elapsed());

@@ -76,8 +76,8 @@ pub fn stages<S: LiveStylizer>(
     pool: FramePool,
     look: SharedLook,
 ) -> (LivePaintStage<S>, LiveSmoothStage) {
-    let TemporalStages { motion, propagation, smooth } = temporal;
-    let stylize = StylizeStage { stylizer, propagation, pool, keep_content: true };
+    let TemporalStages { motion, smooth } = temporal;
+    let stylize = StylizeStage { stylizer, pool, keep_content: true };
     (LivePaintStage { motion, stylize, look, last: None, frame_index: 0 }, LiveSmoothStage { smooth })
 }
 
@@ -122,23 +122,18 @@ impl<S: LiveStylizer> LivePaintStage<S> {
         let mut gray = Frame::black(size);
         gray.pixels_mut().fill(128);
         gray.timestamp.pts = 1;
-        self.motion.process(Frame::black(size))?;
-        let AnalyzedFrame { content, .. } = self.motion.process(gray)?;
-        self.stylize.stylizer.stylize(&content, &mut Frame::black(size))
+        self.motion.find(&Frame::black(size))?;
+        self.motion.find(&gray)?;
+        self.stylize.stylizer.stylize(&gray, &mut Frame::black(size))
     }
 
     fn analyze(&mut self, content: Frame, look: &Look, is_changed: bool) -> Result<AnalyzedFrame> {
-        let is_spared = self.stylize.propagation.as_ref().is_some_and(|propagation| propagation.stride() > 1);
+        let is_spared = self.motion.stride() > 1;
         // Without style there is nothing to hold still.
         let is_needed = (look.smoothing_seconds > 0.0 || is_spared) && look.strength > 0.0;
-        if !is_needed {
-            return Ok(AnalyzedFrame { content, motion: Motion::Reset });
-        }
-        let mut analyzed = self.motion.process(content)?;
-        if is_changed {
-            analyzed.motion = Motion::Reset;
-        }
-        Ok(analyzed)
+        let found = if is_needed { self.motion.find(&content)? } else { Motion::Reset };
+        let motion = if is_changed { Motion::Reset } else { found };
+        Ok(self.motion.judge(content, motion))
     }
 }
 
