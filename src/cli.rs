@@ -243,6 +243,13 @@ pub struct RunArgs {
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Speed")]
     pub threads: Option<u32>,
 
+    /// Networks that paint at one time on each device [default: two on a GPU; on the processor one for each core, up to 4, as far
+    /// as memory goes]
+    ///
+    /// They share the threads, and each takes memory of its own. Frames come out in their order.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=64), help_heading = "Speed")]
+    pub parallel: Option<u32>,
+
     /// Frames that may wait between two stages
     #[arg(long, value_name = "FRAMES", default_value_t = crate::commands::DEFAULT_QUEUE, value_parser = clap::value_parser!(u32).range(0..=64), help_heading = "Speed")]
     pub queue: u32,

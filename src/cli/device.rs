@@ -8,7 +8,8 @@ use crate::runtime::{DeviceChoice, Precision, ProviderLibrary};
 /// What networks run on.
 #[derive(Debug, Clone, Default, Args)]
 pub struct DeviceArgs {
-    /// What networks run on: auto, cpu, cuda, tensorrt, openvino, webgpu, coreml or directml; cuda:1 is the second GPU
+    /// What networks run on: auto, cpu, cuda, tensorrt, openvino, webgpu, coreml or directml; cuda:1 is the second GPU, cuda:0,1
+    /// both at one time, for clips
     ///
     /// auto, the default, takes the best that works: CUDA, CoreML, DirectML, OpenVINO, WebGPU, the processor. A device works if ONNX Runtime
     /// gives it nodes of the network and it paints a trial picture as the processor does. One that is asked for is taken or an
@@ -23,13 +24,14 @@ pub struct DeviceArgs {
     pub provider_library: Option<ProviderLibrary>,
 }
 
-/// How exactly a bundled network calculates, for the commands that paint with one.
+/// How exactly a network calculates, for the commands that paint with one.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct PrecisionArgs {
-    /// How exactly a bundled network calculates: auto, fp32 or int8
+    /// How exactly a network calculates: auto, fp32, fp16 or int8
     ///
-    /// int8 takes its convolutions in 8-bit integers: twice as fast on a processor with VNNI, and 1 to 2 of 255 levels away. auto does so on
-    /// such a processor; networks of others and styles in full depth stay in floats.
+    /// int8 takes the convolutions of a bundled network in 8-bit integers: twice as fast on a processor with VNNI, and 1 to 2 of 255 levels
+    /// away; networks of others and styles in full depth have no such form. fp16 takes floats of 16 bits, which GPUs are fast at. auto takes
+    /// int8 on such a processor, and fp16 with CUDA and TensorRT where it paints the same picture within 2 levels.
     #[arg(long, value_name = "PRECISION", default_value = "auto", value_parser = parse_word(Precision::NAMES.to_vec()), help_heading = "Speed")]
     pub precision: Precision,
 }

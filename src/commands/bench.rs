@@ -1,6 +1,7 @@
 //! `impasto bench`: how fast this machine paints, stage by stage and in all.
 
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -30,9 +31,14 @@ pub fn run(args: &BenchArgs) -> Result<Outcome> {
     let threads = args.run.thread_count();
     let control = Control::new();
     let mut compute = Compute::new(&args.run.device, threads, Console::new(false))?;
-    let opened = style::open(&args.style, &mut compute, &control)?;
+    let size = match &args.clip {
+        Some(clip) => VideoReader::open(clip, ReaderOptions::default())?.info().size,
+        None => args.size,
+    };
+    let style = style::open_for_clip(&args.style, &args.run, size, &mut compute, &control)?;
     compute.tell(false);
-    let mut engine = opened.engine;
+    let (label, provider) = (style.label.clone(), style.provider.clone());
+    let mut engines = style.engines();
 
     let synthetic = folder.path().join("synthetic.mkv");
     let clip = match &args.clip {
@@ -45,26 +51,26 @@ pub fn run(args: &BenchArgs) -> Result<Outcome> {
     let cut = Cut { frames: args.frames, ..Cut::default() };
     let reader_options = ReaderOptions { cut, threads, ..ReaderOptions::default() };
     let (decode, pictures, info, count) = measure_decode(clip, &reader_options)?;
-    let size = info.size;
 
-    let network_before = measure_network(&mut engine, &pictures, count)?;
-    let stylize = measure_stylize(&mut engine, &pictures, count)?;
+    let network_before = measure_network(&mut engines, &pictures, count)?;
+    let stylize = measure_stylize(&mut engines, &pictures, count)?;
     let (motion, smooth) = measure_smoothing(&pictures, count, args.temporal.smooth, info.time_base)?;
     let encoder = args.encoding.settings(threads);
     let encode = measure_encode(&folder.path().join("encode.mp4"), &pictures, count, &info, &encoder)?;
     let output = folder.path().join("chain.mp4");
     let (chain, stages) =
-        measure_chain(clip, &reader_options, &mut engine, &output, &encoder, args.run.queue as usize, &args.temporal)?;
+        measure_chain(clip, &reader_options, &mut engines, &output, &encoder, args.run.queue as usize, &args.temporal)?;
     // The machine may have changed its pace meanwhile: the network is measured on both sides of the chain.
-    let network_after = measure_network(&mut engine, &pictures, count)?;
+    let network_after = measure_network(&mut engines, &pictures, count)?;
 
     let network = Timing::mean("network", &network_before.network, &network_after.network);
     let pack = Timing::mean("pack", &network_before.pack, &network_after.pack);
     let unpack = Timing::mean("unpack", &network_before.unpack, &network_after.unpack);
     let figures = Figures {
-        style: &opened.label,
-        provider: &opened.provider,
+        style: &label,
+        provider: &provider,
         threads,
+        networks: engines.len(),
         queue: args.run.queue,
         width: size.width,
         height: size.height,
@@ -89,6 +95,8 @@ struct Figures<'a> {
     style: &'a str,
     provider: &'a str,
     threads: usize,
+    /// That paint at one time.
+    networks: usize,
     queue: u32,
     width: usize,
     height: usize,
@@ -127,8 +135,17 @@ impl Timing {
 
 fn table(figures: &Figures<'_>) -> String {
     let mut text = format!(
-        "{} on {}, {} threads, {} frames of {}×{}\n\nalone       ms/frame       fps\n",
-        figures.style, figures.provider, figures.threads, figures.frames, figures.width, figures.height
+        "{} on {}, {} threads, {} at one time, {} frames of {}×{}\n\nalone       ms/frame       fps\n",
+        figures.style,
+        figures.provider,
+        figures.threads,
+        match figures.networks {
+            1 => "1 network".to_owned(),
+            networks => format!("{networks} networks"),
+        },
+        figures.frames,
+        figures.width,
+        figures.height
     );
     for timing in &figures.timings {
         text.push_str(&format!("{:<10} {:>9.2} {:>9.1}\n", timing.name, timing.milliseconds, timing.fps));
@@ -162,21 +179,23 @@ struct NetworkTimings {
     unpack: Timing,
 }
 
-/// The network without what surrounds it, at the working size, and the conversions before and after it.
-fn measure_network(engine: &mut StyleEngine, pictures: &[Frame], count: u64) -> Result<NetworkTimings> {
-    let Some(first) = pictures.first() else { bail!("there are no frames to measure") };
+/// The networks without what surrounds them, at the working size, and the conversions before and after one.
+fn measure_network(engines: &mut [StyleEngine], pictures: &[Frame], count: u64) -> Result<NetworkTimings> {
+    let (Some(first), Some(engine)) = (pictures.first(), engines.first()) else { bail!("there are no frames to measure") };
     let content = Frame::black(engine.work_size(first.size));
     let mut painted = Frame::black(content.size);
     let size = engine.contract().tensor_size(content.size);
     let (input_format, output_format) = (engine.contract().input_format, engine.contract().output_format);
     let mut tensor = vec![0.0; size.bytes()];
     // The first run allocates.
-    engine.network_mut().stylize(&content, Mix::NONE, &mut painted)?;
+    for engine in engines.iter_mut() {
+        engine.network_mut().stylize(&content, Mix::NONE, &mut painted)?;
+    }
     let pack = time("pack", count, || {
         pixels::pack(content.pixels(), content.size, (0, 0), &input_format, &mut tensor, size);
         Ok(())
     })?;
-    let network = time("network", count, || engine.network_mut().run_again())?;
+    let network = time_together("network", engines, count, |engine, _| engine.network_mut().run_again())?;
     let unpack = time("unpack", count, || {
         let bytes = painted.pixels_mut();
         pixels::unpack(&tensor, size, &output_format, Mix::NONE, content.pixels(), bytes, content.size);
@@ -197,13 +216,33 @@ fn time(name: &'static str, count: u64, mut work: impl FnMut() -> Result<()>) ->
     Ok(Timing::new(name, count, start.elapsed()))
 }
 
-fn measure_stylize(engine: &mut StyleEngine, pictures: &[Frame], count: u64) -> Result<Timing> {
-    let Some(first) = pictures.first() else { bail!("there are no frames to measure") };
-    let mut painted = Frame::black(first.size);
-    let mut pictures = pictures.iter().cycle();
-    time("stylize", count, || match pictures.next() {
-        Some(picture) => engine.stylize(picture, &mut painted),
-        None => Ok(()),
+/// As [`time`], with all engines at work at one time: the time of a frame is that of all over their number.
+fn time_together(
+    name: &'static str,
+    engines: &mut [StyleEngine],
+    count: u64,
+    work: impl Fn(&mut StyleEngine, usize) -> Result<()> + Sync,
+) -> Result<Timing> {
+    let rounds = (count as usize).div_ceil(engines.len().max(1));
+    let run = |engines: &mut [StyleEngine], rounds: usize| -> Result<()> {
+        thread::scope(|scope| {
+            let work = &work;
+            let run = |engine: &mut StyleEngine| (0..rounds).try_for_each(|round| work(engine, round));
+            let threads: Vec<_> = engines.iter_mut().map(|engine| scope.spawn(move || run(engine))).collect();
+            threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| bail!("{name} panicked")))
+        })
+    };
+    run(engines, WARM_UP)?;
+    let start = Instant::now();
+    run(engines, rounds)?;
+    Ok(Timing::new(name, (rounds * engines.len()) as u64, start.elapsed()))
+}
+
+fn measure_stylize(engines: &mut [StyleEngine], pictures: &[Frame], count: u64) -> Result<Timing> {
+    let pool = FramePool::new();
+    time_together("stylize", engines, count, |engine, round| {
+        let Some(picture) = pictures.get(round % pictures.len().max(1)) else { bail!("there are no frames to measure") };
+        engine.stylize(picture, &mut pool.take(picture.size))
     })
 }
 
@@ -259,7 +298,7 @@ fn measure_encode(
 fn measure_chain(
     clip: &Path,
     options: &ReaderOptions,
-    engine: &mut StyleEngine,
+    engines: &mut [StyleEngine],
     output: &Path,
     encoder: &EncoderSettings,
     queue: usize,
@@ -276,7 +315,7 @@ fn measure_chain(
     let stats = pipeline.stats();
     let progress = Console::new(true).progress(None);
     let mut sink = FileSink::new(writer, options.cut.frames.is_some(), info.time_base, progress, stats.clone());
-    let written = Chain { reader, stylizers: vec![engine], pool, temporal }.run(pipeline, &mut sink)?;
+    let written = Chain { reader, stylizers: engines.iter_mut().collect(), pool, temporal }.run(pipeline, &mut sink)?;
     let frames = written.map_or(0, |written| written.frames);
     let stages = stats.snapshot().iter().map(StageFigures::from).collect();
     Ok((Timing::new("chain", frames, start.elapsed()), stages))

@@ -37,7 +37,7 @@ pub fn run(args: &ImageArgs) -> Result<Outcome> {
     let mut providers = Vec::new();
     let mut compute = Compute::new(&args.device, thread_count(args.threads), console)?;
     for style in &styles {
-        let OpenStyle { mut engine, label, provider, notes } =
+        let OpenStyle { mut engine, label, provider, notes, .. } =
             style::open(&style_args(args, style), &mut compute, &control)?;
         if providers.is_empty() {
             compute.tell(false);

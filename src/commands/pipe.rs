@@ -14,7 +14,7 @@ use signal_hook::iterator::Signals;
 
 use super::device::Compute;
 use super::stages::{Chain, SmoothedFrame, TemporalStages};
-use super::style::{self, OpenStyle};
+use super::style;
 use super::{Outcome, UsageError};
 use crate::cli::{OutputFormat, PipeArgs};
 use crate::console::{Console, Progress};
@@ -35,9 +35,10 @@ pub fn run(args: &PipeArgs) -> Result<Outcome> {
     let mut compute = Compute::new(&args.run.device, args.run.thread_count(), console)?;
     let pool = FramePool::new();
     let reader = PipeReader::new(stdin(), options(args, &pool)).map_err(with_hint)?;
-    let OpenStyle { engine, label, provider, notes } = style::open(&args.style, &mut compute, &control)?;
+    let style = style::open_for_clip(&args.style, &args.run, reader.format().size(), &mut compute, &control)?;
+    let (label, provider) = (style.label.clone(), style.provider.clone());
     compute.tell(args.stats);
-    for note in notes.iter().map(String::as_str).chain(reader.notes().iter().copied()) {
+    for note in style.notes.iter().map(String::as_str).chain(reader.notes().iter().copied()) {
         console.note(note);
     }
     let format = output_format(args, reader.format())?;
@@ -55,7 +56,7 @@ pub fn run(args: &PipeArgs) -> Result<Outcome> {
     let progress = console.progress(None);
     let mut sink = PipeSink { writer, progress, stats: stats.clone(), time_base: format.time_base(), frames: 0 };
     let source = PipeSource { reader, control: control.clone() };
-    let outcome = Chain { reader: source, stylizers: vec![engine], pool, temporal }.run(pipeline, &mut sink);
+    let outcome = Chain { reader: source, stylizers: style.engines(), pool, temporal }.run(pipeline, &mut sink);
     sink.progress.end();
     let seconds = started.elapsed().as_secs_f64();
     let has_reader_left = match outcome {

@@ -6,7 +6,8 @@ use anyhow::{Context, Result};
 
 use super::UsageError;
 use super::device::Compute;
-use crate::cli::StyleArgs;
+use crate::cli::{RunArgs, StyleArgs};
+use crate::frame::FrameSize;
 use crate::pipeline::Control;
 use crate::style::catalog::UnknownStyle;
 use crate::style::spec::StyleRef;
@@ -16,6 +17,8 @@ use crate::style::{Catalog, StyleEngine, StyleOptions, StyleSettings, StyleSpec,
 pub struct OpenStyle {
     /// Paints frames.
     pub engine: StyleEngine,
+    /// Paint as well, at the same time.
+    pub others: Vec<StyleEngine>,
     /// What was asked for, as asked.
     pub label: String,
     /// What the network runs on.
@@ -24,11 +27,41 @@ pub struct OpenStyle {
     pub notes: Vec<String>,
 }
 
+impl OpenStyle {
+    /// All that paint.
+    pub fn engines(self) -> Vec<StyleEngine> {
+        std::iter::once(self.engine).chain(self.others).collect()
+    }
+}
+
 /// Opens the style; an abort of the run ends the network in the middle of a frame.
 ///
 /// # Errors
 /// [`UsageError`] for a name or a blend that is not understood; else what is wrong with the network.
 pub fn open(args: &StyleArgs, compute: &mut Compute, control: &Control) -> Result<OpenStyle> {
+    open_with(args, control, |spec, options, settings| Ok(vec![compute.open(spec, options, settings)?]))
+}
+
+/// Opens the style as often as frames of `size` are painted at one time; see [`Compute::open_several`].
+///
+/// # Errors
+/// As [`open`].
+pub fn open_for_clip(
+    args: &StyleArgs,
+    run: &RunArgs,
+    size: FrameSize,
+    compute: &mut Compute,
+    control: &Control,
+) -> Result<OpenStyle> {
+    let parallel = run.parallel.map(|count| count as usize);
+    open_with(args, control, |spec, options, settings| compute.open_several(spec, options, settings, size, parallel))
+}
+
+fn open_with(
+    args: &StyleArgs,
+    control: &Control,
+    open: impl FnOnce(&StyleSpec, &StyleOptions, StyleSettings) -> Result<Vec<StyleEngine>>,
+) -> Result<OpenStyle> {
     let label = label(args)?;
     let spec: StyleSpec = label.parse().map_err(|error| UsageError(anyhow::Error::new(error)))?;
     let style_image = args.style_image.clone();
@@ -40,12 +73,14 @@ pub fn open(args: &StyleArgs, compute: &mut Compute, control: &Control) -> Resul
     };
     let settings =
         StyleSettings { strength: args.strength, keep_color: args.keep_color, work_size: args.work_size as usize };
-    let engine = compute
-        .open(&spec, &options, settings)
+    let mut engines = open(&spec, &options, settings)
         .map_err(|error| if error.is::<UnknownStyle>() { UsageError(error).into() } else { error })?;
-    let terminator = engine.terminator();
-    control.on_abort(move || terminator.terminate());
-    Ok(OpenStyle { label, provider: engine.provider(), notes: notes(&spec, &engine), engine })
+    for terminator in engines.iter().map(StyleEngine::terminator) {
+        control.on_abort(move || terminator.terminate());
+    }
+    let others = engines.split_off(1);
+    let engine = engines.pop().context("no network was opened")?;
+    Ok(OpenStyle { label, provider: engine.provider(), notes: notes(&spec, &engine), engine, others })
 }
 
 /// What was asked for, or the first style of the catalog.

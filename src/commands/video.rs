@@ -12,7 +12,7 @@ use signal_hook::iterator::Signals;
 use super::debug_view::DebugView;
 use super::device::Compute;
 use super::stages::{Chain, FileSink, StageFigures, TemporalStages};
-use super::style::{self, OpenStyle};
+use super::style;
 use super::{Outcome, UsageError};
 use crate::cli::{EncodingArgs, RunArgs, VideoArgs, VideoEngine};
 use crate::console::Console;
@@ -49,7 +49,8 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     let reader = VideoReader::open(&args.input, reader_options)?;
     // The style before the output: a wrong name is told before anything is written.
     let mut compute = Compute::new(&args.run.device, threads, console)?;
-    let OpenStyle { engine, label, provider, notes: style_notes } = style::open(&args.style, &mut compute, &control)?;
+    let style = style::open_for_clip(&args.style, &args.run, reader.info().size, &mut compute, &control)?;
+    let (label, provider, style_notes) = (style.label.clone(), style.provider.clone(), style.notes.clone());
     let writer_options = WriterOptions {
         encoder: args.encoding.settings(threads),
         mute: args.mute,
@@ -85,7 +86,7 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     let mut sink =
         FileSink::new(writer, is_cut, info.time_base, progress, pipeline.stats()).with_debug_view(debug_view);
     let stats = pipeline.stats();
-    let outcome = Chain { reader, stylizers: vec![engine], pool, temporal }.run(pipeline, &mut sink);
+    let outcome = Chain { reader, stylizers: style.engines(), pool, temporal }.run(pipeline, &mut sink);
     sink.end_progress();
     let written = match outcome {
         Ok(Some(written)) => written,

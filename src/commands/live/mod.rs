@@ -67,7 +67,7 @@ pub fn run(args: &LiveArgs) -> Result<Outcome> {
 
     // The style before the camera: whose light need not go on for a name that is wrong.
     let mut compute = Compute::new(&args.device, threads, console)?;
-    let OpenStyle { engine, label, provider, notes } = style::open(&args.style, &mut compute, &control)?;
+    let OpenStyle { engine, label, provider, notes, .. } = style::open(&args.style, &mut compute, &control)?;
     compute.tell(args.stats);
     notes.iter().for_each(|note| console.note(note));
     let options = CameraOptions {
