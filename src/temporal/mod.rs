@@ -285,6 +285,20 @@ mod tests {
     }
 
     #[test]
+    fn a_carried_frame_does_not_tell_what_lay_in_its_buffer() {
+        let carried = [0, 1, 2].map(|seed| {
+            let mut smoother = smoother();
+            let mut first = painted(9, |x, y| (x * 5 + y * 3) as f32, 40.0);
+            smoother.smooth(&mut first, &Motion::Reset).unwrap();
+            let mut second = painted(seed, |_, _| 128.0, 127.0);
+            smoother.carry(&mut second, &all_moves(0.3)).unwrap();
+            // What is kept tells more than what is shown, which is rounded.
+            (second.pixels().to_vec(), smoother.average)
+        });
+        assert!(carried.iter().all(|frame| *frame == carried[0]));
+    }
+
+    #[test]
     fn flicker_of_a_still_picture_falls_to_a_fraction_and_its_brightness_does_not_drift() {
         let mut smoother = smoother();
         let (mut sums, mut squares) = ([0.0_f64; 2], [0.0_f64; 2]);

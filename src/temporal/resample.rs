@@ -163,9 +163,11 @@ fn blend(row: &PastRow, average: &[Pixel], size: FrameSize, y: usize, painted: &
             }
         }
         let weight = row.weight[x];
+        let rest = 1.0 - weight;
         *next = to_pixel(painted);
         for (next, moved) in next.iter_mut().zip(moved) {
-            *next += weight * (moved - *next);
+            // Exact at both ends: where the past is all, nothing of what lies in an unpainted frame may be left.
+            *next = weight * moved + rest * *next;
         }
         next[LOSS] = row.loss[x];
     }
