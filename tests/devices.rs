@@ -1,6 +1,8 @@
 //! What networks run on, as a person asks for it: on a machine with nothing but a processor, and with faked libraries.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // A test that panics fails: as it should.
 
+mod common;
+
 use std::path::Path;
 
 use assert_cmd::Command;
@@ -148,4 +150,57 @@ fn without_onnx_runtime_the_doctor_says_what_to_do_and_fails() {
             .and(contains("cannot paint"))
             .and(contains("make setup")),
     );
+}
+
+#[test]
+fn several_networks_paint_a_clip_as_one_does() {
+    let folder = TempDir::new().unwrap();
+    let clip = concat!(env!("CARGO_MANIFEST_DIR"), "/samples/bunny.mp4");
+    for parallel in ["1", "3"] {
+        let output = format!("{parallel}.mkv");
+        let said = if parallel == "1" { "networks run on CPU\n" } else { "networks run on CPU, 3 at one time" };
+        impasto()
+            .current_dir(folder.path())
+            .args(["video", clip, "-o", &output, "--codec", "ffv1", "--precision", "fp32", "--frames", "9"])
+            .args(["--parallel", parallel, "--stats", "--device", "cpu"])
+            .assert()
+            .success()
+            .stderr(contains(said));
+    }
+    let frame = |file: &str, index| common::frame_rgb(&folder.path().join(file), index).2;
+    for index in [0, 4, 8] {
+        let difference = common::mean_difference(&frame("1.mkv", index), &frame("3.mkv", index));
+        assert!(difference.iter().all(|levels| *levels < 0.05), "frame {index}: {difference:?}");
+    }
+}
+
+#[test]
+fn several_devices_are_for_clips() {
+    let folder = TempDir::new().unwrap();
+    image(folder.path(), &["--device", "cuda:0,1"]).assert().code(2).stderr(contains("one device at a time"));
+    image(folder.path(), &["--device", "cuda:1,1"]).assert().code(2).stderr(contains("named twice"));
+    image(folder.path(), &["--device", "cpu:0,1"]).assert().code(2).stderr(contains("cpu alone"));
+    assert!(!folder.path().join("out.png").exists());
+}
+
+#[test]
+fn only_tensorrt_has_engines_to_build_ahead() {
+    let build = |arguments: &[&str]| impasto().args(["doctor", "--build"]).args(arguments).assert();
+    build(&["640x360", "--device", "cpu"]).code(2).stderr(contains("expected --device tensorrt"));
+    build(&["640"]).code(2).stderr(contains("640x360"));
+    if Runtime::load().unwrap().providers().contains(&Provider::TensorRt) {
+        return println!("skipped: the ONNX Runtime in use has TensorRT");
+    }
+    build(&["640x360"]).code(1).stderr(contains("has no TensorRT").and(contains("make gpu")));
+}
+
+#[test]
+fn half_precision_can_be_asked_for_on_the_processor() {
+    let folder = TempDir::new().unwrap();
+    image(folder.path(), &["--precision", "fp32"]).assert().success();
+    let exact = common::frame_rgb(&folder.path().join("out.png"), 0).2;
+    image(folder.path(), &["--precision", "fp16"]).assert().success();
+    let half = common::frame_rgb(&folder.path().join("out.png"), 0).2;
+    let difference = common::mean_difference(&exact, &half);
+    assert!(difference.iter().all(|levels| *levels < 2.0), "{difference:?}");
 }

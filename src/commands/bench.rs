@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::Outcome;
 use super::device::Compute;
-use super::stages::{Chain, FileSink, StageFigures, TemporalStages};
+use super::file_sink::FileSink;
+use super::stages::{Chain, StageFigures, TemporalStages};
 use super::style;
 use crate::cli::{BenchArgs, TemporalArgs};
 use crate::console::{self, Console};
@@ -181,7 +182,9 @@ struct NetworkTimings {
 
 /// The networks without what surrounds them, at the working size, and the conversions before and after one.
 fn measure_network(engines: &mut [StyleEngine], pictures: &[Frame], count: u64) -> Result<NetworkTimings> {
-    let (Some(first), Some(engine)) = (pictures.first(), engines.first()) else { bail!("there are no frames to measure") };
+    let (Some(first), Some(engine)) = (pictures.first(), engines.first()) else {
+        bail!("there are no frames to measure")
+    };
     let content = Frame::black(engine.work_size(first.size));
     let mut painted = Frame::black(content.size);
     let size = engine.contract().tensor_size(content.size);
@@ -241,7 +244,9 @@ fn time_together(
 fn measure_stylize(engines: &mut [StyleEngine], pictures: &[Frame], count: u64) -> Result<Timing> {
     let pool = FramePool::new();
     time_together("stylize", engines, count, |engine, round| {
-        let Some(picture) = pictures.get(round % pictures.len().max(1)) else { bail!("there are no frames to measure") };
+        let Some(picture) = pictures.get(round % pictures.len().max(1)) else {
+            bail!("there are no frames to measure")
+        };
         engine.stylize(picture, &mut pool.take(picture.size))
     })
 }

@@ -8,9 +8,9 @@ use anyhow::{Context, Result, anyhow};
 use super::UsageError;
 use crate::cli::DeviceArgs;
 use crate::console::Console;
-use crate::frame::FrameSize;
+use crate::frame::{Frame, FrameSize};
 use crate::runtime::{self, Device, DeviceChoice, Precision, Provider, Runtime, SessionOptions, choose};
-use crate::style::{Catalog, StyleEngine, StyleOptions, StyleSettings, StyleSpec};
+use crate::style::{Catalog, StyleEngine, StyleOptions, StyleSettings, StyleSpec, Stylizer as _};
 
 /// Where networks run, as it was asked for, and once one was opened as it is.
 pub struct Compute {
@@ -67,7 +67,10 @@ impl Compute {
         if let DeviceChoice::Given(_, more) = &self.choice
             && !more.is_empty()
         {
-            return Err(UsageError(anyhow!("pictures go to one device at a time here (expected --device with one number)")).into());
+            return Err(UsageError(anyhow!(
+                "pictures go to one device at a time here (expected --device with one number)"
+            ))
+            .into());
         }
         self.open_with(spec, options, settings, self.threads)
     }
@@ -122,7 +125,21 @@ impl Compute {
         }
         self.findings.others = more;
         self.findings.networks = engines.len();
+        if device.provider == Provider::TensorRt {
+            self.build(&mut engines, size)?;
+        }
         Ok(engines)
+    }
+
+    /// Has TensorRT build its engine for frames of `size`, where it has none, before the first of them comes.
+    fn build(&self, engines: &mut [StyleEngine], size: FrameSize) -> Result<()> {
+        self.console.note(&format!("TensorRT looks for its engine for frames of {size}, or builds it"));
+        let started = Instant::now();
+        for engine in engines {
+            engine.stylize(&Frame::black(size), &mut Frame::black(size))?;
+        }
+        self.console.note(&format!("it is ready after {:.0} s", started.elapsed().as_secs_f64()));
+        Ok(())
     }
 
     fn open_with(
@@ -216,8 +233,8 @@ impl Compute {
     }
 }
 
-/// Where TensorRT keeps its engines: in the folder that the system has for what can be made again.
-fn engine_cache() -> Option<PathBuf> {
+/// Where TensorRT keeps its engines, in the folder that the system has for what can be made again.
+pub fn engine_cache() -> Option<PathBuf> {
     use etcetera::BaseStrategy as _;
     let strategy = etcetera::choose_base_strategy().ok()?;
     Some(strategy.cache_dir().join("impasto").join("tensorrt"))
@@ -328,7 +345,12 @@ mod tests {
             ]
         );
         assert_eq!(Findings::default().details(), ["networks run on CPU"]);
-        let half = Findings { is_half: true, networks: 4, others: vec![Device { provider: Provider::Cuda, index: 2 }], ..findings };
+        let half = Findings {
+            is_half: true,
+            networks: 4,
+            others: vec![Device { provider: Provider::Cuda, index: 2 }],
+            ..findings
+        };
         assert_eq!(
             half.line(),
             "networks run on OpenVINO, CUDA:2, 4 at one time (OpenVINO 9 of 10 nodes, CPU 1; half precision, 0.12 levels from the \

@@ -6,6 +6,7 @@ mod bench;
 mod debug_view;
 mod device;
 mod doctor;
+mod file_sink;
 mod film;
 mod image;
 mod learn;

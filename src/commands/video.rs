@@ -11,7 +11,8 @@ use signal_hook::iterator::Signals;
 
 use super::debug_view::DebugView;
 use super::device::Compute;
-use super::stages::{Chain, FileSink, StageFigures, TemporalStages};
+use super::file_sink::FileSink;
+use super::stages::{Chain, StageFigures, TemporalStages};
 use super::style;
 use super::{Outcome, UsageError};
 use crate::cli::{EncodingArgs, RunArgs, VideoArgs, VideoEngine};

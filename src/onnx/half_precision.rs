@@ -260,7 +260,11 @@ mod tests {
             model.graph.initializer.iter().filter(|tensor| tensor.data_type() == i32::from(kind)).count()
         };
         let left = kinds(&half, DataType::Float);
-        assert_eq!((left, kinds(&half, DataType::Float16) + left), (1, kinds(&model, DataType::Float)), "the scales of Resize");
+        assert_eq!(
+            (left, kinds(&half, DataType::Float16) + left),
+            (1, kinds(&model, DataType::Float)),
+            "the scales of Resize"
+        );
         let casts = half.nodes().iter().filter(|node| node.op_type() == "Cast").count();
         assert_eq!(casts, 3, "picture and style in, painting out");
         let image: Vec<f32> = (0..3 * 48 * 64).map(|i| ((i * 37) % 256) as f32).collect();

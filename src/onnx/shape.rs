@@ -129,8 +129,22 @@ fn infer_operator(node: &NodeProto, inputs: &[Input<'_>]) -> Result<Vec<usize>> 
     let shape = |index: usize| input(index).map(|input| input.shape);
     let integers = |index: usize| input(index)?.integers.context("an input is not a constant of integers");
     Ok(match node.op_type() {
-        "Relu" | "Sign" | "Sqrt" | "Abs" | "Neg" | "Exp" | "Clip" | "Identity" | "Cast" | "InstanceNormalization"
-        | "Tanh" | "Sigmoid" | "LeakyRelu" | "Elu" | "QuantizeLinear" | "DequantizeLinear" => shape(0)?.to_vec(),
+        "Relu"
+        | "Sign"
+        | "Sqrt"
+        | "Abs"
+        | "Neg"
+        | "Exp"
+        | "Clip"
+        | "Identity"
+        | "Cast"
+        | "InstanceNormalization"
+        | "Tanh"
+        | "Sigmoid"
+        | "LeakyRelu"
+        | "Elu"
+        | "QuantizeLinear"
+        | "DequantizeLinear" => shape(0)?.to_vec(),
         "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Greater" | "GreaterOrEqual" | "LessOrEqual" | "Equal" | "And" => {
             broadcast(shape(0)?, shape(1)?)?
         }

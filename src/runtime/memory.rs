@@ -9,16 +9,25 @@ use super::device::Device;
 use super::session::{ElementType, run_error};
 
 /// Bytes of the processor's memory that can be had without swapping, where the system tells: free ones, and no more than the
-/// process's control group has left.
+/// process's control group and its limit of address space (`ulimit -v`) have left.
 pub fn available_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
-    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    let free = field("/proc/meminfo", "MemAvailable:")? * KIBIBYTE;
     let of_group = |file: &str| -> Option<u64> {
         std::fs::read_to_string(format!("/sys/fs/cgroup/memory.{file}")).ok()?.trim().parse().ok()
     };
-    let left = of_group("max").zip(of_group("current")).map(|(max, current)| max.saturating_sub(current));
-    Some(left.unwrap_or(u64::MAX).min(kilobytes * 1024))
+    let of_group = of_group("max").zip(of_group("current"));
+    let of_addresses = field("/proc/self/limits", "Max address space").zip(field("/proc/self/status", "VmSize:"));
+    let of_addresses = of_addresses.map(|(most, taken)| (most, taken * KIBIBYTE));
+    let left = of_group.into_iter().chain(of_addresses).map(|(most, taken)| most.saturating_sub(taken));
+    left.chain([free]).min()
+}
+
+const KIBIBYTE: u64 = 1024;
+
+/// The number behind `name` in one of the system's files; `None` where there is none, or no limit.
+fn field(file: &str, name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(file).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
 }
 
 /// A tensor in memory that the processor reads and writes.
@@ -110,5 +119,31 @@ pub(super) fn pinned(session: &ort::session::Session, device: &Device) -> Option
             tracing::debug!("no pinned memory: {error}");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_memory_is_a_part_of_what_the_machine_has() {
+        let Some(available) = available_memory() else {
+            assert!(!std::path::Path::new("/proc/meminfo").exists(), "the system tells");
+            return;
+        };
+        let all = field("/proc/meminfo", "MemTotal:").unwrap() * KIBIBYTE;
+        assert!(available > 0 && available < all, "{available} of {all}");
+    }
+
+    #[test]
+    fn what_has_no_limit_is_no_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("limits");
+        std::fs::write(&file, "Max data size       unlimited   unlimited\nMax address space   4096   unlimited\n").unwrap();
+        let field = |name: &str| field(&file.display().to_string(), name);
+        assert_eq!(field("Max address space"), Some(4096));
+        assert_eq!(field("Max data size"), None);
+        assert_eq!(field("Max open files"), None);
     }
 }

@@ -249,7 +249,9 @@ impl Runtime {
             cuda::preload(self.folder());
         }
         let trial = self.session_builder().map_err(|error| (error, String::new())).and_then(|builder| {
-            let (result, log) = log::recorded(|| self.append(builder, &SessionOptions { device: device.clone(), ..SessionOptions::default() }, None));
+            let (result, log) = log::recorded(|| {
+                self.append(builder, &SessionOptions { device: device.clone(), ..SessionOptions::default() }, None)
+            });
             result.map(drop).map_err(|error| (error, log))
         });
         trial.map_err(|(error, log)| self.reason(device, &error.to_string(), &log))?;

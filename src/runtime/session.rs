@@ -10,8 +10,8 @@ use ort::value::{TensorElementType, ValueType};
 
 use super::assignment::{self, Assignment};
 use super::device::{Device, Provider};
-use super::providers::DeviceError;
 use super::memory::{self, BoundTensor};
+use super::providers::DeviceError;
 use super::{Runtime, engines, log};
 
 /// How a session runs.

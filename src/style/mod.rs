@@ -8,8 +8,10 @@
 
 pub mod catalog;
 pub mod contract;
+mod encoder;
 pub mod engine;
 pub mod folder;
+mod form;
 mod frame_ports;
 mod inspect;
 pub mod learned;
@@ -30,9 +32,9 @@ use anyhow::Result;
 pub use catalog::{Catalog, CatalogStyle};
 pub use contract::NetworkContract;
 pub use engine::{StyleEngine, StyleSettings};
+pub use form::DeviceDiffers;
 pub use learned::LearnedStyle;
 pub use network::{FramePorts, StyleNetwork, StyleOptions};
-pub use opening::DeviceDiffers;
 pub use pixels::Mix;
 pub use spec::StyleSpec;
 pub use tables::StyleTables;

@@ -11,9 +11,10 @@ use image::ImageDecoder as _;
 
 use super::catalog::Catalog;
 use super::contract::{Hints, NetworkContract, StyleInput};
+use super::form::Opened;
 use super::inspect;
 use super::learned::LearnedStyle;
-use super::opening::{Opened, Opening};
+use super::opening::Opening;
 use super::pixels::Mix;
 use super::spec::{StyleChoice, StyleRef, StyleSpec};
 use super::tables::StyleTables;

@@ -215,7 +215,14 @@ impl Painter {
 /// Whether a run failed for want of memory, of the processor's or of a GPU's.
 fn is_out_of_memory(error: &anyhow::Error) -> bool {
     let text = format!("{error:#}").to_lowercase();
-    ["failed to allocate memory", "bad_alloc", "out of memory", "out_of_memory", "cudaerrormemoryallocation", "bfcarena"]
-        .iter()
-        .any(|sign| text.contains(sign))
+    [
+        "failed to allocate memory",
+        "bad_alloc",
+        "out of memory",
+        "out_of_memory",
+        "cudaerrormemoryallocation",
+        "bfcarena",
+    ]
+    .iter()
+    .any(|sign| text.contains(sign))
 }

@@ -68,6 +68,13 @@ def parser():
     sheet.add_argument("--only", nargs="*", help="styles to show [all]")
     sheet.add_argument("--columns", type=int, help="tiles in a row [one row a style]")
 
+    speed = commands.add_parser("speed", help="frame rate of a network in PyTorch, to compare `impasto bench` with")
+    speed.add_argument("--size", choices=["lite", "full"], default="lite")
+    speed.add_argument("--frame", default="1920x1080", metavar="WIDTHxHEIGHT", help="[1920x1080]")
+    speed.add_argument("--frames", type=int, default=200, help="frames to paint [200]")
+    speed.add_argument("--device", default=None, help="cpu or cuda [cuda where there is one]")
+    speed.add_argument("--threads", type=int, default=2)
+
     commands.add_parser("selftest", help="check the program itself, without photos, paintings or VGG weights")
     return top
 
@@ -147,6 +154,10 @@ def main(argv=None):
                 from . import sheet
 
                 sheet.run(arguments)
+            case "speed":
+                from . import speed
+
+                speed.run(arguments)
             case "selftest":
                 from . import selftest
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import export, losses, network, optimizer, quantize, rcc, schedule, sheet, state
+from . import export, losses, network, optimizer, quantize, rcc, schedule, sheet, speed, state
 
 
 def onnx_computes_what_torch_computes():
@@ -115,6 +115,18 @@ def a_resource_file_is_read():
     content = struct.pack(">I", 5) + b"hello"
     header = b"qres" + struct.pack(">4I", 2, 20, 20 + len(tree), 20 + len(tree) + len(content))
     assert list(rcc.files(header + tree + content + names)) == [("a", b"hello")]
+
+
+def what_speed_measures_paints_bytes():
+    torch.manual_seed(3)
+    style_network = network.StyleNetwork("lite", 2).eval()
+    frame = torch.randint(0, 256, (1, 48, 64, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        painted = speed.Painter(style_network, 2, torch.float32)(frame)
+        expected = style_network(frame.permute(0, 3, 1, 2).float(), torch.tensor([[1.0, 0.0]])).clamp(0, 255)
+    assert painted.dtype == torch.uint8 and painted.shape == frame.shape, painted.shape
+    difference = (painted.permute(0, 3, 1, 2).float() - expected).abs().max()
+    assert difference <= 0.501, f"{difference} levels"
 
 
 def run():

@@ -1,5 +1,6 @@
 //! `impasto doctor`: what impasto can use on this machine, and what to do where it cannot.
 
+mod build;
 mod devices;
 mod media;
 mod models;
@@ -14,6 +15,9 @@ use crate::console;
 
 /// Runs the command.
 pub fn run(args: &DoctorArgs) -> Result<Outcome> {
+    if let Some(size) = args.build {
+        return build::run(size, args);
+    }
     crate::media::init()?;
     let (runtime, can_run) = devices::runtime(args.provider_library.as_ref());
     let (models, are_whole) = models::models();

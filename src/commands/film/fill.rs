@@ -26,8 +26,7 @@ impl FillNetwork {
     pub fn open(style: &str, session: &SessionOptions, precision: Precision) -> Result<Self> {
         let settings = StyleSettings { strength: 1.0, keep_color: false, work_size: WORK_SIZE };
         let style_folder = super::super::style::folder();
-        let options =
-            StyleOptions { session: session.clone(), precision, style_folder, ..StyleOptions::default() };
+        let options = StyleOptions { session: session.clone(), precision, style_folder, ..StyleOptions::default() };
         Ok(Self { engine: StyleEngine::open(&style.parse()?, &options, settings)?, label: style.to_owned() })
     }
 

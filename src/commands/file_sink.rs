@@ -1,0 +1,101 @@
+//! Where a stylized clip ends: the writer as the pipeline's sink.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::debug_view::DebugView;
+use super::stages::SmoothedFrame;
+use crate::console::Progress;
+use crate::media::{Rational, VideoWriter, Written};
+use crate::pipeline::{Ending, PipelineStats, Sink};
+
+/// The writer as the pipeline's sink, with the progress shown.
+pub struct FileSink {
+    writer: Option<VideoWriter>,
+    debug_view: Option<DebugView>,
+    progress: Progress,
+    stats: PipelineStats,
+    is_cut: bool,
+    time_base: Rational,
+    media_time: Duration,
+    frames: u64,
+    painted_frames: u64,
+}
+
+impl FileSink {
+    /// A sink that ends the copied streams with the last frame if `is_cut`.
+    pub fn new(
+        writer: VideoWriter,
+        is_cut: bool,
+        time_base: Rational,
+        progress: Progress,
+        stats: PipelineStats,
+    ) -> Self {
+        Self {
+            writer: Some(writer),
+            debug_view: None,
+            progress,
+            stats,
+            is_cut,
+            time_base,
+            media_time: Duration::ZERO,
+            frames: 0,
+            painted_frames: 0,
+        }
+    }
+
+    /// Writes what led to each frame as well.
+    pub fn with_debug_view(self, debug_view: Option<DebugView>) -> Self {
+        Self { debug_view, ..self }
+    }
+
+    /// Takes the progress off the screen.
+    pub fn end_progress(&mut self) {
+        self.progress.end();
+    }
+
+    /// Where the last written frame ends in the clip.
+    pub fn media_time(&self) -> Duration {
+        self.media_time
+    }
+
+    /// How many of the frames the network painted.
+    pub fn painted_frames(&self) -> u64 {
+        self.painted_frames
+    }
+}
+
+impl Sink for FileSink {
+    type Input = SmoothedFrame;
+    /// `None`: there was nothing to write.
+    type Output = Option<Written>;
+
+    fn write(&mut self, SmoothedFrame { frame, is_painted, views }: SmoothedFrame) -> Result<()> {
+        let Some(writer) = &mut self.writer else { bail!("the output is finished already") };
+        writer.write(&frame)?;
+        if let (Some(debug_view), Some(views)) = (&mut self.debug_view, views) {
+            debug_view.write(&views, &frame).context("write the debug view")?;
+        }
+        self.frames += 1;
+        self.painted_frames += u64::from(is_painted);
+        let ticks = frame.timestamp.pts + frame.timestamp.duration;
+        self.media_time = Duration::try_from_secs_f64(ticks as f64 * f64::from(self.time_base)).unwrap_or_default();
+        let slowest = self.stats.slowest();
+        self.progress.update(self.frames, self.media_time, slowest.map(|stage| stage.name));
+        Ok(())
+    }
+
+    fn finish(&mut self, ending: Ending) -> Result<Option<Written>> {
+        let debug_view = self.debug_view.take();
+        // Dropped, a writer takes its unfinished file with it.
+        let Some(writer) = self.writer.take().filter(|_| ending != Ending::Failed && self.frames > 0) else {
+            return Ok(None);
+        };
+        let written = writer.finish(self.is_cut || ending == Ending::Stopped)?;
+        if let Some(debug_view) = debug_view {
+            debug_view.finish().context("finish the debug view")?;
+        }
+        Ok(Some(written))
+    }
+}
