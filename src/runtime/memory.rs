@@ -140,7 +140,8 @@ mod tests {
     fn what_has_no_limit_is_no_number() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("limits");
-        std::fs::write(&file, "Max data size       unlimited   unlimited\nMax address space   4096   unlimited\n").unwrap();
+        std::fs::write(&file, "Max data size       unlimited   unlimited\nMax address space   4096   unlimited\n")
+            .unwrap();
         let field = |name: &str| field(&file.display().to_string(), name);
         assert_eq!(field("Max address space"), Some(4096));
         assert_eq!(field("Max data size"), None);

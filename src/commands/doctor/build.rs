@@ -16,7 +16,9 @@ use crate::style::{Catalog, StyleOptions, StyleSettings};
 /// [`UsageError`] for a device that builds nothing; else what is in the way of TensorRT.
 pub fn run(size: FrameSize, args: &DoctorArgs) -> Result<Outcome> {
     if !matches!(&args.device, DeviceChoice::Given(device, _) if device.provider == Provider::TensorRt) {
-        return Err(UsageError(anyhow!("only TensorRT builds engines (expected --device tensorrt or tensorrt:N)")).into());
+        return Err(
+            UsageError(anyhow!("only TensorRT builds engines (expected --device tensorrt or tensorrt:N)")).into()
+        );
     }
     let console = Console::new(false);
     let device = DeviceArgs { device: Some(args.device.clone()), provider_library: None };
