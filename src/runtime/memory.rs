@@ -15,7 +15,9 @@ pub fn available_memory() -> Option<u64> {
     let of_group = |file: &str| -> Option<u64> {
         std::fs::read_to_string(format!("/sys/fs/cgroup/memory.{file}")).ok()?.trim().parse().ok()
     };
-    let of_group = of_group("max").zip(of_group("current"));
+    // Files that were read count as taken, but give way.
+    let files = field("/sys/fs/cgroup/memory.stat", "inactive_file").unwrap_or(0);
+    let of_group = of_group("max").zip(of_group("current").map(|current| current.saturating_sub(files)));
     let of_addresses = field("/proc/self/limits", "Max address space").zip(field("/proc/self/status", "VmSize:"));
     let of_addresses = of_addresses.map(|(most, taken)| (most, taken * KIBIBYTE));
     let left = of_group.into_iter().chain(of_addresses).map(|(most, taken)| most.saturating_sub(taken));
