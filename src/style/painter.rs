@@ -212,17 +212,33 @@ impl Painter {
     }
 }
 
+/// What ONNX Runtime and NVIDIA's libraries say where memory is short, in lower case.
+const SIGNS_OF_FULL_MEMORY: [&str; 5] =
+    ["failed to allocate memory", "bad_alloc", "out of memory", "out_of_memory", "alloc_failed"];
+
 /// Whether a run failed for want of memory, of the processor's or of a GPU's.
 fn is_out_of_memory(error: &anyhow::Error) -> bool {
     let text = format!("{error:#}").to_lowercase();
-    [
-        "failed to allocate memory",
-        "bad_alloc",
-        "out of memory",
-        "out_of_memory",
-        "cudaerrormemoryallocation",
-        "bfcarena",
-    ]
-    .iter()
-    .any(|sign| text.contains(sign))
+    SIGNS_OF_FULL_MEMORY.iter().any(|sign| text.contains(sign))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_memory_is_told_from_other_errors() {
+        for full in [
+            "Non-zero status code returned while running Conv node. Status Message: bfc_arena.cc:376 AllocateRawInternal \
+             Failed to allocate memory for requested buffer of size 12441600000",
+            "std::bad_alloc",
+            "CUDA failure 2: out of memory ; GPU=0",
+            "CUDNN failure 4: CUDNN_STATUS_ALLOC_FAILED",
+        ] {
+            assert!(is_out_of_memory(&anyhow::anyhow!(full).context("run the network at 640×360")), "{full}");
+        }
+        for other in ["Exiting due to terminate flag being set to true.", "Got invalid dimensions for input: image"] {
+            assert!(!is_out_of_memory(&anyhow::anyhow!(other)), "{other}");
+        }
+    }
 }
