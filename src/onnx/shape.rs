@@ -276,6 +276,14 @@ fn convolved(node: &NodeProto, image: &[usize], weight: &[usize]) -> Result<Vec<
     let [batch, channels, height, width] = image_shape(image)?;
     let [outputs, inputs, kernel_height, kernel_width] = image_shape(weight)?;
     ensure!(channels == inputs, "{channels} channels for weights of {inputs}");
+    if string_attribute(node, "auto_pad").is_some_and(|pad| pad.starts_with("SAME")) {
+        let strides = integer_attribute(node, "strides").unwrap_or_else(|| vec![1; 2]);
+        let length = |axis: usize, length: usize| {
+            let stride = strides.get(axis).and_then(|&stride| usize::try_from(stride).ok()).filter(|stride| *stride > 0);
+            stride.map(|stride| length.div_ceil(stride)).context("the convolution has no stride")
+        };
+        return Ok(vec![batch, outputs, length(0, height)?, length(1, width)?]);
+    }
     let window = Window::of(node, Some([kernel_height, kernel_width]))?;
     Ok(vec![batch, outputs, window.count(0, height)?, window.count(1, width)?])
 }
@@ -315,6 +323,7 @@ fn slice_length(length: usize, start: i64, end: i64, step: i64) -> Result<usize>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::onnx::Attribute;
 
     #[test]
     fn shapes_are_broadcast_from_the_back() {
@@ -343,5 +352,15 @@ mod tests {
         assert_eq!([window.count(0, 8).unwrap(), window.leftover(0, 8)], [4, 1]);
         assert_eq!([window.count(0, 9).unwrap(), window.leftover(0, 9)], [5, 0]);
         assert!(Window { padding: [0; 4], ..window }.count(0, 2).is_err());
+    }
+    #[test]
+    fn a_convolution_that_pads_by_itself_keeps_what_its_stride_leaves() {
+        let attributes = [Attribute::Text("auto_pad", "SAME_UPPER"), Attribute::Ints("strides", &[2, 1])];
+        let node = crate::onnx::node("Conv", &["image", "weight"], "out", &attributes);
+        let of = |shape| Input { shape, integers: None, floats: None };
+        assert_eq!(infer(&node, &[of(&[1, 3, 9, 8]), of(&[4, 3, 3, 3])]).unwrap(), [1, 4, 5, 8]);
+        let attributes = [Attribute::Text("auto_pad", "VALID")];
+        let node = crate::onnx::node("Conv", &["image", "weight"], "out", &attributes);
+        assert!(infer(&node, &[of(&[1, 3, 9, 8]), of(&[4, 3, 3, 3])]).is_err());
     }
 }
