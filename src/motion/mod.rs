@@ -65,9 +65,9 @@ impl Default for MotionSettings {
     fn default() -> Self {
         Self {
             grid_side: 320,
-            content_sigma: 17.0,
+            content_sigma: 22.0,
             most_noise: 6.0,
-            flow_tolerance: FlowTolerance { gradient_of_speed: 0.005, gradient: 0.0007, outside: 0.6 },
+            flow_tolerance: FlowTolerance { gradient_of_speed: 0.006, gradient: 0.00085, outside: 0.6 },
             rest: RestRule::default(),
             cut_confidence: 0.3,
             longest_gap_seconds: 0.5,

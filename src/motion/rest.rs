@@ -26,7 +26,7 @@ pub struct RestRule {
 
 impl Default for RestRule {
     fn default() -> Self {
-        Self { tolerance: 1.5, quiet_share: 0.1, noise: 10.0, fastest: 0.75, resting_share: 0.5 }
+        Self { tolerance: 0.5, quiet_share: 0.1, noise: 10.0, fastest: 0.75, resting_share: 0.5 }
     }
 }
 
