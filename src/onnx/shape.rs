@@ -279,7 +279,8 @@ fn convolved(node: &NodeProto, image: &[usize], weight: &[usize]) -> Result<Vec<
     if string_attribute(node, "auto_pad").is_some_and(|pad| pad.starts_with("SAME")) {
         let strides = integer_attribute(node, "strides").unwrap_or_else(|| vec![1; 2]);
         let length = |axis: usize, length: usize| {
-            let stride = strides.get(axis).and_then(|&stride| usize::try_from(stride).ok()).filter(|stride| *stride > 0);
+            let stride =
+                strides.get(axis).and_then(|&stride| usize::try_from(stride).ok()).filter(|stride| *stride > 0);
             stride.map(|stride| length.div_ceil(stride)).context("the convolution has no stride")
         };
         return Ok(vec![batch, outputs, length(0, height)?, length(1, width)?]);
