@@ -1,7 +1,7 @@
 //! One style network, ready to paint frames of any size.
 //!
 //! Opening checks everything that can be checked before the first frame: the file, the graph's inputs and outputs, the
-//! choice of style, and one small run. What paints then is [`super::painter`].
+//! choice of style, and one small run. Then it paints.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
