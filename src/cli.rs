@@ -89,6 +89,14 @@ pub struct StyleArgs {
     #[arg(short, long, value_name = "STYLE", help_heading = "Style")]
     pub style: Option<String>,
 
+    /// How it is applied.
+    #[command(flatten)]
+    pub look: LookArgs,
+}
+
+/// How a style is applied.
+#[derive(Debug, Clone, Args)]
+pub struct LookArgs {
     /// The painting for a network that takes its style from a picture
     #[arg(long, value_name = "IMAGE", value_hint = ValueHint::FilePath, help_heading = "Style")]
     pub style_image: Option<PathBuf>,
@@ -103,8 +111,8 @@ pub struct StyleArgs {
 
     /// Shorter side, in pixels, of the picture that the network sees
     ///
-    /// Smaller is faster and paints with broader strokes. Larger frames are scaled down to it and back up, guided by
-    /// the detail of the input; the output keeps the input's size.
+    /// Smaller is faster and paints with broader strokes. Larger pictures are scaled down to it and back up, guided
+    /// by their detail; the output keeps the input's size.
     #[arg(long, value_name = "PIXELS", default_value_t = crate::commands::DEFAULT_WORK_SIZE, value_parser = clap::value_parser!(u32).range(16..=8192), help_heading = "Style")]
     pub work_size: u32,
 

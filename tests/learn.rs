@@ -220,8 +220,12 @@ fn the_numbers_of_a_bundled_style_paint_what_that_style_paints() {
     for precision in [Precision::Auto, Precision::Fp32] {
         let (own, bundled) = (paint(&copy.to_string(), precision), paint("great-wave", precision));
         assert!(mean_difference(own.pixels(), bundled.pixels()) < 0.05, "{precision:?}");
+        let mixed = paint(&format!("{copy}:0.5,scream:0.5"), precision);
+        let expected = paint("great-wave:0.5,scream:0.5", precision);
+        assert!(mean_difference(mixed.pixels(), expected.pixels()) < 0.05, "{precision:?}");
+        assert!(mean_difference(mixed.pixels(), bundled.pixels()) > 1.0, "{precision:?}");
     }
-    // In floats: 8-bit integers round a blend that was added up in another order to other integers.
+    // Three terms are added up in another order: 8-bit integers round the last bit of a sum to other integers, floats do not.
     let mixed = paint(&format!("{copy}:0.25,scream:0.25,{copy}:0.5"), Precision::Fp32);
     let expected = paint("great-wave:0.75,scream:0.25", Precision::Fp32);
     assert!(mean_difference(mixed.pixels(), expected.pixels()) < 0.05);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::TypedValueParser;
 use clap::{Args, ValueHint};
 
-use super::{DeviceArgs, PrecisionArgs, parse_fraction, parse_word};
+use super::{DeviceArgs, LookArgs, parse_word};
 use crate::stills::StillFormat;
 
 /// `impasto image`.
@@ -51,28 +51,9 @@ pub struct ImageArgs {
     #[arg(short, long = "style", value_name = "STYLE", help_heading = "Style")]
     pub styles: Vec<String>,
 
-    /// The painting for a network that takes its style from a picture
-    #[arg(long, value_name = "IMAGE", value_hint = ValueHint::FilePath, help_heading = "Style")]
-    pub style_image: Option<PathBuf>,
-
-    /// How much of the style: 0 is the input, 1 the whole style
-    #[arg(long, value_name = "0..1", default_value_t = 1.0, value_parser = parse_fraction, help_heading = "Style")]
-    pub strength: f32,
-
-    /// Keep the colours of the input: only lightness is painted
-    #[arg(long, help_heading = "Style")]
-    pub keep_color: bool,
-
-    /// Shorter side, in pixels, of the picture that the network sees
-    ///
-    /// Smaller is faster and paints with broader strokes. Larger pictures are scaled down to it and back up, guided by
-    /// their detail.
-    #[arg(long, value_name = "PIXELS", default_value_t = crate::commands::DEFAULT_WORK_SIZE, value_parser = clap::value_parser!(u32).range(16..=8192), help_heading = "Style")]
-    pub work_size: u32,
-
-    /// How exactly the network calculates.
+    /// How it is applied.
     #[command(flatten)]
-    pub precision: PrecisionArgs,
+    pub look: LookArgs,
 
     /// Threads of the network [default: one a core]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Speed")]

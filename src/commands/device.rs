@@ -64,9 +64,7 @@ impl Compute {
     /// # Errors
     /// When the device cannot be had, or the style cannot be opened.
     pub fn open(&mut self, spec: &StyleSpec, options: &StyleOptions, settings: StyleSettings) -> Result<StyleEngine> {
-        if let DeviceChoice::Given(_, more) = &self.choice
-            && !more.is_empty()
-        {
+        if !self.choice.more().is_empty() {
             return Err(UsageError(anyhow!(
                 "pictures go to one device at a time here (expected --device with one number)"
             ))
@@ -111,17 +109,12 @@ impl Compute {
                 first = first.beside(&device, threads)?;
             }
         }
-        let more = match &self.choice {
-            DeviceChoice::Given(_, more) => more.clone(),
-            DeviceChoice::Auto => Vec::new(),
-        };
+        let more = self.choice.more().to_vec();
         let mut engines = vec![first];
-        for round in 0..count {
-            for device in std::iter::once(&device).chain(&more) {
-                if round > 0 || *device != self.findings.device {
-                    engines.push(engines[0].beside(device, threads)?);
-                }
-            }
+        let devices = std::iter::once(&device).chain(&more);
+        // The first is there already.
+        for device in std::iter::repeat_n(devices, count).flatten().skip(1) {
+            engines.push(engines[0].beside(device, threads)?);
         }
         self.findings.others = more;
         self.findings.networks = engines.len();

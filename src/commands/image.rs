@@ -147,14 +147,7 @@ fn suffix(style: &str) -> String {
 }
 
 fn style_args(args: &ImageArgs, style: &NamedStyle) -> StyleArgs {
-    StyleArgs {
-        style: Some(style.style.clone()),
-        style_image: args.style_image.clone(),
-        strength: args.strength,
-        keep_color: args.keep_color,
-        work_size: args.work_size,
-        precision: args.precision,
-    }
+    StyleArgs { style: Some(style.style.clone()), look: args.look.clone() }
 }
 
 /// Where a picture comes from.

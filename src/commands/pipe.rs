@@ -51,7 +51,7 @@ pub fn run(args: &PipeArgs) -> Result<Outcome> {
     let stats = pipeline.stats();
     // Without style there is nothing to hold still: the input comes out as it is.
     let (seconds, stride) =
-        if args.style.strength > 0.0 { (args.temporal.smooth, args.temporal.stride) } else { (0.0, 1) };
+        if args.style.look.strength > 0.0 { (args.temporal.smooth, args.temporal.stride) } else { (0.0, 1) };
     let temporal = TemporalStages::new(seconds, stride, format.time_base(), false)?;
     let progress = console.progress(None);
     let mut sink = PipeSink { writer, progress, stats: stats.clone(), time_base: format.time_base(), frames: 0 };

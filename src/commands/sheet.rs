@@ -11,7 +11,7 @@ use super::style::{self, OpenStyle};
 use super::styles;
 use super::video::{FINISHING, stop_on_signals};
 use super::{Outcome, UsageError, thread_count};
-use crate::cli::{SheetArgs, StyleArgs};
+use crate::cli::{LookArgs, SheetArgs, StyleArgs};
 use crate::console::Console;
 use crate::frame::{Frame, FrameSize};
 use crate::lettering::{LINE_HEIGHT, text_width, write};
@@ -106,13 +106,10 @@ fn all_styles(console: Console) -> Result<Vec<String>> {
 }
 
 fn style_args(args: &SheetArgs, style: &str) -> StyleArgs {
+    let SheetArgs { keep_color, work_size, precision, .. } = *args;
     StyleArgs {
         style: Some(style.to_owned()),
-        style_image: None,
-        strength: 1.0,
-        keep_color: args.keep_color,
-        work_size: args.work_size,
-        precision: args.precision,
+        look: LookArgs { style_image: None, strength: 1.0, keep_color, work_size, precision },
     }
 }
 

@@ -62,19 +62,19 @@ fn open_with(
     control: &Control,
     open: impl FnOnce(&StyleSpec, &StyleOptions, StyleSettings) -> Result<Vec<StyleEngine>>,
 ) -> Result<OpenStyle> {
-    let label = label(args)?;
+    let label = label(args.style.as_deref())?;
     let spec: StyleSpec = label.parse().map_err(|error| UsageError(anyhow::Error::new(error)))?;
-    let style_image = args.style_image.clone();
+    let look = &args.look;
+    let style_image = look.style_image.clone();
     let options = StyleOptions {
         style_image,
         style_folder: folder(),
-        precision: args.precision.precision,
+        precision: look.precision.precision,
         ..StyleOptions::default()
     };
     let settings =
-        StyleSettings { strength: args.strength, keep_color: args.keep_color, work_size: args.work_size as usize };
-    let mut engines = open(&spec, &options, settings)
-        .map_err(|error| if error.is::<UnknownStyle>() { UsageError(error).into() } else { error })?;
+        StyleSettings { strength: look.strength, keep_color: look.keep_color, work_size: look.work_size as usize };
+    let mut engines = open(&spec, &options, settings).map_err(misused)?;
     for terminator in engines.iter().map(StyleEngine::terminator) {
         control.on_abort(move || terminator.terminate());
     }
@@ -83,13 +83,18 @@ fn open_with(
     Ok(OpenStyle { label, provider: engine.provider(), notes: notes(&spec, &engine), engine, others })
 }
 
+/// A style that nobody knows is an error of usage.
+pub fn misused(error: anyhow::Error) -> anyhow::Error {
+    if error.is::<UnknownStyle>() { UsageError(error).into() } else { error }
+}
+
 /// What was asked for, or the first style of the catalog.
 ///
 /// # Errors
 /// If the catalog is damaged.
-pub fn label(args: &StyleArgs) -> Result<String> {
-    match &args.style {
-        Some(style) => Ok(style.clone()),
+pub fn label(style: Option<&str>) -> Result<String> {
+    match style {
+        Some(style) => Ok(style.to_owned()),
         None => Ok(Catalog::bundled()?.styles().first().context("the catalog is empty")?.name.clone()),
     }
 }

@@ -67,7 +67,7 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     };
     // Without style there is nothing to hold still: the input comes out as it is.
     let (seconds, stride) =
-        if args.style.strength > 0.0 { (args.temporal.smooth, args.temporal.stride) } else { (0.0, 1) };
+        if args.style.look.strength > 0.0 { (args.temporal.smooth, args.temporal.stride) } else { (0.0, 1) };
     compute.tell(args.stats);
     for note in style_notes.iter().chain(&info.notes) {
         console.note(note);

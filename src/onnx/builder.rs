@@ -8,13 +8,11 @@ use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::edit::port_info;
 use super::schema::attribute_proto::AttributeType;
 use super::schema::tensor_proto::DataType;
-use super::schema::tensor_shape_proto::Dimension as DimensionProto;
-use super::schema::tensor_shape_proto::dimension::Value as DimensionValue;
 use super::schema::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
-    ValueInfoProto, type_proto,
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
 };
 use super::{Model, floats, shape};
 
@@ -356,12 +354,6 @@ fn attribute(attribute: &Attribute<'_>) -> AttributeProto {
 }
 
 fn value_info(value: &Value) -> ValueInfoProto {
-    let dimension =
-        |&length: &usize| DimensionProto { value: Some(DimensionValue::DimValue(length as i64)), ..Default::default() };
-    let tensor = type_proto::Tensor {
-        elem_type: Some(DataType::Float.into()),
-        shape: Some(TensorShapeProto { dim: value.shape.iter().map(dimension).collect() }),
-    };
-    let kind = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() };
-    ValueInfoProto { name: Some(value.name.clone()), r#type: Some(kind), ..Default::default() }
+    let lengths: Vec<Option<usize>> = value.shape.iter().copied().map(Some).collect();
+    port_info((&value.name, DataType::Float, &lengths))
 }

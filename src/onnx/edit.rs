@@ -73,8 +73,7 @@ impl Model {
         new: (&str, DataType, &[Option<usize>]),
         nodes: Vec<NodeProto>,
     ) -> Result<()> {
-        let input = self.graph.input.iter_mut().find(|input| input.name() == name);
-        *input.with_context(|| format!("there is no input '{name}'"))? = port_info(new);
+        replace_port(&mut self.graph.input, name, new)?;
         self.graph.node.splice(..0, nodes);
         Ok(())
     }
@@ -90,8 +89,7 @@ impl Model {
         new: (&str, DataType, &[Option<usize>]),
         nodes: Vec<NodeProto>,
     ) -> Result<()> {
-        let output = self.graph.output.iter_mut().find(|output| output.name() == name);
-        *output.with_context(|| format!("there is no output '{name}'"))? = port_info(new);
+        replace_port(&mut self.graph.output, name, new)?;
         self.graph.node.extend(nodes);
         Ok(())
     }
@@ -145,7 +143,14 @@ impl Model {
     }
 }
 
-fn port_info((name, element_type, lengths): (&str, DataType, &[Option<usize>])) -> ValueInfoProto {
+fn replace_port(ports: &mut [ValueInfoProto], name: &str, new: (&str, DataType, &[Option<usize>])) -> Result<()> {
+    let port = ports.iter_mut().find(|port| port.name() == name);
+    *port.with_context(|| format!("there is no input or output '{name}'"))? = port_info(new);
+    Ok(())
+}
+
+/// An input or output of a name, with elements of a type and dimensions of these lengths, `None` for those that are open.
+pub(super) fn port_info((name, element_type, lengths): (&str, DataType, &[Option<usize>])) -> ValueInfoProto {
     let dimension = |length: &Option<usize>| tensor_shape_proto::Dimension {
         value: length.map(|length| DimensionValue::DimValue(length as i64)),
         ..Default::default()

@@ -121,6 +121,14 @@ impl DeviceChoice {
     pub fn one(device: Device) -> Self {
         Self::Given(device, Vec::new())
     }
+
+    /// The devices beside the first.
+    pub fn more(&self) -> &[Device] {
+        match self {
+            Self::Given(_, more) => more,
+            Self::Auto => &[],
+        }
+    }
 }
 
 /// `auto`, a provider's word, or the name of a library of one; `:N` behind it for its device number N, `:N,M` for several.

@@ -11,12 +11,10 @@ use crate::runtime::{self, Tensor};
 /// What a network needs, and what it may have; shared by all its painters.
 #[derive(Debug)]
 pub(super) struct Memory {
-    /// `None` where the graph does not tell.
+    /// Of the processor's memory; `None` where the graph does not tell, and on devices, which say themselves when theirs is full.
     pub need: Option<Need>,
     /// Bytes that all painters may take together; `None`: what the system has free.
-    pub limit: Option<u64>,
-    /// Whether it is the processor's memory that has to suffice: a GPU says itself when its own is full.
-    pub is_processors: bool,
+    limit: Option<u64>,
     state: Mutex<State>,
 }
 
@@ -76,18 +74,18 @@ impl Need {
 }
 
 impl Memory {
-    pub fn new(need: Option<Need>, limit: Option<u64>, is_processors: bool) -> Self {
-        Self { need, limit, is_processors, state: Mutex::default() }
+    pub fn new(need: Option<Need>, limit: Option<u64>) -> Self {
+        Self { need, limit, state: Mutex::default() }
     }
 
     /// The size of the tiles that a picture of `size` has to be cut into when so many painters work at one time; `None` if it fits, or
     /// if nobody knows.
     pub fn tile_size(&self, size: FrameSize, painters: usize, contract: &NetworkContract) -> Option<FrameSize> {
-        let need = self.need.filter(|_| self.is_processors)?;
         let mut state = self.state.lock().ok()?;
         if let Some((_, tile_size)) = state.decided.filter(|(decided, _)| *decided == size) {
             return tile_size;
         }
+        let need = self.need?;
         let free = match self.limit {
             Some(limit) => limit as f64,
             None => runtime::available_memory()? as f64 * SHARE_OF_FREE_MEMORY + state.taken,
@@ -96,20 +94,29 @@ impl Memory {
         tracing::debug!(%size, painters, needed = taken(size), free, "memory");
         let mut tile = size;
         while taken(tile) > free
-            && let Some(smaller) = self.shrink(tile, contract)
+            && let Some(smaller) = smaller_tile(tile, contract)
         {
             tile = smaller;
         }
-        let tile_size = (tile != size).then_some(tile);
         state.taken = taken(tile).max(state.taken);
-        state.decided = Some((size, tile_size));
-        tile_size
+        state.decide(size, (tile != size).then_some(tile));
+        state.decided.and_then(|(_, tile_size)| tile_size)
     }
 
-    /// Says once that pictures of `size` are painted in tiles.
-    pub fn tell_of_tiles(&self, size: FrameSize, tile_size: FrameSize) {
-        let is_told = self.state.lock().is_ok_and(|mut state| std::mem::replace(&mut state.is_told, true));
-        if !is_told {
+    /// Has pictures of `size` cut into tiles of `tile_size` from now on: memory did not suffice for more.
+    pub fn limit_to(&self, size: FrameSize, tile_size: FrameSize) {
+        if let Ok(mut state) = self.state.lock() {
+            state.decide(size, Some(tile_size));
+        }
+    }
+}
+
+impl State {
+    /// Remembers the tiles for pictures of `size`, and says the first time that there are some.
+    fn decide(&mut self, size: FrameSize, tile_size: Option<FrameSize>) {
+        self.decided = Some((size, tile_size));
+        let Some(tile_size) = tile_size else { return };
+        if !std::mem::replace(&mut self.is_told, true) {
             // A whole picture of as many pixels as a tile.
             let share = (tile_size.pixels() as f64 / size.pixels().max(1) as f64).sqrt();
             let fitting = (size.width.min(size.height) as f64 * share) as usize / 8 * 8;
@@ -119,13 +126,62 @@ impl Memory {
             );
         }
     }
+}
 
-    /// The next smaller tile: half as long on its longer side; `None` if that is too small.
-    pub fn shrink(&self, size: FrameSize, contract: &NetworkContract) -> Option<FrameSize> {
-        let halved = match size.width >= size.height {
-            true => FrameSize::new(size.width / 2, size.height),
-            false => FrameSize::new(size.width, size.height / 2),
-        };
-        (halved.width.min(halved.height) >= SMALLEST_TILE).then(|| contract.tensor_size(halved))
+/// The next smaller tile: half as long on its longer side; `None` if that is too small.
+pub(super) fn smaller_tile(size: FrameSize, contract: &NetworkContract) -> Option<FrameSize> {
+    let halved = match size.width >= size.height {
+        true => FrameSize::new(size.width / 2, size.height),
+        false => FrameSize::new(size.width, size.height / 2),
+    };
+    (halved.width.min(halved.height) >= SMALLEST_TILE).then(|| contract.tensor_size(halved))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::style::contract::StyleInput;
+    use crate::style::pixels::{ChannelOrder, Layout, TensorFormat, ValueRange};
+
+    fn contract() -> NetworkContract {
+        let format = TensorFormat { layout: Layout::Nchw, channels: ChannelOrder::Rgb, range: ValueRange::Bytes };
+        NetworkContract {
+            image_input: "image".to_owned(),
+            image_output: "stylized".to_owned(),
+            input_format: format,
+            output_format: format,
+            multiple: 8,
+            minimum: 16,
+            fixed_size: None,
+            style: StyleInput::Single,
+            strength_input: None,
+            origins: Vec::new(),
+        }
+    }
+
+    const SIZE: FrameSize = FrameSize { width: 1920, height: 1080 };
+
+    #[test]
+    fn tiles_are_halved_on_their_longer_side_and_end_before_strokes_do_not_fit() {
+        let sizes = std::iter::successors(Some(SIZE), |size| smaller_tile(*size, &contract()));
+        let sizes: Vec<String> = sizes.map(|size| size.to_string()).collect();
+        assert_eq!(sizes, ["1920×1080", "960×1080", "960×544", "480×544", "480×272", "240×272"]);
+    }
+
+    #[test]
+    fn what_memory_did_not_hold_once_is_cut_from_then_on() {
+        let memory = Memory::new(None, None);
+        assert_eq!(memory.tile_size(SIZE, 1, &contract()), None);
+        let tile = FrameSize::new(960, 1080);
+        memory.limit_to(SIZE, tile);
+        assert_eq!(memory.tile_size(SIZE, 1, &contract()), Some(tile));
+        assert_eq!(memory.tile_size(FrameSize::new(640, 360), 1, &contract()), None);
+    }
+
+    #[test]
+    fn the_more_paint_at_one_time_the_smaller_the_tiles() {
+        let need = Need { per_pixel: 100.0 / TAKEN_OVER_NEEDED, fixed: 0.0 };
+        let of = |painters| Memory::new(Some(need), Some(250_000_000)).tile_size(SIZE, painters, &contract());
+        assert_eq!([1, 2, 3].map(of), [None, Some(FrameSize::new(960, 1080)), Some(FrameSize::new(960, 544))]);
     }
 }

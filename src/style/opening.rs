@@ -109,12 +109,9 @@ impl Opening<'_> {
             .collect(),
         };
         let contract = Arc::new(contract);
-        let need = match contract.fixed_size {
-            Some(_) => None,
-            None => Need::of(self.model, &contract, &side_inputs),
-        };
-        let is_processors = self.options.session.device.is_cpu();
-        let memory = Memory::new(need, self.options.memory_limit, is_processors);
+        let is_asked = contract.fixed_size.is_none() && self.options.session.device.is_cpu();
+        let need = is_asked.then(|| Need::of(self.model, &contract, &side_inputs)).flatten();
+        let memory = Memory::new(need, self.options.memory_limit);
         let reference = Painter::new(session, contract, side_inputs, false, Arc::new(memory));
         self.choose_variant(reference, graph, probe_size)
     }

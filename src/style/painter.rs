@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::NetworkContract;
 use super::contract::StyleInput;
 use super::frame_ports::{self, FRAME, PAINTED, crop};
-use super::memory::Memory;
+use super::memory::{Memory, smaller_tile};
 use super::opening::SideInputs;
 use super::pixels::{Mix, mix_in_place, pack, unpack};
 use super::tiles::Tiles;
@@ -99,32 +99,27 @@ impl Painter {
         ensure!(src.size == dst.size, "a frame of {} cannot be painted into one of {}", src.size, dst.size);
         ensure!(src.size.pixels() > 0, "a frame of {} has no pixels", src.size);
         let whole = self.contract.tensor_size(src.size);
-        let is_tiled_anyway = self.contract.fixed_size.is_some();
-        if !is_tiled_anyway {
+        loop {
             // Whoever shares the memory paints at the same time.
             let painters = Arc::strong_count(&self.memory);
-            let tile_size = self.memory.tile_size(whole, painters, &self.contract);
-            match (tile_size, &self.tiles) {
-                (None, _) => self.tiles = None,
-                (Some(size), Some(tiles)) if tiles.tile_size() == size => {}
-                (Some(size), _) => self.tile(whole, size),
+            let for_want_of_memory = || self.memory.tile_size(whole, painters, &self.contract);
+            let tile_size = self.contract.fixed_size.or_else(for_want_of_memory);
+            if self.tiles.as_ref().map(Tiles::tile_size) != tile_size {
+                self.tiles = tile_size.map(Tiles::new);
             }
-        }
-        loop {
-            let result = self.paint_in(src, mix, dst);
-            let Err(error) = result else { return Ok(()) };
-            let last = self.tiles.as_ref().map_or(whole, Tiles::tile_size);
-            if is_tiled_anyway || !is_out_of_memory(&error) {
+            let Err(error) = self.paint_in(src, mix, dst) else { return Ok(()) };
+            if self.contract.fixed_size.is_some() || !is_out_of_memory(&error) {
                 return Err(error);
             }
             self.bound = None;
-            let Some(smaller) = self.memory.shrink(last, &self.contract) else {
+            let last = tile_size.unwrap_or(whole);
+            let Some(smaller) = smaller_tile(last, &self.contract) else {
                 let short_side = last.width.min(last.height);
                 return Err(error.context(format!(
                     "memory does not suffice for tiles of {last} (expected more free memory, or a work size below {short_side})"
                 )));
             };
-            self.tile(whole, smaller);
+            self.memory.limit_to(whole, smaller);
         }
     }
 
@@ -132,12 +127,6 @@ impl Painter {
     pub fn run_again(&mut self) -> Result<()> {
         let Some(Bound { bindings, .. }) = &mut self.bound else { bail!("no frame was painted yet") };
         self.session.run_bound(bindings)
-    }
-
-    /// Paints in tiles from now on.
-    fn tile(&mut self, whole: FrameSize, tile_size: FrameSize) {
-        self.memory.tell_of_tiles(whole, tile_size);
-        self.tiles = Some(Tiles::new(tile_size));
     }
 
     fn paint_in(&mut self, src: &Frame, mix: Mix, dst: &mut Frame) -> Result<()> {

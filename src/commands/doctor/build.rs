@@ -8,7 +8,7 @@ use crate::commands::{Outcome, UsageError, style, thread_count};
 use crate::console::Console;
 use crate::frame::FrameSize;
 use crate::runtime::{DeviceChoice, Provider};
-use crate::style::{Catalog, StyleOptions, StyleSettings};
+use crate::style::{StyleOptions, StyleSettings};
 
 /// Builds the engine in the form in which clips of `size` look for it.
 ///
@@ -23,11 +23,10 @@ pub fn run(size: FrameSize, args: &DoctorArgs) -> Result<Outcome> {
     let console = Console::new(false);
     let device = DeviceArgs { device: Some(args.device.clone()), provider_library: None };
     let mut compute = Compute::new(&device, thread_count(None), console)?;
-    let first = || Ok(Catalog::bundled()?.styles().first().map(|style| style.name.clone()).unwrap_or_default());
-    let spec = args.style.clone().map_or_else(first, Ok::<_, anyhow::Error>)?;
+    let spec = style::label(args.style.as_deref())?;
     let spec = spec.parse().map_err(|error| UsageError(anyhow::Error::new(error)))?;
     let options = StyleOptions { style_folder: style::folder(), ..StyleOptions::default() };
-    compute.open_several(&spec, &options, StyleSettings::default(), size, Some(1))?;
+    compute.open_several(&spec, &options, StyleSettings::default(), size, Some(1)).map_err(style::misused)?;
     compute.tell(true);
     if let Some(folder) = engine_cache() {
         console.line(&format!("the engine for frames of {size} lies below '{}'", folder.display()));

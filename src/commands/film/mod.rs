@@ -47,7 +47,7 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     let cut = check_cut(args)?;
     check(args)?;
     let started = Instant::now();
-    let style_name = super::style::label(&args.style)?;
+    let style_name = super::style::label(args.style.style.as_deref())?;
     let style = read_style(Path::new(&style_name))?;
     let control = Control::new();
     stop_on_signals(&control, console, "stopping: what is finished is kept (Ctrl-C again to end at once)")?;
@@ -69,7 +69,7 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     let session = compute.session_options()?;
     compute.tell(false);
     let asked_fill =
-        args.film.fill.as_deref().map(|style| FillNetwork::open(style, &session, args.style.precision.precision));
+        args.film.fill.as_deref().map(|style| FillNetwork::open(style, &session, args.style.look.precision.precision));
     let asked_fill = asked_fill.transpose().context("open the style that fills")?;
     clip.writer(&reader)?.notes().iter().for_each(|warning| console.warning(warning));
     let vgg = match &args.film.vgg {
@@ -94,9 +94,12 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     let first = plan.keyframes.first().context("the clip has no frame")?;
     let mut fill = match asked_fill {
         Some(fill) => fill,
-        None => {
-            FillNetwork::nearest(&style, &work.content(first.frame, size)?, &session, args.style.precision.precision)?
-        }
+        None => FillNetwork::nearest(
+            &style,
+            &work.content(first.frame, size)?,
+            &session,
+            args.style.look.precision.precision,
+        )?,
     };
     console.line(&format!(
         "{} keyframes for {} frames of {size}; {} paints what they do not show",
@@ -155,7 +158,7 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
 /// What does not go together.
 fn check(args: &VideoArgs) -> Result<()> {
     let usage = |text: &str| Err(UsageError(anyhow!("{text}")).into());
-    if args.style.style_image.is_some() {
+    if args.style.look.style_image.is_some() {
         return usage("--style-image is for networks (expected the painting as --style with --engine gatys)");
     }
     if args.temporal.stride != 1 || args.temporal.smooth != DEFAULT_SMOOTHING {

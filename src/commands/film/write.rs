@@ -91,7 +91,7 @@ impl Output {
         Ok(Self {
             writer: clip.writer(reader)?,
             upscaler: GuidedUpscaler::new(),
-            mix: Mix { strength: style.strength, keep_color: style.keep_color },
+            mix: Mix { strength: style.look.strength, keep_color: style.look.keep_color },
             frames: 0,
         })
     }

@@ -99,7 +99,7 @@ pub fn run(args: &LiveArgs) -> Result<Outcome> {
     let stats = pipeline.stats();
     let trouble = source::Trouble::default();
     let quality = (args.quality == QualityMode::Auto)
-        .then(|| Quality::new(rate, (args.style.work_size as usize).min(size.short_side())));
+        .then(|| Quality::new(rate, (args.style.look.work_size as usize).min(size.short_side())));
     let parts = LiveSinkParts {
         window,
         outputs,
@@ -218,11 +218,11 @@ fn first_look(args: &LiveArgs, engine: &StyleEngine, size: FrameSize) -> (Look, 
     };
     let look = Look {
         weights,
-        strength: args.style.strength,
-        keep_color: args.style.keep_color,
+        strength: args.style.look.strength,
+        keep_color: args.style.look.keep_color,
         smoothing_seconds: args.temporal.smooth,
         mirror: args.mirror,
-        work_size: (args.style.work_size as usize).min(size.short_side().max(16)),
+        work_size: (args.style.look.work_size as usize).min(size.short_side().max(16)),
     };
     (look, menu)
 }
