@@ -27,6 +27,11 @@ class Style:
     box: tuple
 
 
+def on_device(values, device):
+    """A small tensor from the processor's memory, without waiting for what the device still has to do."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
+
+
 def read_settings(path):
     """Reads styles.toml: the styles in order, and the stems of the photos that are held out."""
     with open(path, "rb") as file:
@@ -89,10 +94,17 @@ class Photos:
     def crops(self, batch, size):
         """`[batch, 3, size, size]`, float 0–255: random photo, scale, place, mirroring, contrast and color."""
         indices = torch.multinomial(self.chances, batch, replacement=True, generator=self.generator).tolist()
-        return torch.cat([self.crop(self.pictures[index], size) for index in indices])
+        crops = torch.cat([self.crop(self.pictures[index], size) for index in indices])
+        # Half of them as they are: contrast, brightness and the three gains are 1.
+        changed = torch.rand(batch, 1, generator=self.generator) < 0.5
+        low, high = torch.tensor([[0.7, 0.8, 0.9, 0.9, 0.9], [1.2, 1.15, 1.1, 1.1, 1.1]])
+        factors = torch.where(changed, low + (high - low) * torch.rand(batch, 5, generator=self.generator), torch.ones(()))
+        contrast, brightness, gains = on_device(factors, crops.device).view(batch, 5, 1, 1).split([1, 1, 3], 1)
+        mean = crops.mean((2, 3), keepdim=True)
+        return (((crops - mean) * contrast + mean * brightness) * gains).clamp(0, 255)
 
     def crop(self, picture, size):
-        """One crop `[1, 3, size, size]`."""
+        """One crop `[1, 3, size, size]`, not yet changed in color."""
         height, width = picture.shape[1:]
         # Between the whole short side and a crop that is enlarged 1.3 times.
         low = min(min(height, width), size / 1.3)
@@ -100,10 +112,4 @@ class Photos:
         top, left = round(self.uniform(0, height - side)), round(self.uniform(0, width - side))
         crop = picture[None, :, top : top + side, left : left + side].float()
         crop = F.interpolate(crop, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
-        if self.uniform(0, 1) < 0.5:
-            crop = crop.flip(3)
-        if self.uniform(0, 1) < 0.5:
-            gains = torch.tensor([self.uniform(0.9, 1.1) for _ in range(3)], device=crop.device).view(1, 3, 1, 1)
-            mean = crop.mean((2, 3), keepdim=True)
-            crop = ((crop - mean) * self.uniform(0.7, 1.2) + mean * self.uniform(0.8, 1.15)) * gains
-        return crop.clamp(0, 255)
+        return crop.flip(3) if self.uniform(0, 1) < 0.5 else crop

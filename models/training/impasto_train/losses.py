@@ -12,6 +12,8 @@ Total = content + style + 0.002·TV + range + stability:
 import torch
 import torch.nn.functional as F
 
+from . import data
+
 STYLE_WEIGHT = 6.0
 LAYER_WEIGHTS = (1.0, 1.0, 1.0, 0.3)
 CONTENT_DIVISOR = 1.5e5
@@ -99,7 +101,7 @@ class Affine:
         self.matrix = torch.stack([torch.stack([cos, -sin, offset[:, 0]], 1), torch.stack([sin, cos, offset[:, 1]], 1)], 1)
 
     def sample(self, image):
-        grid = F.affine_grid(self.matrix.to(image.device), image.shape, align_corners=False)
+        grid = F.affine_grid(data.on_device(self.matrix, image.device), image.shape, align_corners=False)
         return F.grid_sample(image, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
     def move(self, wide, size):

@@ -8,17 +8,17 @@ drew level with Adam (1e-3) after losing the first 60; which is better over a lo
 import torch
 
 
-def orthogonalized(matrix, steps=5):
-    """The nearest semi-orthogonal matrix, roughly: quintic Newton-Schulz."""
+def orthogonalized(matrices, steps=5):
+    """The nearest semi-orthogonal matrix of each of `[N, rows, columns]`, roughly: quintic Newton-Schulz."""
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrix / (matrix.norm() + 1e-7)
-    transposed = x.shape[0] > x.shape[1]
+    x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    transposed = x.shape[1] > x.shape[2]
     if transposed:
-        x = x.T
+        x = x.mT
     for _ in range(steps):
-        square = x @ x.T
+        square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
-    return x.T if transposed else x
+    return x.mT if transposed else x
 
 
 class Muon(torch.optim.Optimizer):
@@ -30,18 +30,25 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self):
         for group in self.param_groups:
+            alike = {}
             for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state = self.state[p]
-                if "momentum" not in state:
-                    state["momentum"] = torch.zeros_like(p)
-                momentum = state["momentum"].lerp_(p.grad, 1 - group["momentum"])
-                update = p.grad.lerp(momentum, group["momentum"]).flatten(1)
-                update = orthogonalized(update)
-                # Root mean square 0.2 per entry, as Adam's updates have (Liu et al. 2025).
-                update *= 0.2 * max(update.shape) ** 0.5
-                p.add_(update.view_as(p), alpha=-group["lr"])
+                if p.grad is not None:
+                    alike.setdefault(p.shape, []).append(p)
+            for parameters in alike.values():
+                self.step_alike(parameters, group["lr"], group["momentum"])
+
+    def step_alike(self, parameters, lr, decay):
+        """One step of parameters of one shape, together: what is small keeps a GPU waiting for the next kernel."""
+        for p in parameters:
+            if "momentum" not in self.state[p]:
+                self.state[p]["momentum"] = torch.zeros_like(p)
+        gradients = [p.grad for p in parameters]
+        momenta = [self.state[p]["momentum"] for p in parameters]
+        torch._foreach_lerp_(momenta, gradients, 1 - decay)
+        updates = torch.stack(torch._foreach_lerp(gradients, momenta, decay)).flatten(2)
+        # Root mean square 0.2 per entry, as Adam's updates have (Liu et al. 2025).
+        updates = orthogonalized(updates) * (0.2 * max(updates.shape[1:]) ** 0.5)
+        torch._foreach_add_(parameters, [u.view_as(p) for u, p in zip(updates, parameters)], alpha=-lr)
 
 
 # A style's scale and shift see only the pictures of that style, a twelfth of all.
@@ -54,10 +61,11 @@ def make(network, kind, lr):
     norms = [p for name, p in named if ".norm." in name]
     matrices = [p for name, p in named if p.ndim == 4 and not name.startswith("head")]
     others = [p for name, p in named if p.ndim != 2 and (p.ndim != 4 or name.startswith("head"))]
+    fused = norms[0].is_cuda
     groups = [{"params": norms, "scale": NORM_SCALE}, {"params": others, "scale": 1.0}]
     if kind == "adam":
         groups[1]["params"] = others + matrices
-        return [torch.optim.Adam(groups, lr=lr)]
+        return [torch.optim.Adam(groups, lr=lr, fused=fused)]
     muon = Muon(matrices, lr=lr)
     muon.param_groups[0]["scale"] = 1.0
-    return [muon, torch.optim.Adam(groups, lr=lr)]
+    return [muon, torch.optim.Adam(groups, lr=lr, fused=fused)]

@@ -75,7 +75,7 @@ def gram_errors_are_relative_to_the_painting():
 
 
 def orthogonalized_has_singular_values_about_one():
-    values = torch.linalg.svdvals(optimizer.orthogonalized(torch.randn(16, 64)))
+    values = torch.linalg.svdvals(optimizer.orthogonalized(torch.randn(2, 16, 64)))
     assert 0.5 < values.min() and values.max() < 1.5, values
 
 

@@ -1,9 +1,11 @@
 """The training loop: crops in, losses, a step, an average of the weights, and a state on disk every few minutes."""
 
 import json
+import math
 import os
 import signal
 import time
+from collections import deque
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -14,6 +16,9 @@ from .network import StyleNetwork
 
 STATE_FILE = "state.pt"
 LOG_FILE = "log.jsonl"
+# Steps that a device may be behind before its numbers are waited for, and seconds between two states.
+STEPS_AHEAD = {"cpu": 0, "cuda": 2}
+SAVE_EVERY = {"cpu": 180.0, "cuda": 60.0}
 
 
 @dataclass
@@ -47,15 +52,15 @@ class Average:
 
     def __init__(self, network, decay):
         self.decay = decay
-        self.values = {name: p.detach().clone() for name, p in network.state_dict().items()}
+        self.values = {name: p.detach().clone() for name, p in network.named_parameters()}
         self.updates = 0
 
     @torch.no_grad()
     def update(self, network):
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for name, p in network.state_dict().items():
-            self.values[name].lerp_(p, 1 - decay)
+        names, parameters = zip(*network.named_parameters())
+        torch._foreach_lerp_([self.values[name] for name in names], [p.detach() for p in parameters], 1 - decay)
 
 
 def style_targets(eye, styles, folders, device):
@@ -65,6 +70,34 @@ def style_targets(eye, styles, folders, device):
         features = eye(data.read_style(style, folders).to(device))
         per_style.append([losses.gram(f)[0] for f in features])
     return [torch.stack(layer) for layer in zip(*per_style)]
+
+
+class Measured:
+    """What a step measured, on its way from the device: reading it at once would keep a GPU waiting for the next step."""
+
+    def __init__(self, numbers, styles, crop, step, progress):
+        self.styles, self.crop, self.step, self.progress = styles, crop, step, progress
+        self.numbers, self.is_there = numbers, None
+        if numbers.is_cuda:
+            self.numbers = torch.empty(numbers.shape, pin_memory=True).copy_(numbers, non_blocking=True)
+            self.is_there = torch.cuda.Event()
+            self.is_there.record()
+
+    def read(self):
+        """The numbers by name; waits for the step."""
+        if self.is_there:
+            self.is_there.synchronize()
+        loss, content, stability, *errors = self.numbers[: -len(self.styles)].tolist()
+        return {
+            "loss": loss,
+            "content": content,
+            "errors": errors + [None] * (4 - len(errors)),
+            "stability": stability,
+            "style": dict(zip(self.styles, self.numbers[-len(self.styles) :].tolist())),
+            "crop": self.crop,
+            "step": self.step,
+            "progress": round(self.progress, 5),
+        }
 
 
 class Training:
@@ -77,12 +110,17 @@ class Training:
         self.device = torch.device(options.device)
         self.kind = self.device.type
         self.generator = torch.Generator().manual_seed(options.seed)
+        self.noise_generator = self.generator if self.kind == "cpu" else torch.Generator(self.device).manual_seed(options.seed)
+        # The same sizes again and again; and what meets here in 32 bits was rounded to fewer than TF32 keeps.
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
         self.photos = data.Photos(photos, self.device, self.generator)
         eye = vgg.load(vgg_path).to(self.device)
         self.targets = style_targets(eye, styles, paintings, self.device)
         self.eye = eye.to(torch.bfloat16, memory_format=torch.channels_last)
         self.eye.mean = self.eye.mean.float()
         self.weights = torch.tensor([s.weight for s in styles], device=self.device)
+        self.one_hot = torch.eye(len(styles), device=self.device)
         self.network = StyleNetwork(options.size, len(styles)).to(self.device)
         if options.init:
             warm.start_from(self.network, options.init, [style.name for style in styles])
@@ -96,14 +134,15 @@ class Training:
         while len(self.order) < batch:
             self.order += torch.randperm(len(self.styles), generator=self.generator).tolist()
         chosen, self.order = self.order[:batch], self.order[batch:]
-        return torch.tensor(chosen, device=self.device)
+        return chosen
 
     def step(self):
-        """One step; the means of its losses."""
+        """One step; the numbers that it leaves on the device."""
         progress = self.totals.progress
         phase = schedule.phase(self.kind, progress)
-        index = self.next_styles(phase.batch)
-        style = torch.nn.functional.one_hot(index, len(self.styles)).float()
+        chosen = self.next_styles(phase.batch)
+        index = data.on_device(torch.tensor(chosen), self.device)
+        style = self.one_hot[index]
         wide = self.photos.crops(phase.batch, phase.crop + losses.MAX_SHIFT)
         image = wide[:, :, : phase.crop, : phase.crop]
         with torch.no_grad():
@@ -114,12 +153,12 @@ class Training:
         blocks = 3 + self.totals.steps % 2
         total, parts = losses.picture_losses(self.eye, output, content, grams, self.weights[index], blocks)
         loss = total.mean()
-        stability = torch.zeros(())
+        stability = torch.zeros((), device=self.device)
         weight = schedule.stability_weight(self.options.stability, progress)
         if weight > 0:
             motion = losses.random_motion(self.generator, phase.batch)
             moved = motion.move(wide, phase.crop)
-            noise = torch.randn(moved.shape, generator=self.generator).to(self.device) * self.photos.uniform(0, 6)
+            noise = torch.randn(moved.shape, generator=self.noise_generator, device=self.device) * self.photos.uniform(0, 6)
             moved = moved * self.photos.uniform(0.97, 1.03) + noise
             stability = losses.stability_loss(motion, image, output, self.network(moved, style, torch.bfloat16))
             loss = loss + weight * stability
@@ -134,14 +173,8 @@ class Training:
         self.average.update(self.network)
         self.totals.steps += 1
         self.totals.pictures += phase.batch
-        return {
-            "loss": loss.item(),
-            "content": parts["content"].mean().item(),
-            "errors": [e.mean().item() for e in parts["errors"]] + [None] * (4 - blocks),
-            "stability": stability.item(),
-            "style": dict(zip(index.tolist(), parts["style"].tolist())),
-            "crop": phase.crop,
-        }
+        numbers = [loss, parts["content"].mean(), stability, *(e.mean() for e in parts["errors"])]
+        return Measured(torch.cat([torch.stack(numbers), parts["style"]]).detach(), chosen, phase.crop, self.totals.steps, progress)
 
     def save(self, path):
         """Writes the state to a temporary file and renames it."""
@@ -175,24 +208,27 @@ class Training:
         self.totals = Totals(**state["totals"])
 
 
-def run(training, folder, budget_seconds, stop_at=1.0, save_every=180.0, say=print):
+def run(training, folder, budget_seconds, stop_at=1.0, say=print):
     """Trains until the budget of work is spent (or until a first SIGTERM or Ctrl-C), which takes the progress from where it is to `stop_at`."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     clock = schedule.WorkClock()
     threads = schedule.ThreadCount(training.options.threads if training.kind == "cpu" else 1)
     start = training.totals.progress
-    spent, last_save, last_say = 0.0, time.monotonic(), 0.0
+    spent, last_save = 0.0, time.monotonic()
     session = {"started": time.strftime("%Y-%m-%d %H:%M"), "budget_seconds": budget_seconds, "device": str(training.device)}
     training.totals.sessions.append(session)
-    running = {}
+    journal = Journal(folder / LOG_FILE, say)
+    pending = deque()
     stopped = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.append(True))
-    with open(folder / LOG_FILE, "a") as log:
+    with journal:
         while spent < budget_seconds and not stopped:
             began, cpu_began = time.monotonic(), time.process_time()
-            result = training.step()
+            pending.append(training.step())
+            if len(pending) > STEPS_AHEAD[training.kind]:
+                journal.note(pending.popleft().read())
             wall, cpu = time.monotonic() - began, time.process_time() - cpu_began
             if training.kind == "cpu":
                 torch.set_num_threads(threads.after(wall, cpu))
@@ -201,25 +237,49 @@ def run(training, folder, budget_seconds, stop_at=1.0, save_every=180.0, say=pri
             training.totals.work_seconds += work
             training.totals.progress = start + (stop_at - start) * min(1.0, spent / budget_seconds)
             session.update(work_seconds=round(spent, 1), steps=session.get("steps", 0) + 1)
-            result.update(step=training.totals.steps, progress=round(training.totals.progress, 5))
-            log.write(json.dumps(result) + "\n")
-            for key in ("loss", "content", "stability"):
-                running[key] = 0.98 * running.get(key, result[key]) + 0.02 * result[key]
-            for layer, error in enumerate(result["errors"]):
-                if error is not None:
-                    running[layer] = 0.98 * running.get(layer, error) + 0.02 * error
-            now = time.monotonic()
-            if now - last_say > 30:
-                errors = " ".join(f"{running.get(layer, 0):.3f}" for layer in range(4))
-                say(
-                    f"{100 * training.totals.progress:5.1f} %  step {training.totals.steps}  crop {result['crop']}  "
-                    f"loss {running['loss']:.2f}  content {running['content']:.0f}  errors {errors}  "
-                    f"stability {running['stability']:.4f}  {work:.2f} s/step",
-                    flush=True,
-                )
-                last_say = now
-                log.flush()
-            if now - last_save > save_every:
+            if time.monotonic() - last_save > SAVE_EVERY[training.kind]:
                 training.save(folder / STATE_FILE)
-                last_save = now
+                last_save = time.monotonic()
+        while pending:
+            journal.note(pending.popleft().read())
     training.save(folder / STATE_FILE)
+
+
+class Journal:
+    """The log: every step in a file, and a line with their running means now and then."""
+
+    SAY_EVERY = 30.0
+
+    def __init__(self, path, say):
+        self.file, self.say = open(path, "a"), say
+        self.running, self.count = {}, 0
+        self.last_say, self.last_count = time.monotonic(), 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+
+    def note(self, result):
+        """Takes note of a step; fails where the training has come apart."""
+        if not math.isfinite(result["loss"]):
+            raise ValueError(f"the loss of step {result['step']} is {result['loss']} (a lower --lr may help; the last state is whole)")
+        self.file.write(json.dumps(result) + "\n")
+        self.count += 1
+        values = {key: result[key] for key in ("loss", "content", "stability")} | dict(enumerate(result["errors"]))
+        for key, value in values.items():
+            if value is not None:
+                self.running[key] = 0.98 * self.running.get(key, value) + 0.02 * value
+        elapsed = time.monotonic() - self.last_say
+        if elapsed > self.SAY_EVERY or self.count == 1:
+            running = self.running
+            errors = " ".join(f"{running.get(layer, 0):.3f}" for layer in range(4))
+            self.say(
+                f"{100 * result['progress']:5.1f} %  step {result['step']}  crop {result['crop']}  "
+                f"loss {running['loss']:.2f}  content {running['content']:.0f}  errors {errors}  "
+                f"stability {running['stability']:.4f}  {elapsed / (self.count - self.last_count):.3f} s/step",
+                flush=True,
+            )
+            self.last_say, self.last_count = time.monotonic(), self.count
+            self.file.flush()
