@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import export, losses, network, optimizer, quantize, rcc, schedule, sheet, speed, state
+from . import export, losses, network, optimizer, quantize, rcc, schedule, sheet, speed, state, warm
 
 
 def onnx_computes_what_torch_computes():
@@ -45,6 +45,24 @@ def the_rearranged_network_computes_the_same_away_from_the_border():
             pictures.append(sheet.paint(opened, names, image.numpy(), "b"))
     difference = np.abs(pictures[0] - pictures[1])
     assert difference[:, :, 4:-4, 4:-4].max() < 0.05, f"{difference[:, :, 4:-4, 4:-4].max()} levels"
+
+
+def a_wider_network_begins_as_the_one_it_is_started_from():
+    import onnx
+
+    torch.manual_seed(4)
+    small, wide = network.StyleNetwork("lite", 2), network.StyleNetwork("full", 3)
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "network.onnx")
+        onnx.save(export.build("lite", small.state_dict(), ["a", "b"], {}), path)
+        missing = warm.start_from(wide, path, ["a", "b", "new"])
+    assert "coarse.5.a.conv.weight" in missing and "stem.conv.weight" not in missing, missing
+    image = 255 * torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        expected, got = small(image, torch.tensor([[0.0, 1.0]])), wide(image, torch.tensor([[0.0, 1.0, 0.0]]))
+    difference = (got - expected).abs().mean()
+    # The blocks that the small one does not have give a hundredth of what the others give.
+    assert difference < 2, f"{difference} levels"
 
 
 def lite_keeps_its_budget():

@@ -1,6 +1,7 @@
 """Starts a network from the weights of an exported one, so that minutes of training are not spent on learning to see.
 
 A block that the file does not have begins as the identity; a style that the file does not have begins as the mean of those that it has.
+A wider network begins as the file's (Net2Net, Chen et al. 2016): its first channels are those of the file, and read nothing from the others yet.
 """
 
 import onnx
@@ -28,9 +29,13 @@ def start_from(network, path, style_names):
                 elif name.endswith("b.norm.beta"):
                     parameter.zero_()
             elif parameter.ndim == 2:
-                mean = value.mean(0)
+                channels = value.shape[1]
                 for row, style in enumerate(style_names):
-                    parameter[row] = value[known.index(style)] if style in known else mean
+                    parameter[row, :channels] = value[known.index(style)] if style in known else value.mean(0)
+            elif parameter.ndim == 4:
+                outs, ins = value.shape[:2]
+                parameter[:outs, :ins] = value
+                parameter[:outs, ins:] = 0
             else:
-                parameter.copy_(value)
+                parameter[: len(value)] = value
     return missing
