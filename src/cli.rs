@@ -251,7 +251,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Speed")]
     pub threads: Option<u32>,
 
-    /// Networks that paint at one time on each device [default: two on a GPU; on the processor one for each core, up to 4, as far
+    /// Networks that paint at one time on each device [default: three on a GPU; on the processor one for each core, up to 4, as far
     /// as memory goes]
     ///
     /// They share the threads, and each takes memory of its own. Frames come out in their order.

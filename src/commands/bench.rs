@@ -17,7 +17,7 @@ use crate::console::{self, Console};
 use crate::frame::{Frame, FramePool, FrameSize, Timestamp};
 use crate::media::{Cut, EncoderSettings, Rational, ReaderOptions, VideoInfo, VideoReader, VideoWriter, WriterOptions};
 use crate::pipeline::{Control, Pipeline, Stage};
-use crate::style::{Mix, StyleEngine, Stylizer, pixels};
+use crate::style::{Mix, StyleEngine, Stylizer};
 
 /// Synthetic frames where no number is asked for.
 const DEFAULT_FRAMES: u64 = 100;
@@ -187,23 +187,14 @@ fn measure_network(engines: &mut [StyleEngine], pictures: &[Frame], count: u64) 
     };
     let content = Frame::black(engine.work_size(first.size));
     let mut painted = Frame::black(content.size);
-    let size = engine.contract().tensor_size(content.size);
-    let (input_format, output_format) = (engine.contract().input_format, engine.contract().output_format);
-    let mut tensor = vec![0.0; size.bytes()];
     // The first run allocates.
     for engine in engines.iter_mut() {
         engine.network_mut().stylize(&content, Mix::NONE, &mut painted)?;
     }
-    let pack = time("pack", count, || {
-        pixels::pack(content.pixels(), content.size, (0, 0), &input_format, &mut tensor, size);
-        Ok(())
-    })?;
     let network = time_together("network", engines, count, |engine, _| engine.network_mut().run_again())?;
-    let unpack = time("unpack", count, || {
-        let bytes = painted.pixels_mut();
-        pixels::unpack(&tensor, size, &output_format, Mix::NONE, content.pixels(), bytes, content.size);
-        Ok(())
-    })?;
+    let Some(engine) = engines.first_mut() else { bail!("there is no network to measure") };
+    let pack = time("pack", count, || engine.network_mut().pack_again(&content))?;
+    let unpack = time("unpack", count, || engine.network_mut().unpack_again(&content, Mix::NONE, &mut painted))?;
     Ok(NetworkTimings { pack, network, unpack })
 }
 

@@ -69,11 +69,11 @@ impl BoundTensor {
         }
     }
 
-    /// Whether type and shape are the same.
+    /// Whether type, shape and kind of memory are the same.
     pub fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::F32(a), Self::F32(b)) => a.shape() == b.shape(),
-            (Self::U8(a), Self::U8(b)) => a.shape() == b.shape(),
+            (Self::F32(a), Self::F32(b)) => a.shape() == b.shape() && a.memory_info() == b.memory_info(),
+            (Self::U8(a), Self::U8(b)) => a.shape() == b.shape() && a.memory_info() == b.memory_info(),
             _ => false,
         }
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use ort::memory::Allocator;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{IoBinding, RunOptions};
 use ort::value::{TensorElementType, ValueType};
@@ -230,30 +231,48 @@ impl Session {
         Terminator { run_options: Arc::clone(&self.run_options) }
     }
 
-    /// Allocates inputs and outputs of these shapes, zeroed. On NVIDIA's GPUs they lie in pinned memory, from which copies to the
-    /// GPU are fastest.
+    /// Allocates inputs and outputs of these shapes, zeroed.
     ///
     /// # Errors
     /// When memory runs out, a name is not in the graph, or its elements are neither `f32` nor `u8`.
     pub fn bind(&self, inputs: &[(&str, &[usize])], outputs: &[(&str, &[usize])]) -> Result<Bindings> {
+        self.bind_in(self.session.allocator(), inputs, outputs)
+    }
+
+    /// The same for a stream of frames: on NVIDIA's GPUs inputs lie in pinned memory, from which copies to the GPU are fastest.
+    /// Such inputs cannot be swapped with outputs.
+    ///
+    /// # Errors
+    /// As [`Session::bind`].
+    pub fn bind_for_stream(&self, inputs: &[(&str, &[usize])], outputs: &[(&str, &[usize])]) -> Result<Bindings> {
         let pinned = memory::pinned(&self.session, &self.device);
-        let allocator = pinned.as_ref().unwrap_or_else(|| self.session.allocator());
+        self.bind_in(pinned.as_ref().unwrap_or_else(|| self.session.allocator()), inputs, outputs)
+    }
+
+    fn bind_in(
+        &self,
+        of_inputs: &Allocator,
+        inputs: &[(&str, &[usize])],
+        outputs: &[(&str, &[usize])],
+    ) -> Result<Bindings> {
+        // ONNX Runtime 1.31 reads from pinned memory, but fails where an output is bound there.
+        let of_outputs = self.session.allocator();
         let element_type = |ports: &[TensorInfo], name: &str| {
             let port = ports.iter().find(|port| port.name == name);
             port.map(|port| port.element_type).with_context(|| format!("the network has no input or output '{name}'"))
         };
-        let allocate = |ports: &[TensorInfo], name: &str, shape: &[usize]| -> Result<BoundTensor> {
+        let allocate = |allocator, ports: &[TensorInfo], name: &str, shape: &[usize]| -> Result<BoundTensor> {
             BoundTensor::zeroed(allocator, element_type(ports, name)?, shape)
         };
         let bind = || -> Result<Bindings> {
             let mut binding = self.session.create_binding().map_err(run_error)?;
             let mut bound_inputs = Vec::with_capacity(inputs.len());
             for &(name, shape) in inputs {
-                bound_inputs.push((name.to_owned(), allocate(&self.inputs, name, shape)?));
+                bound_inputs.push((name.to_owned(), allocate(of_inputs, &self.inputs, name, shape)?));
             }
             let mut bound_outputs = Vec::with_capacity(outputs.len());
             for &(name, shape) in outputs {
-                let mut tensor = allocate(&self.outputs, name, shape)?;
+                let mut tensor = allocate(of_outputs, &self.outputs, name, shape)?;
                 tensor.bind_as_output(&mut binding, name).map_err(run_error)?;
                 bound_outputs.push((name.to_owned(), tensor));
             }
@@ -333,13 +352,13 @@ impl Bindings {
     /// what the next one starts from, and nothing is copied.
     ///
     /// # Errors
-    /// When their types or shapes differ, or there are none at these places.
+    /// When their types, shapes or kinds of memory differ, or there are none at these places.
     pub fn swap(&mut self, input: usize, output: usize) -> Result<()> {
         let Self { binding, inputs, outputs } = self;
         let (Some((_, input)), Some((name, output))) = (inputs.get_mut(input), outputs.get_mut(output)) else {
             anyhow::bail!("no tensors are bound there");
         };
-        anyhow::ensure!(input.is_like(output), "tensors of two types or shapes cannot change places");
+        anyhow::ensure!(input.is_like(output), "tensors of two types, shapes or kinds of memory cannot change places");
         std::mem::swap(input, output);
         output.bind_as_output(binding, name).map_err(run_error)
     }

@@ -199,6 +199,22 @@ impl StyleNetwork {
     pub fn run_again(&mut self) -> Result<()> {
         self.opened.painter.run_again()
     }
+
+    /// Converts `src` as before a run, into the tensors of the last frame, which had the same size: to measure that alone.
+    ///
+    /// # Errors
+    /// When no frame was painted yet.
+    pub fn pack_again(&mut self, src: &Frame) -> Result<()> {
+        self.opened.painter.pack_again(src)
+    }
+
+    /// Converts what was painted of `src` as after a run, from the tensors of the last frame: to measure that alone.
+    ///
+    /// # Errors
+    /// When no frame was painted yet.
+    pub fn unpack_again(&mut self, src: &Frame, mix: Mix, dst: &mut Frame) -> Result<()> {
+        self.opened.painter.unpack_again(src, mix, dst)
+    }
 }
 
 impl std::fmt::Debug for StyleNetwork {

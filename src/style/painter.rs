@@ -129,6 +129,22 @@ impl Painter {
         self.session.run_bound(bindings)
     }
 
+    /// Writes `src` into the tensors of the last frame, which had the same size, as before a run.
+    pub fn pack_again(&mut self, src: &Frame) -> Result<()> {
+        let Self { contract, bound, has_frame_ports, .. } = self;
+        let Some(Bound { size, bindings }) = bound else { bail!("no frame was painted yet") };
+        write_to(bindings, *has_frame_ports, contract, (src.pixels(), src.size), (0, 0), *size);
+        Ok(())
+    }
+
+    /// Reads the painting of `src` from the tensors of the last frame, which had the same size, as after a run.
+    pub fn unpack_again(&mut self, src: &Frame, mix: Mix, dst: &mut Frame) -> Result<()> {
+        let Self { contract, bound, has_frame_ports, .. } = self;
+        let Some(Bound { size, bindings }) = bound else { bail!("no frame was painted yet") };
+        read_from(bindings, *has_frame_ports, contract, *size, mix, src, dst);
+        Ok(())
+    }
+
     fn paint_in(&mut self, src: &Frame, mix: Mix, dst: &mut Frame) -> Result<()> {
         let tensor_size = match &self.tiles {
             Some(tiles) => tiles.tile_size(),
@@ -139,10 +155,7 @@ impl Painter {
         let Some(Bound { bindings, .. }) = bound else { bail!("no tensors are bound") };
         let (content, size) = (src.pixels(), src.size);
         let mut run = |origin: (usize, usize), bindings: &mut Bindings| {
-            match has_frame_ports {
-                true => frame_ports::pad(content, size, origin, bindings.input_bytes_mut(0), tensor_size),
-                false => pack(content, size, origin, &contract.input_format, bindings.input_mut(0), tensor_size),
-            }
+            write_to(bindings, *has_frame_ports, contract, (content, size), origin, tensor_size);
             session.run_bound(bindings).with_context(|| format!("run the network at {tensor_size}"))
         };
         match tiles {
@@ -159,13 +172,7 @@ impl Painter {
             }
             None => {
                 run((0, 0), bindings)?;
-                if *has_frame_ports {
-                    crop(bindings.output_bytes(0), tensor_size, dst.pixels_mut(), size);
-                    mix_in_place(content, dst.pixels_mut(), mix);
-                } else {
-                    let format = &contract.output_format;
-                    unpack(bindings.output(0), tensor_size, format, mix, content, dst.pixels_mut(), size);
-                }
+                read_from(bindings, *has_frame_ports, contract, tensor_size, mix, src, dst);
             }
         }
         Ok(())
@@ -192,12 +199,46 @@ impl Painter {
         };
         let mut inputs: Vec<(&str, &[usize])> = vec![(input, &input_shape)];
         inputs.extend(self.side_inputs.iter().map(|(name, tensor)| (name.as_str(), tensor.shape.as_slice())));
-        let mut bindings = self.session.bind(&inputs, &[(output, &output_shape)])?;
+        let mut bindings = self.session.bind_for_stream(&inputs, &[(output, &output_shape)])?;
         for (index, (_, tensor)) in self.side_inputs.iter().enumerate() {
             bindings.input_mut(index + 1).copy_from_slice(&tensor.data);
         }
         self.bound = Some(Bound { size, bindings });
         Ok(())
+    }
+}
+
+/// Writes the part of a picture at `origin` into the first input, which is `tensor_size`.
+fn write_to(
+    bindings: &mut Bindings,
+    has_frame_ports: bool,
+    contract: &NetworkContract,
+    (content, size): (&[u8], FrameSize),
+    origin: (usize, usize),
+    tensor_size: FrameSize,
+) {
+    match has_frame_ports {
+        true => frame_ports::pad(content, size, origin, bindings.input_bytes_mut(0), tensor_size),
+        false => pack(content, size, origin, &contract.input_format, bindings.input_mut(0), tensor_size),
+    }
+}
+
+/// Reads what was painted of the whole of `src` from the first output, which is `tensor_size`, into `dst`, and mixes them.
+fn read_from(
+    bindings: &Bindings,
+    has_frame_ports: bool,
+    contract: &NetworkContract,
+    tensor_size: FrameSize,
+    mix: Mix,
+    src: &Frame,
+    dst: &mut Frame,
+) {
+    let (content, size) = (src.pixels(), src.size);
+    if has_frame_ports {
+        crop(bindings.output_bytes(0), tensor_size, dst.pixels_mut(), size);
+        mix_in_place(content, dst.pixels_mut(), mix);
+    } else {
+        unpack(bindings.output(0), tensor_size, &contract.output_format, mix, content, dst.pixels_mut(), size);
     }
 }
 

@@ -23,6 +23,7 @@ def parser():
     train.add_argument("--resume", action="store_true", help="go on with the state in --state")
     train.add_argument("--rewind", type=float, help="go on as if the progress were this, to train a finished one further")
     train.add_argument("--init", metavar="NETWORK", help="start from the weights of an exported network")
+    train.add_argument("--rows", nargs="+", metavar="STYLE", help="fit the scales and shifts of these styles alone; all else stays as it is")
     train.add_argument("--size", choices=["lite", "full"], default="lite")
     train.add_argument("--optimizer", choices=["muon", "adam"], default="muon")
     train.add_argument("--lr", type=float, help="peak learning rate")

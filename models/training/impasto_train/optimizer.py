@@ -57,7 +57,7 @@ NORM_SCALE = 5.0
 
 def make(network, kind, lr):
     """The optimizers of the network: a list, whose groups carry their share of the learning rate as `scale`."""
-    named = list(network.named_parameters())
+    named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
     norms = [p for name, p in named if ".norm." in name]
     matrices = [p for name, p in named if p.ndim == 4 and not name.startswith("head")]
     others = [p for name, p in named if p.ndim != 2 and (p.ndim != 4 or name.startswith("head"))]
@@ -66,6 +66,8 @@ def make(network, kind, lr):
     if kind == "adam":
         groups[1]["params"] = others + matrices
         return [torch.optim.Adam(groups, lr=lr, fused=fused)]
+    if not matrices:
+        return [torch.optim.Adam(groups[:1], lr=lr, fused=fused)]
     muon = Muon(matrices, lr=lr)
     muon.param_groups[0]["scale"] = 1.0
     return [muon, torch.optim.Adam(groups, lr=lr, fused=fused)]

@@ -34,6 +34,7 @@ class Options:
     threads: int = 2
     average: float = 0.999
     init: str = ""
+    rows: list = field(default_factory=list)
 
 
 @dataclass
@@ -124,6 +125,14 @@ class Training:
         self.network = StyleNetwork(options.size, len(styles)).to(self.device)
         if options.init:
             warm.start_from(self.network, options.init, [style.name for style in styles])
+        names = [style.name for style in styles]
+        if unknown := set(options.rows) - set(names):
+            raise ValueError(f"no styles: {', '.join(unknown)} (expected some of {', '.join(names)})")
+        # The gradient of a row whose style is not drawn is 0, and so it stays.
+        self.drawn = [index for index, name in enumerate(names) if not options.rows or name in options.rows]
+        if options.rows:
+            for name, parameter in self.network.named_parameters():
+                parameter.requires_grad_(".norm." in name)
         self.optimizers = optimizer.make(self.network, options.optimizer, options.lr)
         self.average = Average(self.network, options.average)
         self.totals = Totals()
@@ -132,7 +141,7 @@ class Training:
     def next_styles(self, batch):
         """Indices of the styles of the next pictures: all styles in random order, again and again."""
         while len(self.order) < batch:
-            self.order += torch.randperm(len(self.styles), generator=self.generator).tolist()
+            self.order += [self.drawn[i] for i in torch.randperm(len(self.drawn), generator=self.generator).tolist()]
         chosen, self.order = self.order[:batch], self.order[batch:]
         return chosen
 
