@@ -36,6 +36,7 @@ def parser():
     export = commands.add_parser("export", help="write the network of a state as ONNX")
     export.add_argument("state", help="state.pt")
     export.add_argument("output", help="network.onnx")
+    export.add_argument("--half", action="store_true", help="store the convolutions in half precision: half the bytes")
 
     quantize = commands.add_parser("quantize", help="round an exported network's convolutions to 8-bit integers")
     quantize.add_argument("network", help="network.onnx")
@@ -135,7 +136,7 @@ def main(argv=None):
             case "export":
                 from . import export
 
-                export.export(arguments.state, arguments.output)
+                export.export(arguments.state, arguments.output, arguments.half)
             case "quantize":
                 from . import data, quantize
 

@@ -149,12 +149,37 @@ def model_of(graph, size, style_names, properties):
     return model
 
 
-def export(state_path, output_path):
-    """Writes the averaged weights of a training's state as ONNX."""
+def with_half_weights(model):
+    """The same model with the convolutions' weights and biases as float16, each behind a Cast to float: half the bytes.
+
+    What reads them, and the tables of styles, stay as they were.
+    """
+    halved = onnx.ModelProto()
+    halved.CopyFrom(model)
+    graph = halved.graph
+    names = [name for node in graph.node if node.op_type == "Conv" for name in node.input[1:]]
+    casts = []
+    for initializer in graph.initializer:
+        if initializer.name in names:
+            half = numpy_helper.to_array(initializer).astype(np.float16)
+            if not np.isfinite(half).all():
+                raise ValueError(f"'{initializer.name}' is too large for half precision")
+            casts.append(helper.make_node("Cast", [f"{initializer.name}.half"], [initializer.name], to=TensorProto.FLOAT))
+            initializer.CopyFrom(numpy_helper.from_array(half, f"{initializer.name}.half"))
+    nodes = casts + list(graph.node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.checker.check_model(halved)
+    return halved
+
+
+def export(state_path, output_path, half=False):
+    """Writes the averaged weights of a training's state as ONNX, in half precision if asked for."""
     state = torch.load(state_path, map_location="cpu", weights_only=True)
     totals = state["totals"]
     metadata = {
         "impasto.training": f"steps {totals['steps']}, pictures {totals['pictures']}, "
         f"work {totals['work_seconds'] / 60:.0f} min, progress {totals['progress']:.3f}, seed {state['options']['seed']}"
     }
-    onnx.save(build(state["options"]["size"], state["average"], state["styles"], metadata), output_path)
+    model = build(state["options"]["size"], state["average"], state["styles"], metadata)
+    onnx.save(with_half_weights(model) if half else model, output_path)

@@ -30,6 +30,34 @@ def onnx_computes_what_torch_computes():
         assert difference < 0.05, f"{size}: {difference} levels"
 
 
+def weights_in_half_precision_paint_nearly_the_same_and_can_be_started_from():
+    import onnx
+
+    torch.manual_seed(4)
+    trained = network.StyleNetwork("lite", 2)
+    model = export.build("lite", trained.state_dict(), ["a", "b"], {})
+    halved = export.with_half_weights(model)
+    tables = {i.name: i for i in halved.graph.initializer if ".norm." in i.name}
+    assert all(tables[i.name] == i for i in model.graph.initializer if ".norm." in i.name)
+    image = 255 * torch.rand(1, 3, 48, 64)
+    with tempfile.TemporaryDirectory() as folder:
+        pictures, sizes = [], []
+        for name, form in (("float", model), ("half", halved)):
+            path = str(Path(folder) / f"{name}.onnx")
+            onnx.save(form, path)
+            sizes.append(Path(path).stat().st_size)
+            opened, names = sheet.session(path)
+            pictures.append(sheet.paint(opened, names, image.numpy(), "b"))
+        again = network.StyleNetwork("lite", 2)
+        missing = warm.start_from(again, path, ["a", "b"])
+    assert sizes[1] < 0.6 * sizes[0], sizes
+    difference = np.abs(pictures[0] - pictures[1])
+    assert 0 < difference.mean() < 0.5, f"{difference.mean()} levels"
+    assert not missing, missing
+    for name, value in trained.state_dict().items():
+        assert torch.allclose(again.state_dict()[name], value, rtol=1e-3, atol=1e-6), name
+
+
 def the_rearranged_network_computes_the_same_away_from_the_border():
     import onnx
 

@@ -12,7 +12,11 @@ from onnx import numpy_helper
 def start_from(network, path, style_names):
     """Fills `network`; returns the names of what the file did not have."""
     model = onnx.load(path)
-    found = {i.name: torch.from_numpy(numpy_helper.to_array(i).copy()) for i in model.graph.initializer}
+    # `export --half` stores weights under other names.
+    found = {
+        i.name.removesuffix(".half"): torch.from_numpy(numpy_helper.to_array(i).astype("float32"))
+        for i in model.graph.initializer
+    }
     metadata = {p.key: p.value for p in model.metadata_props}
     known = metadata["impasto.styles"].split(",")
     # pixel_unshuffle puts the color first, SpaceToDepth the place.
