@@ -163,7 +163,7 @@ pub(super) fn port_info((name, element_type, lengths): (&str, DataType, &[Option
     ValueInfoProto { name: Some(name.to_owned()), r#type: Some(kind), ..Default::default() }
 }
 
-fn put_floats(tensor: &mut TensorProto, elements: &[f32]) {
+pub(super) fn put_floats(tensor: &mut TensorProto, elements: &[f32]) {
     tensor.data_type = Some(DataType::Float.into());
     tensor.raw_data = Some(elements.iter().flat_map(|element| element.to_le_bytes()).collect());
     tensor.float_data.clear();

@@ -13,6 +13,7 @@ mod edit;
 mod formula;
 mod gradient;
 mod half_precision;
+mod half_weights;
 pub mod shape;
 
 use std::path::{Path, PathBuf};
