@@ -19,7 +19,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use crate::frame::FrameSize;
 use crate::media::Time;
 use crate::temporal::PropagationSettings;
-pub use device::{DeviceArgs, PrecisionArgs};
+pub use device::{DeviceArgs, NetworkArgs, PrecisionArgs};
 pub use doctor::DoctorArgs;
 pub use film::{FilmArgs, VideoEngine};
 pub use image::ImageArgs;
@@ -115,6 +115,10 @@ pub struct LookArgs {
     /// by their detail; the output keeps the input's size.
     #[arg(long, value_name = "PIXELS", default_value_t = crate::commands::DEFAULT_WORK_SIZE, value_parser = clap::value_parser!(u32).range(16..=8192), help_heading = "Style")]
     pub work_size: u32,
+
+    /// Which network.
+    #[command(flatten)]
+    pub network: NetworkArgs,
 
     /// How exactly the network calculates.
     #[command(flatten)]

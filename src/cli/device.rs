@@ -4,6 +4,7 @@ use clap::{Args, ValueHint};
 
 use super::parse_word;
 use crate::runtime::{DeviceChoice, Precision, ProviderLibrary};
+use crate::style::NetworkChoice;
 
 /// What networks run on.
 #[derive(Debug, Clone, Default, Args)]
@@ -24,13 +25,25 @@ pub struct DeviceArgs {
     pub provider_library: Option<ProviderLibrary>,
 }
 
+/// Which of the bundled networks, for the commands that paint or learn with one.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct NetworkArgs {
+    /// Which of impasto's two networks: auto, lite or full
+    ///
+    /// Both have all styles. lite is made for processors; full has seven times the work for a pixel, and is made for GPUs. auto, the default,
+    /// takes full where networks run on a GPU (CUDA, TensorRT, CoreML, DirectML, WebGPU, or a plug-in that says so) and lite elsewhere; a
+    /// learnt style takes the network that it was learnt for.
+    #[arg(long, value_name = "NETWORK", default_value = "auto", value_parser = parse_word(NetworkChoice::NAMES.to_vec()), help_heading = "Speed")]
+    pub network: NetworkChoice,
+}
+
 /// How exactly a network calculates, for the commands that paint with one.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct PrecisionArgs {
     /// How exactly a network calculates: auto, fp32, fp16 or int8
     ///
-    /// int8 takes the convolutions of a bundled network in 8-bit integers: twice as fast on a processor with VNNI, and 1 to 2 of 255 levels
-    /// away; networks of others and styles in full depth have no such form. fp16 takes floats of 16 bits, which GPUs are fast at. auto takes
+    /// int8 takes the convolutions of lite in 8-bit integers: twice as fast on a processor with VNNI, and 1 to 2 of 255 levels away; full,
+    /// networks of others and styles in full depth have no such form. fp16 takes floats of 16 bits, which GPUs are fast at. auto takes
     /// int8 on such a processor, and fp16 with CUDA and TensorRT where it paints the same picture within 2 levels.
     #[arg(long, value_name = "PRECISION", default_value = "auto", value_parser = parse_word(Precision::NAMES.to_vec()), help_heading = "Speed")]
     pub precision: Precision,

@@ -2,8 +2,10 @@
 
 use clap::{Args, ValueHint};
 
+use super::parse_word;
 use crate::frame::FrameSize;
 use crate::runtime::{DeviceChoice, ProviderLibrary};
+use crate::style::NetworkChoice;
 
 /// `impasto doctor`.
 #[derive(Debug, Args)]
@@ -25,9 +27,13 @@ pub struct DoctorArgs {
     #[arg(long, value_name = "WIDTHxHEIGHT", conflicts_with_all = ["json", "provider_library"])]
     pub build: Option<FrameSize>,
 
-    /// The style whose network the engine is for [default: the bundled network]
+    /// The style whose network the engine is for [default: a style that comes with impasto]
     #[arg(long, value_name = "STYLE", requires = "build")]
     pub style: Option<String>,
+
+    /// Which of impasto's two networks the engine is for: auto, lite or full; auto takes full, as clips do with TensorRT
+    #[arg(long, value_name = "NETWORK", default_value = "auto", value_parser = parse_word(NetworkChoice::NAMES.to_vec()), requires = "build")]
+    pub network: NetworkChoice,
 
     /// The GPU that the engine is for
     #[arg(long, value_name = "DEVICE", default_value = "tensorrt", requires = "build")]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::DeviceArgs;
+use super::{DeviceArgs, NetworkArgs};
 use clap::{Args, ValueHint};
 
 use crate::commands::Depth;
@@ -13,7 +13,8 @@ use crate::commands::Depth;
 The network's convolutions stay as they are; the new style is a scale and a shift for each of their channels, fitted with the \
 losses of the network's own training. The loss that is shown is that on photos which no step sees: content (squared difference of \
 VGG-16's relu3_3 / 150,000) and style (6 times the relative differences of Gram matrices). A style that is learnt paints as fast as \
-one that comes with impasto, and blends with them.
+one that comes with impasto, and blends with them. It belongs to the network that it is learnt for: lite, or with --network full, and by \
+itself on a GPU, full.
 
 Examples:
   impasto learn painting.jpg -o my.style
@@ -86,6 +87,10 @@ pub struct LearnArgs {
     /// Paint a photo that it does not learn from with the best so far, again and again, into this file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub preview: Option<PathBuf>,
+
+    /// Which network it is learnt for.
+    #[command(flatten)]
+    pub network: NetworkArgs,
 
     /// Threads of the network [default: one a core]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024))]

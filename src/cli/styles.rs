@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueHint};
 
 use super::parse_fraction;
-use super::{DeviceArgs, PrecisionArgs};
+use super::{DeviceArgs, NetworkArgs, PrecisionArgs};
 use crate::media::Time;
 
 /// `impasto styles`.
@@ -68,6 +68,10 @@ pub struct SheetArgs {
     /// Shorter side, in pixels, of the picture that the network sees: as it will be used
     #[arg(long, value_name = "PIXELS", default_value_t = crate::commands::DEFAULT_WORK_SIZE, value_parser = clap::value_parser!(u32).range(16..=8192))]
     pub work_size: u32,
+
+    /// Which network.
+    #[command(flatten)]
+    pub network: NetworkArgs,
 
     /// How exactly the network calculates.
     #[command(flatten)]

@@ -38,7 +38,7 @@ pub fn run(args: &BenchArgs) -> Result<Outcome> {
     };
     let style = style::open_for_clip(&args.style, &args.run, size, &mut compute, &control)?;
     compute.tell(false);
-    let (label, provider) = (style.label.clone(), style.provider.clone());
+    let (label, network_name, provider) = (style.label.clone(), style.network, style.provider.clone());
     let mut engines = style.engines();
 
     let synthetic = folder.path().join("synthetic.mkv");
@@ -69,6 +69,7 @@ pub fn run(args: &BenchArgs) -> Result<Outcome> {
     let unpack = Timing::mean("unpack", &network_before.unpack, &network_after.unpack);
     let figures = Figures {
         style: &label,
+        network: network_name,
         provider: &provider,
         threads,
         networks: engines.len(),
@@ -94,6 +95,8 @@ pub fn run(args: &BenchArgs) -> Result<Outcome> {
 #[derive(Debug, Serialize)]
 struct Figures<'a> {
     style: &'a str,
+    /// The catalog's name of the network; none for one in a file.
+    network: Option<&'a str>,
     provider: &'a str,
     threads: usize,
     /// That paint at one time.
@@ -136,8 +139,9 @@ impl Timing {
 
 fn table(figures: &Figures<'_>) -> String {
     let mut text = format!(
-        "{} on {}, {} threads, {} at one time, {} frames of {}×{}\n\nalone       ms/frame       fps\n",
+        "{}{} on {}, {} threads, {} at one time, {} frames of {}×{}\n\nalone       ms/frame       fps\n",
         figures.style,
+        figures.network.map(|network| format!(" by {network}")).unwrap_or_default(),
         figures.provider,
         figures.threads,
         match figures.networks {

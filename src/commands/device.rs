@@ -10,7 +10,7 @@ use crate::cli::DeviceArgs;
 use crate::console::Console;
 use crate::frame::{Frame, FrameSize};
 use crate::runtime::{self, Device, DeviceChoice, Precision, Provider, Runtime, SessionOptions, choose};
-use crate::style::{Catalog, StyleEngine, StyleOptions, StyleSettings, StyleSpec, Stylizer as _};
+use crate::style::{Catalog, NetworkChoice, StyleEngine, StyleOptions, StyleSettings, StyleSpec, Stylizer as _};
 
 /// Where networks run, as it was asked for, and once one was opened as it is.
 pub struct Compute {
@@ -24,6 +24,8 @@ pub struct Compute {
 #[derive(Debug, Default)]
 struct Findings {
     device: Device,
+    /// The catalog's name of the network; `None` where it is one in a file, or where others will run.
+    network: Option<&'static str>,
     /// Better devices that do not work, with the reasons.
     refused: Vec<String>,
     /// Nodes there, and in all.
@@ -169,6 +171,7 @@ impl Compute {
         let assignment = network.assignment();
         self.findings = Findings {
             device: chosen.device,
+            network: network.bundled(),
             refused: chosen.refused.iter().map(|(device, why)| format!("{device}: {why:#}")).collect(),
             nodes: network.difference_levels().map(|_| (assignment.device_nodes(), assignment.node_count())),
             assignment: assignment.to_string(),
@@ -183,7 +186,7 @@ impl Compute {
         Ok(chosen.value)
     }
 
-    /// The device for networks that are not styles, tried with the bundled one.
+    /// The device for networks that are not styles, tried with the smaller bundled one.
     ///
     /// # Errors
     /// As [`Compute::open`].
@@ -194,7 +197,9 @@ impl Compute {
         };
         if !is_cpu {
             let first = Catalog::bundled()?.styles().first().context("the catalog is empty")?;
-            self.open(&first.name.parse()?, &StyleOptions::default(), StyleSettings::default())?;
+            let options = StyleOptions { network: NetworkChoice::Lite, ..StyleOptions::default() };
+            self.open(&first.name.parse()?, &options, StyleSettings::default())?;
+            self.findings.network = None;
         }
         Ok(self.session(self.findings.device.clone(), self.threads))
     }
@@ -238,7 +243,8 @@ impl Findings {
     fn line(&self) -> String {
         let Self { device, assignment, difference_levels, others, .. } = self;
         let devices: Vec<String> = std::iter::once(device).chain(others).map(ToString::to_string).collect();
-        let mut line = format!("networks run on {}", devices.join(", "));
+        let what = self.network.map_or_else(|| "networks run".to_owned(), |network| format!("{network} runs"));
+        let mut line = format!("{what} on {}", devices.join(", "));
         if self.networks > 1 {
             line += &format!(", {} at one time", self.networks);
         }
@@ -340,6 +346,7 @@ mod tests {
         );
         assert_eq!(Findings::default().details(), ["networks run on CPU"]);
         let half = Findings {
+            network: Some("impasto-full"),
             is_half: true,
             networks: 4,
             others: vec![Device { provider: Provider::Cuda, index: 2 }],
@@ -347,7 +354,7 @@ mod tests {
         };
         assert_eq!(
             half.line(),
-            "networks run on OpenVINO, CUDA:2, 4 at one time (OpenVINO 9 of 10 nodes, CPU 1; half precision, 0.12 levels from the \
+            "impasto-full runs on OpenVINO, CUDA:2, 4 at one time (OpenVINO 9 of 10 nodes, CPU 1; half precision, 0.12 levels from the \
              processor's picture)"
         );
     }

@@ -106,10 +106,10 @@ fn all_styles(console: Console) -> Result<Vec<String>> {
 }
 
 fn style_args(args: &SheetArgs, style: &str) -> StyleArgs {
-    let SheetArgs { keep_color, work_size, precision, .. } = *args;
+    let SheetArgs { keep_color, work_size, network, precision, .. } = *args;
     StyleArgs {
         style: Some(style.to_owned()),
-        look: LookArgs { style_image: None, strength: 1.0, keep_color, work_size, precision },
+        look: LookArgs { style_image: None, strength: 1.0, keep_color, work_size, network, precision },
     }
 }
 

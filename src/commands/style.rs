@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use super::UsageError;
 use super::device::Compute;
@@ -11,7 +11,9 @@ use crate::frame::FrameSize;
 use crate::pipeline::Control;
 use crate::style::catalog::UnknownStyle;
 use crate::style::spec::StyleRef;
-use crate::style::{Catalog, StyleEngine, StyleOptions, StyleSettings, StyleSpec, Stylizer};
+use crate::style::{
+    Catalog, NetworkChoice, NetworkMisuse, StyleEngine, StyleOptions, StyleSettings, StyleSpec, Stylizer,
+};
 
 /// An engine, and what there is to say of it.
 pub struct OpenStyle {
@@ -21,6 +23,8 @@ pub struct OpenStyle {
     pub others: Vec<StyleEngine>,
     /// What was asked for, as asked.
     pub label: String,
+    /// The catalog's name of the network; `None` for one in a file.
+    pub network: Option<&'static str>,
     /// What the network runs on.
     pub provider: String,
     /// What was found out about a network of others.
@@ -69,6 +73,7 @@ fn open_with(
     let options = StyleOptions {
         style_image,
         style_folder: folder(),
+        network: look.network.network,
         precision: look.precision.precision,
         ..StyleOptions::default()
     };
@@ -80,12 +85,23 @@ fn open_with(
     }
     let others = engines.split_off(1);
     let engine = engines.pop().context("no network was opened")?;
-    Ok(OpenStyle { label, provider: engine.provider(), notes: notes(&spec, &engine), engine, others })
+    let network = engine.network().bundled();
+    Ok(OpenStyle { label, network, provider: engine.provider(), notes: notes(&spec, &engine), engine, others })
 }
 
-/// A style that nobody knows is an error of usage.
+/// A style that nobody knows is an error of usage, and so is a network that does not go with the style; then with what to do.
 pub fn misused(error: anyhow::Error) -> anyhow::Error {
-    if error.is::<UnknownStyle>() { UsageError(error).into() } else { error }
+    let hint = match error.downcast_ref::<NetworkMisuse>() {
+        Some(NetworkMisuse::OtherNetwork { .. }) => "leave out --network".to_owned(),
+        Some(NetworkMisuse::LearntForOther { asked, .. }) => format!(
+            "leave out --network, or learn the painting anew with `impasto learn --network {}`",
+            NetworkChoice::of(asked)
+        ),
+        Some(NetworkMisuse::NoIntegers { .. }) => "leave out --precision, or take --network lite".to_owned(),
+        None if error.is::<UnknownStyle>() => return UsageError(error).into(),
+        None => return error,
+    };
+    UsageError(anyhow!("{error:#} ({hint})")).into()
 }
 
 /// What was asked for, or the first style of the catalog.

@@ -25,7 +25,8 @@ enum StyleFigures<'a> {
         artist: &'a str,
         year: i32,
         painting_license: &'a str,
-        network: &'a str,
+        /// Those that paint it.
+        networks: Vec<&'a str>,
     },
     Learned {
         name: String,
@@ -38,8 +39,8 @@ enum StyleFigures<'a> {
     },
 }
 
-impl<'a> From<&'a CatalogStyle> for StyleFigures<'a> {
-    fn from(style: &'a CatalogStyle) -> Self {
+impl<'a> StyleFigures<'a> {
+    fn bundled(catalog: &'a Catalog, style: &'a CatalogStyle) -> Self {
         Self::Bundled {
             name: &style.name,
             aliases: &style.aliases,
@@ -47,12 +48,10 @@ impl<'a> From<&'a CatalogStyle> for StyleFigures<'a> {
             artist: &style.artist,
             year: style.year,
             painting_license: &style.painting_license,
-            network: &style.network,
+            networks: network_names(catalog).collect(),
         }
     }
-}
 
-impl StyleFigures<'_> {
     fn learned(style: FolderStyle) -> Self {
         let (description, error) = match LearnedStyle::load(&style.path) {
             Ok(learned) => (Some(learned.description), None),
@@ -85,6 +84,11 @@ impl StyleFigures<'_> {
     }
 }
 
+/// The networks that come with impasto, each of which has all styles of the catalog.
+fn network_names(catalog: &Catalog) -> impl Iterator<Item = &str> {
+    catalog.networks().iter().map(|network| network.name.as_str())
+}
+
 fn painting_files(description: &Description) -> String {
     description.paintings.iter().map(|painting| painting.file.as_str()).collect::<Vec<_>>().join(", ")
 }
@@ -101,7 +105,9 @@ pub fn run(args: &StylesArgs) -> Result<Outcome> {
 }
 
 fn list(is_json: bool) -> Result<Outcome> {
-    let mut styles: Vec<StyleFigures<'_>> = Catalog::bundled()?.styles().iter().map(StyleFigures::from).collect();
+    let catalog = Catalog::bundled()?;
+    let mut styles: Vec<StyleFigures<'_>> =
+        catalog.styles().iter().map(|style| StyleFigures::bundled(catalog, style)).collect();
     styles.extend(own_styles().into_iter().map(StyleFigures::learned));
     let text = if is_json {
         serde_json::to_string_pretty(&styles).context("write the list")? + "\n"
@@ -187,20 +193,21 @@ fn remove(args: &StylesRemoveArgs) -> Result<Outcome> {
 
 fn show(args: &StylesShowArgs) -> Result<Outcome> {
     let is_file = args.style.to_lowercase().ends_with(".style") || args.style.contains(['/', '\\']);
-    if !is_file && let Ok(style) = Catalog::bundled()?.find(&args.style) {
+    let catalog = Catalog::bundled()?;
+    if !is_file && let Ok(style) = catalog.find(&args.style) {
         if args.preview.is_some() {
             bail!("'{}' comes with impasto and carries no preview (`impasto styles sheet` shows it)", style.name);
         }
         let text = if args.json {
-            serde_json::to_string_pretty(&StyleFigures::from(style)).context("describe the style")? + "\n"
+            serde_json::to_string_pretty(&StyleFigures::bundled(catalog, style)).context("describe the style")? + "\n"
         } else {
             format!(
-                "{}: {}, {} ({})\n  network   {}\n  also      {}\n  painting  {}\n",
+                "{}: {}, {} ({})\n  networks  {}\n  also      {}\n  painting  {}\n",
                 style.name,
                 style.title,
                 style.artist,
                 style.year,
-                style.network,
+                network_names(catalog).collect::<Vec<_>>().join(", "),
                 style.aliases.join(", "),
                 style.painting_license
             )

@@ -51,7 +51,8 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     // The style before the output: a wrong name is told before anything is written.
     let mut compute = Compute::new(&args.run.device, threads, console)?;
     let style = style::open_for_clip(&args.style, &args.run, reader.info().size, &mut compute, &control)?;
-    let (label, provider, style_notes) = (style.label.clone(), style.provider.clone(), style.notes.clone());
+    let (label, network, provider) = (style.label.clone(), style.network, style.provider.clone());
+    let style_notes = style.notes.clone();
     let writer_options = WriterOptions {
         encoder: args.encoding.settings(threads),
         mute: args.mute,
@@ -111,6 +112,7 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
         width: info.size.width,
         height: info.size.height,
         style: &label,
+        network,
         provider: &provider,
         encoder: &encoder,
         bytes: written.bytes,
@@ -261,6 +263,8 @@ struct Summary<'a> {
     width: usize,
     height: usize,
     style: &'a str,
+    /// The catalog's name of the network; none for one in a file.
+    network: Option<&'a str>,
     provider: &'a str,
     encoder: &'a str,
     bytes: u64,

@@ -41,7 +41,7 @@ impl FrozenNetwork {
         let catalog = Catalog::bundled()?;
         let network = catalog.networks().iter().find(|network| network.name == name);
         let network = network.with_context(|| format!("network '{name}' is not in the catalog"))?;
-        let model = Model::from_bytes(catalog.network_bytes(name)?)?;
+        let model = catalog.network_model(name)?;
         Self::new(name, &network.sha256, model, depth)
             .with_context(|| format!("learn a style for the network '{name}'"))
     }

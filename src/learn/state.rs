@@ -95,7 +95,7 @@ impl State {
         ensure!(numbers.version == VERSION, "it is of another version of impasto");
         if numbers.fingerprint != fingerprint {
             bail!(
-                "it is of another style (expected the same paintings, photos and settings as in the run that left it)"
+                "it is of another style (expected the same paintings, photos, settings and network as in the run that left it)"
             );
         }
         let tensors = SafeTensors::deserialize(bytes).ok().context("it is damaged")?;

@@ -19,6 +19,18 @@ pub trait Providers {
     /// # Errors
     /// The reason why not.
     fn check(&self, device: &Device) -> Result<(), DeviceError>;
+
+    /// Whether device number `index` of the library of providers that was loaded as `name` is a GPU.
+    fn library_has_gpu(&self, name: &str, index: u32) -> bool;
+
+    /// Whether a device is a GPU. OpenVINO's may be one, and is taken for a processor.
+    fn is_gpu(&self, device: &Device) -> bool {
+        match &device.provider {
+            Provider::Cuda | Provider::TensorRt | Provider::CoreMl | Provider::DirectMl | Provider::WebGpu => true,
+            Provider::Cpu | Provider::OpenVino => false,
+            Provider::Plugin(name) => self.library_has_gpu(name, device.index),
+        }
+    }
 }
 
 impl Providers for Runtime {
@@ -28,6 +40,10 @@ impl Providers for Runtime {
 
     fn check(&self, device: &Device) -> Result<(), DeviceError> {
         Runtime::check(self, device)
+    }
+
+    fn library_has_gpu(&self, name: &str, index: u32) -> bool {
+        self.plugin_has_gpu(name, index)
     }
 }
 
@@ -105,6 +121,10 @@ mod tests {
                 false => Err(DeviceError::Refused { provider, message: "broken".to_owned() }),
             }
         }
+
+        fn library_has_gpu(&self, name: &str, index: u32) -> bool {
+            (name, index) == ("mixed", 1)
+        }
     }
 
     fn machine(in_build: &[Provider], in_order: &[Provider]) -> Machine {
@@ -139,6 +159,18 @@ mod tests {
     fn tensorrt_is_never_taken_unasked() {
         let chosen = auto(&machine(&[Cpu, TensorRt], &[Cpu, TensorRt]), &[Cpu, TensorRt]);
         assert_eq!(chosen.device, Device::CPU);
+    }
+
+    #[test]
+    fn a_gpu_is_told_by_its_provider_and_of_a_library_by_what_that_says_itself() {
+        let machine = machine(&[Cpu], &[Cpu]);
+        let gpus: Vec<Provider> = Provider::OF_BUILDS
+            .into_iter()
+            .filter(|provider| machine.is_gpu(&Device::first_of(provider.clone())))
+            .collect();
+        assert_eq!(gpus, [Cuda, TensorRt, WebGpu, Provider::CoreMl, Provider::DirectMl]);
+        let of_library = |index| machine.is_gpu(&Device { provider: Provider::Plugin("mixed".to_owned()), index });
+        assert_eq!([0, 1].map(of_library), [false, true]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
 pub use assignment::Assignment;
-pub use choice::{Chosen, choose};
+pub use choice::{Chosen, Providers, choose};
 pub use device::{Device, DeviceChoice, Provider};
 pub use gpus::{CudaLibrary, Gpu, NvidiaState, nvidia_gpu_count};
 pub use library::{Library, LibrarySearch, RuntimeError};

@@ -125,6 +125,13 @@ impl Runtime {
         Some(devices)
     }
 
+    /// Whether device number `index` of the library that was loaded under this name is a GPU.
+    pub(super) fn plugin_has_gpu(&self, name: &str, index: u32) -> bool {
+        let devices = self.plugin_devices(name).unwrap_or_default();
+        let device = usize::try_from(index).ok().and_then(|index| devices.get(index));
+        device.is_some_and(|device| device.hardware_device().ty() == ort::memory::DeviceType::GPU)
+    }
+
     /// The devices of a library that was loaded under this name, in words, in the order of their numbers.
     pub fn plugin_device_names(&self, name: &str) -> Vec<String> {
         let describe = |device: ort::device::Device<'_>| {

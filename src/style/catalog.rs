@@ -7,11 +7,13 @@ use std::sync::OnceLock;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
-/// A network in the binary.
+use crate::onnx::Model;
+
+/// A network in the binary. Each holds all styles of the catalog.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CatalogNetwork {
-    /// What styles call it.
+    /// What it is called.
     pub name: String,
     /// File name in `models/`.
     pub file: String,
@@ -47,9 +49,7 @@ pub struct CatalogStyle {
     pub painting: String,
     /// Checksum of that file, in hexadecimal.
     pub painting_sha256: String,
-    /// Name of the network that holds the style.
-    pub network: String,
-    /// Entry of the network's style vector, from 0.
+    /// Entry of every network's style vector, from 0.
     pub index: usize,
 }
 
@@ -85,6 +85,7 @@ macro_rules! embedded {
 const EMBEDDED: &[(&str, &[u8])] = embedded![
     "impasto-lite.onnx",
     "impasto-lite-int8.onnx",
+    "impasto-full.onnx",
     "paintings/starry-night.jpg",
     "paintings/great-wave.jpg",
     "paintings/the-scream.jpg",
@@ -162,6 +163,16 @@ impl Catalog {
         embedded(&self.network(name)?.file)
     }
 
+    /// The graph of a network, with all of its weights in 32 bits, however its file keeps them.
+    ///
+    /// # Errors
+    /// As [`Catalog::network_bytes`], or when the file is damaged.
+    pub fn network_model(&self, name: &str) -> Result<Model> {
+        let mut model = Model::from_bytes(self.network_bytes(name)?)?;
+        model.widen_weights();
+        Ok(model)
+    }
+
     /// The bytes of the form of a network with convolutions in 8-bit integers; `None` where it has none.
     ///
     /// # Errors
@@ -217,10 +228,11 @@ mod tests {
             assert_eq!(hexadecimal_sha256(bytes), network.sha256, "{}", network.file);
             let int8 = catalog.network_int8_bytes(&network.name).unwrap();
             assert_eq!(int8.map(hexadecimal_sha256), network.int8_sha256, "{:?}", network.int8);
-            let model = crate::onnx::Model::from_bytes(bytes).unwrap();
+            let model = catalog.network_model(&network.name).unwrap();
+            assert!(!model.nodes().iter().any(|node| node.op_type() == "Cast"), "{} keeps casts", network.file);
             if let Some(int8) = int8 {
                 // A style that was learnt fits both forms.
-                let int8 = crate::onnx::Model::from_bytes(int8).unwrap();
+                let int8 = Model::from_bytes(int8).unwrap();
                 let tables = |model| {
                     let mut tables = crate::style::StyleTables::find(model).unwrap().tables;
                     tables.sort_by(|a, b| a.name.cmp(&b.name));
@@ -230,21 +242,19 @@ mod tests {
                 assert_eq!(int8.metadata("impasto.styles"), model.metadata("impasto.styles"));
             }
             let names: Vec<&str> = model.metadata("impasto.styles").unwrap().split(',').collect();
-            let own = catalog.styles().iter().filter(|style| style.network == network.name);
             // A style that was learnt stands behind those that the catalog lists.
-            assert_eq!(own.count(), names.len());
-            for style in catalog.styles().iter().filter(|style| style.network == network.name) {
-                assert_eq!(names.get(style.index), Some(&style.name.as_str()));
-            }
+            let listed: Vec<&str> = catalog.styles().iter().map(|style| style.name.as_str()).collect();
+            assert_eq!(names, listed, "{}", network.file);
+            assert_eq!(crate::style::StyleTables::find(&model).unwrap().style_count, listed.len(), "{}", network.file);
         }
     }
 
     #[test]
-    fn every_style_has_a_network_and_no_two_share_a_name() {
+    fn styles_are_in_the_order_of_their_indices_and_no_two_share_a_name() {
         let catalog = Catalog::bundled().unwrap();
         let mut names = Vec::new();
-        for style in catalog.styles() {
-            assert!(catalog.networks().iter().any(|network| network.name == style.network), "{}", style.name);
+        for (index, style) in catalog.styles().iter().enumerate() {
+            assert_eq!(style.index, index, "{}", style.name);
             assert_eq!(style.name, normalized(&style.name));
             names.extend(std::iter::once(&style.name).chain(&style.aliases).map(|name| normalized(name)));
         }

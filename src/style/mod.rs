@@ -1,7 +1,7 @@
 //! Styles: which there are, what their networks expect, and the engine that paints a frame.
 //!
 //! Knows frames and sessions; knows nothing of files of video, of stages or of the terminal. The parts in reading order:
-//! [`spec`] is what a user writes, [`catalog`] what comes with impasto, [`contract`] what a network expects, [`pixels`]
+//! [`spec`] is what a user writes, [`catalog`] what comes with impasto, `locate` which network paints a style, [`contract`] what a network expects, [`pixels`]
 //! the way between frames and tensors, [`network`] one network ready to paint, [`upscale`] large frames by way of small
 //! ones, [`engine`] all of it behind one call. [`tables`] is where a network keeps its styles, [`learned`] a style in a file of its
 //! own, [`folder`] a folder of those.
@@ -15,6 +15,7 @@ mod form;
 mod frame_ports;
 mod inspect;
 pub mod learned;
+mod locate;
 mod memory;
 pub mod network;
 mod opening;
@@ -34,6 +35,7 @@ pub use contract::NetworkContract;
 pub use engine::{StyleEngine, StyleSettings};
 pub use form::DeviceDiffers;
 pub use learned::LearnedStyle;
+pub use locate::{NetworkChoice, NetworkMisuse};
 pub use network::{FramePorts, StyleNetwork, StyleOptions};
 pub use pixels::Mix;
 pub use spec::StyleSpec;

@@ -3,7 +3,6 @@
 //! Opening checks everything that can be checked before the first frame: the file, the graph's inputs and outputs, the
 //! choice of style, and one small run. Then it paints.
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -13,15 +12,13 @@ use super::catalog::Catalog;
 use super::contract::{Hints, NetworkContract, StyleInput};
 use super::form::Opened;
 use super::inspect;
-use super::learned::LearnedStyle;
+use super::locate::{Choice, Located, Location, NetworkChoice, NetworkMisuse, locate};
 use super::opening::Opening;
 use super::pixels::Mix;
-use super::spec::{StyleChoice, StyleRef, StyleSpec};
+use super::spec::{StyleChoice, StyleSpec};
 use super::tables::StyleTables;
-use super::{catalog, folder};
 use crate::frame::{CHANNELS, Frame, FrameSize};
-use crate::onnx::Model;
-use crate::runtime::{self, Assignment, Device, Precision, Runtime, SessionOptions, Terminator};
+use crate::runtime::{self, Assignment, Device, Precision, Providers as _, Runtime, SessionOptions, Terminator};
 
 /// How a style network is opened.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +27,8 @@ pub struct StyleOptions {
     pub style_image: Option<PathBuf>,
     /// What the network runs on.
     pub session: SessionOptions,
+    /// Which of the bundled networks it is.
+    pub network: NetworkChoice,
     /// How exactly it calculates.
     pub precision: Precision,
     /// Where pixels become floats.
@@ -54,6 +53,7 @@ pub enum FramePorts {
 /// A style network with its style chosen.
 pub struct StyleNetwork {
     title: String,
+    bundled: Option<&'static str>,
     is_int8: bool,
     opened: Opened,
 }
@@ -63,10 +63,13 @@ impl StyleNetwork {
     /// without description and metadata is probed.
     ///
     /// # Errors
-    /// When ONNX Runtime is not to be had, the style is neither in the catalog nor in the folder of styles, the styles of a blend are of different
-    /// networks, the file is no style network, or the painting is missing or unreadable. Each error names the file.
+    /// [`NetworkMisuse`] when the network or the precision that was asked for does not go with the style. When ONNX Runtime is not to be had,
+    /// the style is neither in the catalog nor in the folder of styles, the styles of a blend are of different networks, the file is no style
+    /// network, or the painting is missing or unreadable. Each error names the file.
     pub fn open(spec: &StyleSpec, options: &StyleOptions) -> Result<Self> {
-        let located = locate(spec, options.style_folder.as_deref())?;
+        let device = &options.session.device;
+        let is_gpu = !device.is_cpu() && Runtime::load().is_ok_and(|runtime| runtime.is_gpu(device));
+        let located = locate(spec, options.style_folder.as_deref(), options.network, is_gpu)?;
         let label = located.location.label();
         Self::open_located(spec, &located, options).with_context(|| format!("open {label}"))
     }
@@ -74,8 +77,7 @@ impl StyleNetwork {
     fn open_located(spec: &StyleSpec, located: &Located, options: &StyleOptions) -> Result<Self> {
         let Located { location, choices, learned } = located;
         let is_int8 = located.is_int8(options)?;
-        let mut bytes = location.read(is_int8)?;
-        let mut model = Model::from_bytes(&bytes)?;
+        let mut model = location.read(is_int8)?;
         if !learned.is_empty() {
             let mut tables = StyleTables::find(&model)?;
             for (name, style) in learned {
@@ -85,7 +87,6 @@ impl StyleNetwork {
                 );
                 style.add_to(&mut model, &mut tables, name).with_context(|| format!("add the style '{name}'"))?;
             }
-            bytes = Cow::Owned(model.to_bytes());
         }
         let hints = Hints::gather(&model, location.path())?;
         let ports = inspect::find_ports(&model, &hints)?;
@@ -102,8 +103,12 @@ impl StyleNetwork {
         };
         let style = StyleValue::choose(&ports.style, choices, painting)?;
         let runtime = Runtime::load()?;
-        let opening = Opening { runtime, options, location, model: &model, bytes: &bytes, hints, ports, style };
-        Ok(Self { title: spec.to_string(), is_int8, opened: opening.finish()? })
+        let opening = Opening { runtime, options, location, model: &model, hints, ports, style };
+        let bundled = match location {
+            Location::Bundled(network) => Some(*network),
+            Location::File(_) => None,
+        };
+        Ok(Self { title: spec.to_string(), bundled, is_int8, opened: opening.finish()? })
     }
 
     /// Opens the network once more, to paint at the same time with so many of the processor's threads: on another device, which is
@@ -113,7 +118,12 @@ impl StyleNetwork {
     /// When the device does not run it, or paints another picture than this one does.
     pub fn beside(&self, device: &Device, threads: usize) -> Result<Self> {
         let opened = self.opened.beside(Runtime::load()?, device, threads)?;
-        Ok(Self { title: self.title.clone(), is_int8: self.is_int8, opened })
+        Ok(Self { title: self.title.clone(), bundled: self.bundled, is_int8: self.is_int8, opened })
+    }
+
+    /// The catalog's name of the network; `None` for a network in a file.
+    pub fn bundled(&self) -> Option<&'static str> {
+        self.bundled
     }
 
     /// Bytes of memory that it takes for a picture of `size`, roughly; `None` where its graph does not tell.
@@ -226,142 +236,36 @@ impl std::fmt::Debug for StyleNetwork {
     }
 }
 
-/// Where a network's file is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Location {
-    Bundled { network: String },
-    File(PathBuf),
-}
-
-/// A style of a network and its share.
-struct Choice {
-    /// `None`: the network has only one.
-    style: Option<StyleChoice>,
-    weight: f32,
-}
-
-impl Location {
-    fn label(&self) -> String {
-        match self {
-            Self::Bundled { network } => format!("the bundled network '{network}'"),
-            Self::File(path) => format!("the style network '{}'", path.display()),
-        }
-    }
-
-    pub(super) fn path(&self) -> Option<&Path> {
-        match self {
-            Self::Bundled { .. } => None,
-            Self::File(path) => Some(path),
-        }
-    }
-
-    fn read(&self, is_int8: bool) -> Result<Cow<'static, [u8]>> {
-        match self {
-            Self::Bundled { network } => {
-                let catalog = Catalog::bundled()?;
-                let int8 = if is_int8 { catalog.network_int8_bytes(network)? } else { None };
-                Ok(Cow::Borrowed(int8.map_or_else(|| catalog.network_bytes(network), Ok)?))
-            }
-            Self::File(path) => Ok(Cow::Owned(std::fs::read(path).context("it cannot be read")?)),
-        }
-    }
-}
-
-/// The one network that all styles of a spec are of.
-struct Located {
-    location: Location,
-    /// The choice among its styles.
-    choices: Vec<Choice>,
-    /// Styles that it gets, by name, in this order behind its own.
-    learned: Vec<(String, LearnedStyle)>,
-}
-
 impl Located {
     /// Whether the form of the network with convolutions in 8-bit integers is taken.
     fn is_int8(&self, options: &StyleOptions) -> Result<bool> {
-        let has_form = match &self.location {
-            Location::Bundled { network } => {
-                Catalog::bundled()?.network_int8_bytes(network)?.is_some()
-                    && self.learned.iter().all(|(_, style)| style.convolutions.is_empty())
-            }
-            Location::File(_) => false,
+        let (network, has_form) = match self.location {
+            Location::Bundled(network) => (Some(network), Catalog::bundled()?.network_int8_bytes(network)?.is_some()),
+            Location::File(_) => (None, false),
         };
+        let brings_convolutions = self.learned.iter().any(|(_, style)| !style.convolutions.is_empty());
         let device = &options.session.device;
         match options.precision {
             Precision::Fp32 | Precision::Fp16 => Ok(false),
-            Precision::Auto => Ok(has_form && device.is_cpu() && runtime::has_integer_products()),
+            Precision::Auto => {
+                Ok(has_form && !brings_convolutions && device.is_cpu() && runtime::has_integer_products())
+            }
             Precision::Int8 => {
-                ensure!(
-                    has_form,
-                    "it has no form in 8-bit integers (expected styles of a bundled network, none of them learnt in full depth)"
-                );
                 ensure!(
                     device.is_cpu(),
                     "8-bit integers are for the processor (expected another precision on {device})"
+                );
+                if let Some(network) = network.filter(|_| !has_form) {
+                    return Err(NetworkMisuse::NoIntegers { network }.into());
+                }
+                ensure!(
+                    has_form && !brings_convolutions,
+                    "it has no form in 8-bit integers (expected styles of a bundled network, none of them learnt in full depth)"
                 );
                 Ok(true)
             }
         }
     }
-}
-
-/// Finds the network of `spec`; names that are not in the catalog are looked for in `style_folder`.
-fn locate(spec: &StyleSpec, style_folder: Option<&Path>) -> Result<Located> {
-    let catalog = Catalog::bundled()?;
-    let mut located: Option<(Location, &StyleRef)> = None;
-    let mut choices = Vec::new();
-    let mut learned = Vec::new();
-    let mut learn = |path: &Path| -> Result<(Location, Option<StyleChoice>)> {
-        let style = LearnedStyle::load(path)?;
-        let network = network_of(&style).with_context(|| format!("open the style '{}'", path.display()))?;
-        let own = catalog.styles().iter().filter(|style| style.network == network).map(|style| style.index + 1);
-        let index = own.max().unwrap_or(0) + learned.len();
-        let name = path.file_stem().map(|stem| catalog::normalized(&stem.to_string_lossy())).unwrap_or_default();
-        learned.push((name, style));
-        Ok((Location::Bundled { network: network.to_owned() }, Some(StyleChoice::Index(index))))
-    };
-    for term in spec.terms() {
-        let (location, style) = match &term.style {
-            StyleRef::Named(name) => match catalog.find(name) {
-                Ok(style) => {
-                    (Location::Bundled { network: style.network.clone() }, Some(StyleChoice::Index(style.index)))
-                }
-                Err(unknown) => {
-                    let own = style_folder.and_then(|folder| folder::find(folder, name));
-                    learn(&own.ok_or(unknown)?.path)?
-                }
-            },
-            StyleRef::Learned(path) => learn(path)?,
-            StyleRef::Network { path, choice } => (Location::File(path.clone()), choice.clone()),
-        };
-        match &located {
-            Some((first, first_style)) if *first != location => bail!(
-                "styles '{first_style}' and '{}' are of different networks (only styles of one network can be blended)",
-                term.style
-            ),
-            Some(_) => {}
-            None => located = Some((location, &term.style)),
-        }
-        choices.push(Choice { style, weight: term.weight });
-    }
-    let (location, _) = located.context("no style was named")?;
-    Ok(Located { location, choices, learned })
-}
-
-/// The network in the binary that a style was learnt for.
-///
-/// # Errors
-/// When it was another one.
-fn network_of(style: &LearnedStyle) -> Result<&'static str> {
-    let description = &style.description;
-    let network = Catalog::bundled()?.network_with_sha256(&description.network_sha256);
-    network.map(|network| network.name.as_str()).with_context(|| {
-        let hash = description.network_sha256.get(..8).unwrap_or(&description.network_sha256);
-        format!(
-            "it was learnt for another version of the network '{}' ({hash}…), which this impasto does not have (learn it anew)",
-            description.network
-        )
-    })
 }
 
 /// What goes into the input that chooses the style.

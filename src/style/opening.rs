@@ -11,8 +11,9 @@ use super::contract::{Hints, Known, NetworkContract, Origin, StyleInput};
 use super::encoder::{Encoder, PAINTING_SHORT_SIDE, TRIAL_PAINTING_SHORT_SIDE, painting_tensor};
 use super::form::{Graph, Opened};
 use super::inspect::{self, Ports};
+use super::locate::Location;
 use super::memory::{Memory, Need};
-use super::network::{Location, StyleOptions, StyleValue};
+use super::network::{StyleOptions, StyleValue};
 use super::painter::Painter;
 use super::pixels::{ChannelOrder, TensorFormat, ValueRange};
 use super::probe;
@@ -26,7 +27,6 @@ pub(super) struct Opening<'a> {
     pub options: &'a StyleOptions,
     pub location: &'a Location,
     pub model: &'a Model,
-    pub bytes: &'a [u8],
     pub hints: Hints,
     pub ports: Ports,
     pub style: StyleValue,
@@ -119,17 +119,17 @@ impl Opening<'_> {
     fn open_session(&self, mut encoder: Option<&mut Encoder>, format: TensorFormat) -> Result<(Session, Graph, Sizes)> {
         let one = |value| Known { value, origin: Origin::Assumed };
         if let Some(fixed) = &self.hints.fixed_size {
-            let session = self.open_as_it_is()?;
+            let (session, graph) = self.open_as_it_is()?;
             let sizes = Sizes { multiple: one(1), minimum: one(1), fixed_size: Some(fixed.clone()) };
-            return Ok((session, self.as_it_is(), sizes));
+            return Ok((session, graph, sizes));
         }
         let (mut session, graph) = match self.ports.declared_size {
-            None => (self.open_as_it_is()?, self.as_it_is()),
+            None => self.open_as_it_is()?,
             Some(declared) => match self.open_with_size_opened(format, declared, encoder.as_deref_mut()) {
                 Ok((session, graph)) => (session, graph),
                 Err(error) => {
                     tracing::debug!("opening the declared size failed: {error:#}");
-                    (self.open_as_it_is()?, self.as_it_is())
+                    self.open_as_it_is()?
                 }
             },
         };
@@ -154,7 +154,8 @@ impl Opening<'_> {
                 let origin = Origin::Graph("declared, and no other size runs".to_owned());
                 let fixed_size = Some(Known { value: declared, origin });
                 let sizes = Sizes { multiple: one(1), minimum: one(1), fixed_size };
-                Ok((self.open_as_it_is()?, self.as_it_is(), sizes))
+                let (session, graph) = self.open_as_it_is()?;
+                Ok((session, graph, sizes))
             }
             (_, _, None) => {
                 let size = FrameSize::new(256, 128);
@@ -170,15 +171,12 @@ impl Opening<'_> {
         }
     }
 
-    fn open_as_it_is(&self) -> Result<Session> {
-        self.as_it_is().open(self.runtime, &self.options.session.on_cpu())
-    }
-
-    fn as_it_is(&self) -> Graph {
-        match self.location {
+    fn open_as_it_is(&self) -> Result<(Session, Graph)> {
+        let graph = match self.location {
             Location::File(path) => Graph::File(path.clone()),
-            Location::Bundled { .. } => self.graph_from(self.bytes),
-        }
+            Location::Bundled(_) => self.graph_from(&self.model.to_bytes()),
+        };
+        Ok((graph.open(self.runtime, &self.options.session.on_cpu())?, graph))
     }
 
     /// Opens the network with its declared size opened; fails if it then computes something else at that size.
@@ -196,7 +194,7 @@ impl Opening<'_> {
         if rewritten > 0 {
             let picture = probe::probe_picture(declared)?;
             let opened = self.trial(&mut session, encoder.as_deref_mut())(&picture, declared, format)?;
-            let original = self.trial(&mut self.open_as_it_is()?, encoder)(&picture, declared, format)?;
+            let original = self.trial(&mut self.open_as_it_is()?.0, encoder)(&picture, declared, format)?;
             let largest = original.data.iter().fold(0.0_f32, |max, value| max.max(value.abs()));
             let same = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-3 * largest;
             ensure!(

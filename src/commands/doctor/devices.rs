@@ -34,16 +34,17 @@ fn no_runtime(error: &RuntimeError) -> Check {
     Check::broken("library", found, advice.trim())
 }
 
-/// How far the bundled network gets on a device.
+/// How far the bundled network that suits a device gets on it.
 fn trial(device: &Device) -> Result<String> {
     let first = Catalog::bundled()?.styles().first().context("the catalog is empty")?;
     let session = SessionOptions { device: device.clone(), ..SessionOptions::default() };
     let options = StyleOptions { session, ..StyleOptions::default() };
     let network = StyleNetwork::open(&first.name.parse()?, &options)?;
+    let runs = format!("runs {}", network.bundled().unwrap_or_default());
     Ok(match network.difference_levels() {
-        None => "runs the bundled network".to_owned(),
+        None => runs,
         Some(levels) => {
-            format!("{}; {levels:.2} levels from the processor's picture", network.assignment())
+            format!("{runs} ({}; {levels:.2} levels from the processor's picture)", network.assignment())
         }
     })
 }

@@ -2,10 +2,12 @@
 
 use anyhow::{Context, Result};
 
+use crate::cli::LookArgs;
+use crate::commands::style;
 use crate::film::Filler;
 use crate::frame::{Frame, FrameSize};
 use crate::gatys::{Judge, Picture, match_colors};
-use crate::runtime::{Precision, SessionOptions};
+use crate::runtime::SessionOptions;
 use crate::style::{Catalog, StyleEngine, StyleOptions, StyleSettings, Stylizer};
 
 /// A network that paints frames of any size at once.
@@ -19,15 +21,21 @@ pub struct FillNetwork {
 const WORK_SIZE: usize = 2160;
 
 impl FillNetwork {
-    /// The network of a style.
+    /// The network of a style, as the look asks for it.
     ///
     /// # Errors
     /// If there is no such style or it cannot be opened.
-    pub fn open(style: &str, session: &SessionOptions, precision: Precision) -> Result<Self> {
+    pub fn open(name: &str, session: &SessionOptions, look: &LookArgs) -> Result<Self> {
         let settings = StyleSettings { strength: 1.0, keep_color: false, work_size: WORK_SIZE };
-        let style_folder = super::super::style::folder();
-        let options = StyleOptions { session: session.clone(), precision, style_folder, ..StyleOptions::default() };
-        Ok(Self { engine: StyleEngine::open(&style.parse()?, &options, settings)?, label: style.to_owned() })
+        let options = StyleOptions {
+            session: session.clone(),
+            network: look.network.network,
+            precision: look.precision.precision,
+            style_folder: style::folder(),
+            ..StyleOptions::default()
+        };
+        let engine = StyleEngine::open(&name.parse()?, &options, settings).map_err(style::misused)?;
+        Ok(Self { engine, label: name.to_owned() })
     }
 
     /// Of the styles that come with impasto, the one whose painting of `content`, in the colors of `painting`, has the least
@@ -35,17 +43,12 @@ impl FillNetwork {
     ///
     /// # Errors
     /// If a network or the judge cannot be opened.
-    pub fn nearest(
-        painting: &Picture,
-        content: &Frame,
-        session: &SessionOptions,
-        precision: Precision,
-    ) -> Result<Self> {
+    pub fn nearest(painting: &Picture, content: &Frame, session: &SessionOptions, look: &LookArgs) -> Result<Self> {
         let scaled = crate::gatys::painting::style_size(painting.size, content.size, 1.0);
         let mut judge = Judge::new(&painting.scaled(scaled)?, content.size, session)?;
         let mut best: Option<(f32, Self)> = None;
         for style in Catalog::bundled()?.styles() {
-            let mut network = Self::open(&style.name, session, precision)?;
+            let mut network = Self::open(&style.name, session, look)?;
             let mut painted = network.fill(content)?;
             match_colors(&mut painted, painting);
             let loss = judge.look(&painted)?.style_loss;

@@ -68,8 +68,7 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     let mut compute = Compute::new(&args.run.device, clip.threads, console)?;
     let session = compute.session_options()?;
     compute.tell(false);
-    let asked_fill =
-        args.film.fill.as_deref().map(|style| FillNetwork::open(style, &session, args.style.look.precision.precision));
+    let asked_fill = args.film.fill.as_deref().map(|style| FillNetwork::open(style, &session, &args.style.look));
     let asked_fill = asked_fill.transpose().context("open the style that fills")?;
     clip.writer(&reader)?.notes().iter().for_each(|warning| console.warning(warning));
     let vgg = match &args.film.vgg {
@@ -94,12 +93,7 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     let first = plan.keyframes.first().context("the clip has no frame")?;
     let mut fill = match asked_fill {
         Some(fill) => fill,
-        None => FillNetwork::nearest(
-            &style,
-            &work.content(first.frame, size)?,
-            &session,
-            args.style.look.precision.precision,
-        )?,
+        None => FillNetwork::nearest(&style, &work.content(first.frame, size)?, &session, &args.style.look)?,
     };
     console.line(&format!(
         "{} keyframes for {} frames of {size}; {} paints what they do not show",
@@ -235,7 +229,8 @@ fn fingerprint(args: &VideoArgs, size: FrameSize, settings: &PaintSettings, styl
     let film = &args.film;
     let part = (args.start, args.end, args.frames);
     let settings = PaintSettings { session: SessionOptions::default(), ..settings.clone() };
-    format!("{part:?} {size} {settings:?} {:?} {:?} {:?} {:?}", film.keyframes, film.iterations, film.fill, film.vgg)
+    let fill = (&film.fill, args.style.look.network.network);
+    format!("{part:?} {size} {settings:?} {:?} {:?} {fill:?} {:?}", film.keyframes, film.iterations, film.vgg)
         .hash(&mut hasher);
     Ok(format!("{:016x}", hasher.finish()))
 }

@@ -7,12 +7,12 @@ use crate::commands::device::Compute;
 use crate::commands::{sha256, style, thread_count};
 use crate::console::Console;
 use crate::learn::{Fitting, FittingSettings, FrozenNetwork, Judge, Painter, PaintingTarget, PhotoSet, State, start};
-use crate::runtime::SessionOptions;
+use crate::runtime::{Providers as _, Runtime, SessionOptions};
 use crate::style::catalog::UnknownStyle;
 use crate::style::learned::PaintingRecord;
 use crate::style::spec::StyleRef;
 use crate::style::tables::StyleRow;
-use crate::style::{Catalog, LearnedStyle, StyleSpec, folder};
+use crate::style::{Catalog, LearnedStyle, NetworkChoice, StyleSpec, folder};
 
 /// Everything that a run needs.
 pub struct Setup {
@@ -49,10 +49,6 @@ impl Setup {
             seed: args.seed,
             session: SessionOptions::default(),
         };
-        let first = Catalog::bundled()?.styles().first().context("the catalog is empty")?;
-        let network = FrozenNetwork::bundled(&first.network, args.depth)?;
-        settings.check(&network).map_err(UsageError)?;
-        let from = args.from.as_deref().map(|from| row_of(from, &network)).transpose()?;
         let (mut frames, mut records, mut notes) = (Vec::new(), Vec::new(), Vec::new());
         for path in &args.paintings {
             let painting = paintings::read(path, args.stroke_size)?;
@@ -60,6 +56,14 @@ impl Setup {
             records.push(painting.record);
             notes.extend(painting.notes);
         }
+        let mut compute = Compute::new(&args.device, thread_count(args.threads), console)?;
+        let options = compute.session_options()?;
+        compute.tell(false);
+        settings.session = options.clone();
+        let is_gpu = Runtime::load()?.is_gpu(&options.device);
+        let network = FrozenNetwork::bundled(args.network.network.on(is_gpu), args.depth)?;
+        settings.check(&network).map_err(UsageError)?;
+        let from = args.from.as_deref().map(|from| row_of(from, &network)).transpose()?;
         let photos = match (&args.photos, &args.video) {
             (Some(folder), _) => photos::of_folder(folder, settings.side, console)?,
             (None, Some(clip)) => photos::of_video(clip, settings.side, console)?,
@@ -69,10 +73,6 @@ impl Setup {
         let fingerprint = fingerprint(args, &network, &records, &description);
         let resumed = args.resume.then(|| read_state(args, &fingerprint)).transpose()?;
 
-        let mut compute = Compute::new(&args.device, thread_count(args.threads), console)?;
-        let options = compute.session_options()?;
-        compute.tell(false);
-        settings.session = options.clone();
         let target = PaintingTarget::new(&frames, &options)?;
         let held_out = &photos.held_out;
         let painter = Painter::new(&network, held_out.first().context("no photo is held out")?, &options)?;
@@ -82,7 +82,7 @@ impl Setup {
             (None, Some(row)) => (network.parameters(&row), args.from.clone().unwrap_or_default(), None),
             (None, None) => {
                 let found = start::find(&mut judge, &network)?;
-                (network.parameters(&found.row), blend_name(&network, &found.shares)?, None)
+                (network.parameters(&found.row), blend_name(&found.shares)?, None)
             }
         };
         let mut fitting = Fitting::new(&network, &target, photos, judge, row, &settings)?;
@@ -130,15 +130,22 @@ fn row_of(text: &str, network: &FrozenNetwork) -> Result<StyleRow> {
                     path.display()
                 );
             }
+            let of = &style.description.network;
+            if *of != network.name {
+                let text = format!(
+                    "'{}' was learnt for '{of}' (expected a style of '{}' to start from, or --network {})",
+                    path.display(),
+                    network.name,
+                    NetworkChoice::of(of)
+                );
+                return Err(UsageError(anyhow::anyhow!(text)).into());
+            }
             style.row(&network.tables).with_context(|| format!("start from '{}'", path.display()))
         };
         let row = match &term.style {
             StyleRef::Named(name) => match catalog.find(name) {
-                Ok(style) if style.network == network.name => {
-                    network.tables.row(style.index).with_context(|| format!("the network has no style '{name}'"))?
-                }
                 Ok(style) => {
-                    bail!("style '{name}' is of the network '{}' (expected one of '{}')", style.network, network.name)
+                    network.tables.row(style.index).with_context(|| format!("the network has no style '{name}'"))?
                 }
                 Err(unknown) => {
                     let own = style::folder().and_then(|path| folder::find(&path, name));
@@ -158,10 +165,10 @@ fn row_of(text: &str, network: &FrozenNetwork) -> Result<StyleRow> {
 }
 
 /// A blend of a network's styles as a user would write it.
-fn blend_name(network: &FrozenNetwork, shares: &[f32]) -> Result<String> {
+fn blend_name(shares: &[f32]) -> Result<String> {
     let catalog = Catalog::bundled()?;
     let name = |index: usize| {
-        let style = catalog.styles().iter().find(|style| style.network == network.name && style.index == index);
+        let style = catalog.styles().iter().find(|style| style.index == index);
         style.map_or_else(|| format!("#{index}"), |style| style.name.clone())
     };
     let parts: Vec<(usize, f32)> = shares.iter().copied().enumerate().filter(|(_, share)| *share > 0.0).collect();

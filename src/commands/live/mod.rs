@@ -67,7 +67,7 @@ pub fn run(args: &LiveArgs) -> Result<Outcome> {
 
     // The style before the camera: whose light need not go on for a name that is wrong.
     let mut compute = Compute::new(&args.device, threads, console)?;
-    let OpenStyle { engine, label, provider, notes, .. } = style::open(&args.style, &mut compute, &control)?;
+    let OpenStyle { engine, label, network, provider, notes, .. } = style::open(&args.style, &mut compute, &control)?;
     compute.tell(args.stats);
     notes.iter().for_each(|note| console.note(note));
     let options = CameraOptions {
@@ -134,7 +134,7 @@ pub fn run(args: &LiveArgs) -> Result<Outcome> {
         Err(RunError::Stage { stage: "camera", source, .. }) => return Err(with_lost_hint(source)),
         Err(error) => return Err(error.into()),
     }
-    let summary = Summary::new(&camera_label, size, &provider, &sink, &stats);
+    let summary = Summary::new(&camera_label, size, (network, &provider), &sink, &stats);
     report(&console, args, &summary, &stats)?;
     Ok(if sink.outputs().has_failed { Outcome::Damaged } else { Outcome::Done })
 }
@@ -297,6 +297,8 @@ struct Summary<'a> {
     painting_ms: Option<TimesMs>,
     style: &'a str,
     work_size: usize,
+    /// The catalog's name of the network; none for one in a file.
+    network: Option<&'a str>,
     provider: &'a str,
     recordings: Vec<&'a Path>,
     lost: Vec<Lost>,
@@ -311,7 +313,13 @@ struct Lost {
 }
 
 impl<'a> Summary<'a> {
-    fn new(camera: &'a str, size: FrameSize, provider: &'a str, sink: &'a LiveSink, stats: &PipelineStats) -> Self {
+    fn new(
+        camera: &'a str,
+        size: FrameSize,
+        (network, provider): (Option<&'a str>, &'a str),
+        sink: &'a LiveSink,
+        stats: &PipelineStats,
+    ) -> Self {
         let stages = stats.snapshot();
         let (captured, dropped) = stages.first().map_or((0, 0), |camera| (camera.items, camera.lost));
         let seconds = sink.elapsed.as_secs_f64();
@@ -331,6 +339,7 @@ impl<'a> Summary<'a> {
             painting_ms: sink.painting.summary(),
             style: sink.style(),
             work_size: sink.work_size(),
+            network,
             provider,
             recordings: sink.outputs().recordings.iter().map(|written| written.path.as_path()).collect(),
             lost: sink.outputs().lost.iter().map(|&(output, frames)| Lost { output, frames }).collect(),
