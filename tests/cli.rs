@@ -192,6 +192,7 @@ fn json_is_one_summary_on_stdout_and_quiet_is_quiet() {
     assert_eq!(summary["frames"], 4);
     assert_eq!(summary["style"], "starry");
     assert_eq!(summary["provider"], "CPU");
+    assert_eq!(summary["network"], "impasto-lite");
     assert_eq!(summary["output"], "out.mkv");
     assert_eq!(summary["interrupted"], false);
     assert!(summary["fps"].as_f64().unwrap() > 0.0);
@@ -441,7 +442,10 @@ fn the_catalogue_is_listed_for_people_and_programs() {
     impasto().arg("styles").assert().success().stdout(contains("great-wave").and(contains("Hokusai")));
     let output = impasto().args(["styles", "--json"]).output().unwrap();
     let styles: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert!(styles.as_array().unwrap().iter().any(|style| style["name"] == "great-wave" && style["year"] == 1831));
+    let wave = styles.as_array().unwrap().iter().find(|style| style["name"] == "great-wave").unwrap();
+    assert_eq!(wave["year"], 1831);
+    assert_eq!(wave["networks"], serde_json::json!(["impasto-lite", "impasto-full"]));
+    impasto().args(["styles", "show", "wave"]).assert().success().stdout(contains("impasto-lite, impasto-full"));
 }
 
 #[test]

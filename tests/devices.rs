@@ -31,7 +31,7 @@ fn provider_that_is_not_in_the_build() -> Option<Provider> {
 #[test]
 fn the_processor_is_said_to_be_used_only_to_those_who_ask() {
     let folder = TempDir::new().unwrap();
-    let said = contains("networks run on CPU");
+    let said = contains("impasto-lite runs on CPU");
     image(folder.path(), &["--device", "cpu"]).assert().success().stderr(said.clone().not());
     image(folder.path(), &["--device", "cpu", "-v"]).assert().success().stderr(said);
     assert!(folder.path().join("out.png").is_file());
@@ -111,7 +111,7 @@ fn the_doctor_tells_how_everything_is_and_what_to_do() {
     std::fs::write(styles.join("broken.style"), "no style").unwrap();
     let doctor = impasto().arg("doctor").env("XDG_DATA_HOME", home.path()).assert().success();
     let text = String::from_utf8(doctor.get_output().stdout.clone()).unwrap();
-    for part in ["impasto can paint", "runs the bundled network", "h264", "OpenCV", "VGG-16", "VGG-19", "own styles"] {
+    for part in ["impasto can paint", "runs impasto-lite", "h264", "OpenCV", "VGG-16", "VGG-19", "own styles"] {
         assert!(text.contains(part), "{part} is not in:\n{text}");
     }
     let lines: Vec<&str> = text.lines().collect();
@@ -158,7 +158,8 @@ fn several_networks_paint_a_clip_as_one_does() {
     let clip = concat!(env!("CARGO_MANIFEST_DIR"), "/samples/bunny.mp4");
     for parallel in ["1", "3"] {
         let output = format!("{parallel}.mkv");
-        let said = if parallel == "1" { "networks run on CPU\n" } else { "networks run on CPU, 3 at one time" };
+        let said =
+            if parallel == "1" { "impasto-lite runs on CPU\n" } else { "impasto-lite runs on CPU, 3 at one time" };
         impasto()
             .current_dir(folder.path())
             .args(["video", clip, "-o", &output, "--codec", "ffv1", "--precision", "fp32", "--frames", "9"])

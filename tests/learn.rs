@@ -2,15 +2,15 @@
 //! done with those.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // A test that panics fails: as it should.
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
 use impasto::frame::{Frame, FrameSize};
-use impasto::learn::FrozenNetwork;
 use impasto::runtime::Precision;
-use impasto::style::learned::{Depth, Description, Learning, PaintingRecord, VERSION};
 use impasto::style::pixels::Mix;
 use impasto::style::{Catalog, LearnedStyle, StyleNetwork, StyleOptions};
 use predicates::prelude::PredicateBooleanExt as _;
@@ -52,31 +52,9 @@ fn bundled_count() -> usize {
     Catalog::bundled().unwrap().styles().len()
 }
 
-/// A style of the bundled network with the numbers of one that is there already.
+/// A style of the smaller network with the numbers of one that is there already.
 fn style_of(index: usize) -> LearnedStyle {
-    let network = FrozenNetwork::bundled("impasto-lite", Depth::Rows).unwrap();
-    let learning = Learning {
-        start: "nothing".to_owned(),
-        photos: "nothing".to_owned(),
-        depth: Depth::Rows,
-        steps: 0,
-        seconds: 0.0,
-        stroke_size: 1.0,
-        style_weight: 1.0,
-        start_loss: 1.0,
-        loss: 1.0,
-        content_loss: 0.5,
-        style_loss: 0.5,
-    };
-    let description = Description {
-        version: VERSION,
-        network: network.name.clone(),
-        network_sha256: network.sha256.clone(),
-        paintings: vec![PaintingRecord { file: "a.jpg".to_owned(), sha256: "00".to_owned() }],
-        learning,
-    };
-    let row = network.tables.row(index).unwrap();
-    LearnedStyle::new(description, &network.tables, &row, Vec::new())
+    common::style_of("impasto-lite", index)
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::pipeline::Control;
 use crate::scale::{Filter, Scaler};
 use crate::stills::{Still, StillFormat};
 use crate::style::pixels::{Mix, mix_in_place};
-use crate::style::{Catalog, LearnedStyle, Stylizer};
+use crate::style::{Catalog, LearnedStyle, NetworkChoice, Stylizer};
 
 /// Longer side of a painting on the sheet.
 const CELL_SIDE: usize = 480;
@@ -56,7 +56,7 @@ pub fn run(args: &SheetArgs) -> Result<Outcome> {
         Ok(small)
     };
     let small_content = small(&content)?;
-    let styles = all_styles(console)?;
+    let styles = all_styles(args.network.network, console)?;
     let mut compute = Compute::new(&args.device, thread_count(args.threads), console)?;
     let mut progress = console.progress_of_pictures(styles.len() as u64);
     // One column for each style, a painting for each strength.
@@ -92,13 +92,20 @@ pub fn run(args: &SheetArgs) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// The styles that come with impasto, then one's own.
-fn all_styles(console: Console) -> Result<Vec<String>> {
+/// The styles that come with impasto, then one's own, as far as `network` paints them.
+fn all_styles(network: NetworkChoice, console: Console) -> Result<Vec<String>> {
     let bundled = Catalog::bundled()?.styles().iter();
     let mut styles: Vec<String> = bundled.map(|style| style.name.clone()).collect();
     for own in styles::own_styles() {
         match LearnedStyle::load(&own.path) {
-            Ok(_) => styles.push(own.name),
+            Ok(style) => {
+                let of = &style.description.network;
+                if matches!(network, NetworkChoice::Auto) || NetworkChoice::of(of) == network {
+                    styles.push(own.name);
+                } else {
+                    console.warning(&format!("left out: '{}' was learnt for '{of}'", own.name));
+                }
+            }
             Err(error) => console.warning(&format!("left out: {error:#}")),
         }
     }

@@ -1,8 +1,12 @@
-//! What the integration tests share: the test material, clips made on the spot, and questions to ffprobe.
+//! What the integration tests share: the test material, clips and styles made on the spot, and questions to ffprobe.
 #![allow(dead_code)] // Each test binary uses its part.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use impasto::learn::FrozenNetwork;
+use impasto::style::LearnedStyle;
+use impasto::style::learned::{Depth, Description, Learning, PaintingRecord, VERSION};
 
 /// The folder of extra test material beside the checkout (or where `IMPASTO_SHARED` says); `None`, with a message,
 /// where there is none.
@@ -107,4 +111,31 @@ pub fn mean_difference(a: &[u8], b: &[u8]) -> [f64; 3] {
         sums[index % 3] += f64::from(a.abs_diff(*b));
     }
     sums.map(|sum| sum / (a.len() / 3) as f64)
+}
+
+/// A style of a bundled network with the numbers of one that is there already.
+pub fn style_of(network: &str, index: usize) -> LearnedStyle {
+    let network = FrozenNetwork::bundled(network, Depth::Rows).unwrap();
+    let learning = Learning {
+        start: "nothing".to_owned(),
+        photos: "nothing".to_owned(),
+        depth: Depth::Rows,
+        steps: 0,
+        seconds: 0.0,
+        stroke_size: 1.0,
+        style_weight: 1.0,
+        start_loss: 1.0,
+        loss: 1.0,
+        content_loss: 0.5,
+        style_loss: 0.5,
+    };
+    let description = Description {
+        version: VERSION,
+        network: network.name.clone(),
+        network_sha256: network.sha256.clone(),
+        paintings: vec![PaintingRecord { file: "a.jpg".to_owned(), sha256: "00".to_owned() }],
+        learning,
+    };
+    let row = network.tables.row(index).unwrap();
+    LearnedStyle::new(description, &network.tables, &row, Vec::new())
 }
