@@ -210,19 +210,20 @@ fn what_does_not_go_together_or_cannot_be_read_is_told() {
     let mut network = Command::cargo_bin("impasto").unwrap();
     network.current_dir(material.folder.path()).args(["video", "in.mkv", "-o", "out.mkv", "--keyframes", "3"]);
     network.assert().code(2).stderr(contains("--keyframes means nothing to a network"));
-    let usage: [(&[&str], &str); 4] = [
+    let usage: [(&[&str], &str); 6] = [
         (&["--smooth", "1"], "--stride and --smooth are for networks"),
         (&["--stride", "2"], "--stride and --smooth are for networks"),
         (&["--debug-view", "view.mkv"], "--debug-view and --stats are for networks"),
         (&["--anchor-weight=-1"], "at least 0"),
+        (&["--fill", "nobody"], "nobody"),
+        (&["--fill", "their.onnx", "--network", "full"], "'their.onnx' is itself a network"),
     ];
     for (arguments, text) in usage {
         material.film("out.mkv", arguments).assert().code(2).stderr(contains(text));
     }
-    let errors: [(&str, &[&str], &str); 5] = [
+    let errors: [(&str, &[&str], &str); 4] = [
         ("out.mkv", &["--style", "nowhere.jpg"], "nowhere.jpg"),
         ("out.mkv", &["--style", "in.mkv"], "in.mkv"),
-        ("out.mkv", &["--fill", "nobody"], "nobody"),
         ("taken.mkv", &[], "-y to replace it"),
         ("out.mkv", &["--work-folder", "."], "no work folder of a film"),
     ];

@@ -3,8 +3,8 @@
 use clap::{Args, ValueHint};
 
 use super::parse_word;
+use crate::commands::NetworkChoice;
 use crate::runtime::{DeviceChoice, Precision, ProviderLibrary};
-use crate::style::NetworkChoice;
 
 /// What networks run on.
 #[derive(Debug, Clone, Default, Args)]

@@ -3,9 +3,9 @@
 use clap::{Args, ValueHint};
 
 use super::parse_word;
+use crate::commands::NetworkChoice;
 use crate::frame::FrameSize;
 use crate::runtime::{DeviceChoice, ProviderLibrary};
-use crate::style::NetworkChoice;
 
 /// `impasto doctor`.
 #[derive(Debug, Args)]

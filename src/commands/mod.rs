@@ -27,6 +27,7 @@ use clap::CommandFactory;
 
 use crate::cli::{Cli, Command};
 use crate::console;
+pub use crate::style::NetworkChoice;
 pub use crate::style::learned::Depth;
 pub use paint::{KeepColor, Preset};
 
