@@ -99,7 +99,7 @@ fn full_has_no_form_in_8_bit_integers() {
     let folder = tempfile::tempdir().unwrap();
     image(&folder, "lite.png", &["--precision", "int8"]).assert().success();
     let refused = image(&folder, "full.png", &["--precision", "int8", "--network", "full"]).assert().code(2);
-    refused.stderr(contains("'impasto-full' has no form in 8-bit integers").and(contains("--network lite")));
+    refused.stderr(contains("'impasto-full': it has no form in 8-bit integers").and(contains("--network lite")));
     image(&folder, "auto.png", &["--network", "full"]).assert().success();
     image(&folder, "exact.png", &["--network", "full", "--precision", "fp32"]).assert().success();
     assert_eq!(pixels(&folder, "auto.png"), pixels(&folder, "exact.png"));

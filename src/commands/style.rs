@@ -97,7 +97,7 @@ pub fn misused(error: anyhow::Error) -> anyhow::Error {
             "leave out --network, or learn the painting anew with `impasto learn --network {}`",
             NetworkChoice::of(asked)
         ),
-        Some(NetworkMisuse::NoIntegers { .. }) => "leave out --precision, or take --network lite".to_owned(),
+        Some(NetworkMisuse::NoIntegers) => "leave out --precision, or take --network lite".to_owned(),
         None if error.is::<UnknownStyle>() => return UsageError(error).into(),
         None => return error,
     };

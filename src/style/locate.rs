@@ -73,12 +73,9 @@ pub enum NetworkMisuse {
         /// The network that was asked for.
         asked: &'static str,
     },
-    /// The network has no form in 8-bit integers.
-    #[error("'{network}' has no form in 8-bit integers")]
-    NoIntegers {
-        /// The network.
-        network: &'static str,
-    },
+    /// The bundled network has no form in 8-bit integers.
+    #[error("it has no form in 8-bit integers")]
+    NoIntegers,
 }
 
 /// Where a network's file is.

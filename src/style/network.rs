@@ -239,9 +239,9 @@ impl std::fmt::Debug for StyleNetwork {
 impl Located {
     /// Whether the form of the network with convolutions in 8-bit integers is taken.
     fn is_int8(&self, options: &StyleOptions) -> Result<bool> {
-        let (network, has_form) = match self.location {
-            Location::Bundled(network) => (Some(network), Catalog::bundled()?.network_int8_bytes(network)?.is_some()),
-            Location::File(_) => (None, false),
+        let (is_bundled, has_form) = match self.location {
+            Location::Bundled(network) => (true, Catalog::bundled()?.network_int8_bytes(network)?.is_some()),
+            Location::File(_) => (false, false),
         };
         let brings_convolutions = self.learned.iter().any(|(_, style)| !style.convolutions.is_empty());
         let device = &options.session.device;
@@ -255,8 +255,8 @@ impl Located {
                     device.is_cpu(),
                     "8-bit integers are for the processor (expected another precision on {device})"
                 );
-                if let Some(network) = network.filter(|_| !has_form) {
-                    return Err(NetworkMisuse::NoIntegers { network }.into());
+                if is_bundled && !has_form {
+                    return Err(NetworkMisuse::NoIntegers.into());
                 }
                 ensure!(
                     has_form && !brings_convolutions,
