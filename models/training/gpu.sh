@@ -25,7 +25,9 @@ elif [ -n "$init" ]; then
 fi
 "$python" -m impasto_train train "$@" --vgg "$material/vgg16.pt" --photos "$material/photos" --paintings "$material/paintings"
 [ "$stop_at" = 1 ] || exit 0
-"$python" -m impasto_train export "$OUT/state/state.pt" "$OUT/impasto-$size.onnx"
+half=
+[ "$size" = full ] && half=--half
+"$python" -m impasto_train export "$OUT/state/state.pt" "$OUT/impasto-$size.onnx" $half
 "$python" -m impasto_train compact "$OUT/state/state.pt" "$OUT/state-$size.pt"
 held_out=$(sed -n 's/^    "\(.*\)",$/\1/p' styles.toml | head -n 6)
 set --

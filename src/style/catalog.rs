@@ -98,6 +98,8 @@ const EMBEDDED: &[(&str, &[u8])] = embedded![
     "paintings/composition-viii.jpg",
     "paintings/horse-mackerel.jpg",
     "paintings/cherry-trees.jpg",
+    "paintings/self-portrait.jpg",
+    "paintings/edtaonisl.jpg",
 ];
 
 impl Catalog {
