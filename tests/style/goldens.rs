@@ -3,7 +3,7 @@
 //! After a change that is meant to change them: `IMPASTO_BLESS=1 cargo test --test style goldens`, and look again.
 
 use impasto::runtime::{Precision, has_integer_products};
-use impasto::style::{Catalog, StyleOptions, StyleSettings};
+use impasto::style::{Catalog, NetworkChoice, StyleOptions, StyleSettings};
 
 use crate::{difference, open, paint, photo, read, repository};
 
@@ -11,7 +11,11 @@ use crate::{difference, open, paint, photo, read, repository};
 const TOLERANCE: f64 = 2.0;
 
 fn check(name: &str, spec: &str, settings: StyleSettings) {
-    let options = StyleOptions { precision: Precision::Fp32, ..StyleOptions::default() };
+    check_with(NetworkChoice::Lite, name, spec, settings);
+}
+
+fn check_with(network: NetworkChoice, name: &str, spec: &str, settings: StyleSettings) {
+    let options = StyleOptions { precision: Precision::Fp32, network, ..StyleOptions::default() };
     let mut engine = open(spec, &options, settings).unwrap();
     let painted = paint(&mut engine, &photo());
     let save = |path: &std::path::Path| {
@@ -36,6 +40,13 @@ fn check(name: &str, spec: &str, settings: StyleSettings) {
 fn every_style_of_the_catalog_paints_its_golden() {
     for style in Catalog::bundled().unwrap().styles() {
         check(&style.name, &style.name, StyleSettings::default());
+    }
+}
+
+#[test]
+fn the_larger_network_paints_its_goldens() {
+    for style in ["starry-night", "edtaonisl"] {
+        check_with(NetworkChoice::Full, &format!("full-{style}"), style, StyleSettings::default());
     }
 }
 
