@@ -6,7 +6,8 @@ use ort::session::IoBinding;
 use ort::value::Tensor;
 
 use super::device::Device;
-use super::session::{ElementType, run_error};
+use super::session::run_error;
+use super::tensor::ElementType;
 
 /// Bytes of the processor's memory that can be had without swapping, where the system tells: free ones, and no more than the
 /// process's control group and its limit of address space (`ulimit -v`) have left.

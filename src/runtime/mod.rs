@@ -17,6 +17,7 @@ pub mod plugin;
 mod precision;
 pub mod providers;
 mod session;
+mod tensor;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -32,7 +33,8 @@ use ort::logging::LogLevel;
 pub use plugin::{PluginError, ProviderLibrary};
 pub use precision::{Precision, has_integer_products};
 pub use providers::DeviceError;
-pub use session::{Bindings, ElementType, ModelSource, Session, SessionOptions, Tensor, TensorInfo, Terminator};
+pub use session::{Bindings, ModelSource, Session, SessionOptions, Terminator};
+pub use tensor::{ElementType, Tensor, TensorInfo};
 
 /// The ONNX Runtime library of this process.
 pub struct Runtime {

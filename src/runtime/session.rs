@@ -7,12 +7,12 @@ use anyhow::{Context as _, Result};
 use ort::memory::Allocator;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{IoBinding, RunOptions};
-use ort::value::{TensorElementType, ValueType};
 
 use super::assignment::{self, Assignment};
 use super::device::{Device, Provider};
 use super::memory::{self, BoundTensor};
 use super::providers::DeviceError;
+use super::tensor::{Tensor, TensorInfo};
 use super::{Runtime, engines, log};
 
 /// How a session runs.
@@ -64,49 +64,6 @@ pub enum ModelSource<'a> {
         /// Where weights that the graph keeps in other files are looked for.
         folder: Option<&'a Path>,
     },
-}
-
-/// Type of a tensor's elements, as far as impasto tells them apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ElementType {
-    /// 32-bit floating point.
-    F32,
-    /// Unsigned 8-bit integers.
-    U8,
-    /// Any other.
-    Other,
-}
-
-/// What a session says of one of its inputs or outputs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorInfo {
-    /// Its name in the graph.
-    pub name: String,
-    /// The type of its elements.
-    pub element_type: ElementType,
-    /// Its shape; `None` where a dimension is left open.
-    pub shape: Vec<Option<usize>>,
-}
-
-/// An `f32` tensor in the processor's memory, rows last.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Tensor {
-    /// The length of each dimension; empty for a scalar.
-    pub shape: Vec<usize>,
-    /// The elements, the last dimension contiguous; as many as the product of the shape.
-    pub data: Vec<f32>,
-}
-
-impl Tensor {
-    /// A tensor of zeros.
-    pub fn zeros(shape: &[usize]) -> Self {
-        Self { shape: shape.to_vec(), data: vec![0.0; shape.iter().product()] }
-    }
-
-    /// A tensor without dimensions.
-    pub fn scalar(value: f32) -> Self {
-        Self { shape: Vec::new(), data: vec![value] }
-    }
 }
 
 /// Ends a running session from another thread.
@@ -196,8 +153,8 @@ impl Session {
                 builder.commit_from_memory(bytes)?
             }
         };
-        let inputs = session.inputs().iter().map(|outlet| tensor_info(outlet.name(), outlet.dtype())).collect();
-        let outputs = session.outputs().iter().map(|outlet| tensor_info(outlet.name(), outlet.dtype())).collect();
+        let inputs = session.inputs().iter().map(|outlet| TensorInfo::of(outlet.name(), outlet.dtype())).collect();
+        let outputs = session.outputs().iter().map(|outlet| TensorInfo::of(outlet.name(), outlet.dtype())).collect();
         let assignment = match options.device.is_cpu() {
             true => Assignment::default(),
             false => assignment::read(&session)?,
@@ -388,21 +345,6 @@ impl std::fmt::Debug for Bindings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Bindings").finish_non_exhaustive()
     }
-}
-
-fn tensor_info(name: &str, value_type: &ValueType) -> TensorInfo {
-    let (element_type, shape) = match value_type {
-        ValueType::Tensor { ty, shape, .. } => (
-            match ty {
-                TensorElementType::Float32 => ElementType::F32,
-                TensorElementType::Uint8 => ElementType::U8,
-                _ => ElementType::Other,
-            },
-            shape.iter().map(|&length| usize::try_from(length).ok()).collect(),
-        ),
-        ValueType::Sequence(_) | ValueType::Map { .. } | ValueType::Optional(_) => (ElementType::Other, Vec::new()),
-    };
-    TensorInfo { name: name.to_owned(), element_type, shape }
 }
 
 pub(super) fn run_error(error: ort::Error) -> anyhow::Error {
