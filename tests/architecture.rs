@@ -11,7 +11,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("stills", &["frame"]),
     ("output", &[]),
     ("media", &["frame", "output"]),
-    ("temporal", &["frame", "motion"]),
+    ("temporal", &["frame", "motion", "onnx", "runtime"]),
     ("runtime", &[]),
     ("onnx", &[]),
     ("style", &["frame", "onnx", "runtime", "scale"]),

@@ -8,6 +8,10 @@ use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use common::{clip, frame_rgb, shared};
+use impasto::media::{ReaderOptions, VideoReader};
+use impasto::motion::{MotionEstimator, MotionSettings};
+use impasto::runtime::{Device, Runtime};
+use impasto::temporal::{DeviceCanvas, Smoother, SmootherSettings};
 use serde_json::Value;
 
 fn impasto(folder: &Path) -> Command {
@@ -138,4 +142,33 @@ fn a_calm_clip_is_painted_less_often_than_not_and_flickers_less() {
     let figures = json(at, &["measure", "in.mkv", "carried.mkv", "--reference", "each.mkv"]);
     assert_eq!(figures["frame_count"], 40);
     assert!(number(&figures["warping_error_over_reference"]) < 0.6, "{}", figures["warping_error_over_reference"]);
+}
+
+/// The graph that smooths on GPUs, run by ONNX Runtime on the processor: what follows from one frame to the next must not drift apart.
+#[test]
+fn a_clip_is_smoothed_as_a_graph_as_it_is_row_by_row() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/bunny.mp4");
+    let mut reader = VideoReader::open(&path, ReaderOptions::default()).unwrap();
+    let (size, settings) = (reader.info().size, MotionSettings::default());
+    let mut estimator = MotionEstimator::new(settings, f64::from(reader.info().time_base)).unwrap();
+    let mut smoothers = [0, 1].map(|_| Smoother::new(SmootherSettings::default()));
+    let canvas = DeviceCanvas::open(Runtime::load().unwrap(), &Device::CPU, size, settings.grid(size)).unwrap();
+    smoothers[1].move_to(canvas);
+    let mut changed = 0.0_f64;
+    for index in 0..40 {
+        let content = reader.next_frame().unwrap().expect("the clip is longer");
+        let motion = estimator.analyze(&content).unwrap();
+        let mut frames = [content.clone(), content.clone()];
+        for (smoother, frame) in smoothers.iter_mut().zip(&mut frames) {
+            smoother.smooth(frame, &motion).unwrap();
+        }
+        let levels = |a: &[u8], b: &[u8]| {
+            let sum: u64 = a.iter().zip(b).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+            sum as f64 / a.len() as f64
+        };
+        let difference = levels(frames[0].pixels(), frames[1].pixels());
+        assert!(difference < 0.05, "frame {index}: {difference} levels on average");
+        changed = changed.max(levels(frames[0].pixels(), content.pixels()));
+    }
+    assert!(changed > 0.5, "it did nothing: {changed}");
 }

@@ -15,7 +15,7 @@ use super::style;
 use crate::cli::{BenchArgs, TemporalArgs};
 use crate::console::{self, Console};
 use crate::frame::{Frame, FramePool, FrameSize, Timestamp};
-use crate::media::{Cut, EncoderSettings, Rational, ReaderOptions, VideoInfo, VideoReader, VideoWriter, WriterOptions};
+use crate::media::{Cut, EncoderSettings, ReaderOptions, VideoInfo, VideoReader, VideoWriter, WriterOptions};
 use crate::pipeline::{Control, Pipeline, Stage};
 use crate::style::{Mix, StyleEngine, Stylizer};
 
@@ -55,12 +55,17 @@ pub fn run(args: &BenchArgs) -> Result<Outcome> {
 
     let network_before = measure_network(&mut engines, &pictures, count)?;
     let stylize = measure_stylize(&mut engines, &pictures, count)?;
-    let (motion, smooth) = measure_smoothing(&pictures, count, args.temporal.smooth, info.time_base)?;
+    let smooths = args.temporal.smooth > 0.0 || args.temporal.stride > 1;
+    let mut canvas = || smooths.then(|| compute.canvas(info.size)).flatten();
+    let temporal = TemporalStages::new(args.temporal.smooth, 1, info.time_base, false)?.with_canvas(canvas());
+    let (motion, smooth) = measure_smoothing(temporal, &pictures, count)?;
     let encoder = args.encoding.settings(threads);
     let encode = measure_encode(&folder.path().join("encode.mp4"), &pictures, count, &info, &encoder)?;
     let output = folder.path().join("chain.mp4");
+    let TemporalArgs { smooth: seconds, stride, .. } = args.temporal;
+    let temporal = TemporalStages::new(seconds, stride, info.time_base, false)?.with_canvas(canvas());
     let (chain, stages) =
-        measure_chain(clip, &reader_options, &mut engines, &output, &encoder, args.run.queue as usize, &args.temporal)?;
+        measure_chain(clip, &reader_options, &mut engines, &output, &encoder, args.run.queue as usize, temporal)?;
     // The machine may have changed its pace meanwhile: the network is measured on both sides of the chain.
     let network_after = measure_network(&mut engines, &pictures, count)?;
 
@@ -73,6 +78,7 @@ pub fn run(args: &BenchArgs) -> Result<Outcome> {
         provider: &provider,
         threads,
         networks: engines.len(),
+        smoothing: compute.smoothing(),
         queue: args.run.queue,
         width: size.width,
         height: size.height,
@@ -101,6 +107,8 @@ struct Figures<'a> {
     threads: usize,
     /// That paint at one time.
     networks: usize,
+    /// Where frames were smoothed, and why; none where there was no choice but the processor.
+    smoothing: Option<String>,
     queue: u32,
     width: usize,
     height: usize,
@@ -154,6 +162,9 @@ fn table(figures: &Figures<'_>) -> String {
     );
     for timing in &figures.timings {
         text.push_str(&format!("{:<10} {:>9.2} {:>9.1}\n", timing.name, timing.milliseconds, timing.fps));
+    }
+    if let Some(smoothing) = &figures.smoothing {
+        text.push_str(&format!("\n{smoothing}\n"));
     }
     text.push_str(&format!(
         "\nthe whole chain reaches {:.0} % of the network's frame rate; packing and unpacking take {:.1} % of its time\n",
@@ -247,8 +258,7 @@ fn measure_stylize(engines: &mut [StyleEngine], pictures: &[Frame], count: u64) 
 }
 
 /// What finds the motion, and what uses it; on the content itself, which costs the same as on painted frames.
-fn measure_smoothing(pictures: &[Frame], count: u64, seconds: f32, time_base: Rational) -> Result<(Timing, Timing)> {
-    let mut temporal = TemporalStages::new(seconds, 1, time_base, false)?;
+fn measure_smoothing(mut temporal: TemporalStages, pictures: &[Frame], count: u64) -> Result<(Timing, Timing)> {
     let (mut finding, mut using) = (Duration::ZERO, Duration::ZERO);
     for index in 0..WARM_UP + count as usize {
         let Some(picture) = there_and_back(pictures, index) else { bail!("there are no frames to measure") };
@@ -302,7 +312,7 @@ fn measure_chain(
     output: &Path,
     encoder: &EncoderSettings,
     queue: usize,
-    temporal: &TemporalArgs,
+    temporal: TemporalStages,
 ) -> Result<(Timing, Vec<StageFigures>)> {
     let pool = FramePool::new();
     let start = Instant::now();
@@ -310,7 +320,6 @@ fn measure_chain(
     let info = reader.info().clone();
     let writer_options = WriterOptions { encoder: encoder.clone(), ..WriterOptions::default() };
     let writer = VideoWriter::create(output, &info, Some(&reader), &writer_options)?;
-    let temporal = TemporalStages::new(temporal.smooth, temporal.stride, info.time_base, false)?;
     let pipeline = Pipeline::new(Control::new(), queue);
     let stats = pipeline.stats();
     let progress = Console::new(true).progress(None);

@@ -9,8 +9,10 @@ use super::UsageError;
 use crate::cli::DeviceArgs;
 use crate::console::Console;
 use crate::frame::{Frame, FrameSize};
+use crate::motion::MotionSettings;
 use crate::runtime::{self, Device, DeviceChoice, Precision, Provider, Runtime, SessionOptions, choose};
 use crate::style::{Catalog, NetworkChoice, StyleEngine, StyleOptions, StyleSettings, StyleSpec, Stylizer as _};
+use crate::temporal::{DeviceCanvas, Trial};
 
 /// Where networks run, as it was asked for, and once one was opened as it is.
 pub struct Compute {
@@ -39,6 +41,34 @@ struct Findings {
     others: Vec<Device>,
     /// How many paint at one time; 0 and 1: one.
     networks: usize,
+    smoothing: Option<Smoothing>,
+}
+
+/// Where frames are smoothed, where there was a choice.
+#[derive(Debug)]
+enum Smoothing {
+    /// On the device.
+    Device(Device, Trial),
+    /// On the processor, which is faster.
+    Processor(Device, Trial),
+    /// On the processor, as the device does not do it, for this reason.
+    Refused(String),
+}
+
+impl std::fmt::Display for Smoothing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Device(device, Trial { device_ms, processor_ms, levels }) => write!(
+                f,
+                "frames are smoothed on {device} ({device_ms:.1} ms each, on the processor {processor_ms:.1}; {levels:.2} levels from the \
+                 processor's picture)"
+            ),
+            Self::Processor(device, Trial { device_ms, processor_ms, .. }) => {
+                write!(f, "frames are smoothed on the processor ({processor_ms:.1} ms each, on {device} {device_ms:.1})")
+            }
+            Self::Refused(why) => write!(f, "frames are smoothed on the processor: {why}"),
+        }
+    }
 }
 
 /// On the processor so many networks paint at one time at most, each with its share of the threads: there is less to wait for than
@@ -204,6 +234,29 @@ impl Compute {
         Ok(self.session(self.findings.device.clone(), self.threads))
     }
 
+    /// Where painted frames of `size` are smoothed, if not on the processor: on the GPU that paints them, if it is NVIDIA's, shows what
+    /// the processor would, and is faster.
+    pub fn canvas(&mut self, size: FrameSize) -> Option<DeviceCanvas> {
+        if !self.findings.device.is_nvidia() {
+            return None;
+        }
+        // TensorRT would take its time to build an engine for so little.
+        let device = Device { provider: Provider::Cuda, index: self.findings.device.index };
+        let (canvas, smoothing) = match try_canvas(&device, size) {
+            Ok((canvas, trial)) if trial.is_faster() => (Some(canvas), Smoothing::Device(device, trial)),
+            Ok((_, trial)) => (None, Smoothing::Processor(device, trial)),
+            Err(error) => (None, Smoothing::Refused(format!("{error:#}"))),
+        };
+        tracing::info!("{smoothing}");
+        self.findings.smoothing = Some(smoothing);
+        canvas
+    }
+
+    /// What there is to say of where frames are smoothed; `None` where there was no choice.
+    pub fn smoothing(&self) -> Option<String> {
+        self.findings.smoothing.as_ref().map(ToString::to_string)
+    }
+
     fn session(&self, device: Device, threads: usize) -> SessionOptions {
         SessionOptions { threads, device, engine_cache: engine_cache(), ..SessionOptions::default() }
     }
@@ -226,10 +279,19 @@ impl Compute {
         if let Some(why) = findings.half_refusal.as_ref().filter(|_| !details) {
             console.note(&format!("32-bit floats are used, as half precision does not do: {why}"));
         }
+        if let Some(refused @ Smoothing::Refused(_)) = findings.smoothing.as_ref().filter(|_| !details) {
+            console.note(&refused.to_string());
+        }
         if findings.device.is_cpu() && runtime::nvidia_gpu_count().is_some() && !details {
             findings.refused.iter().for_each(|reason| console.warning(&format!("the GPU is not used: {reason}")));
         }
     }
+}
+
+fn try_canvas(device: &Device, size: FrameSize) -> Result<(DeviceCanvas, Trial)> {
+    let mut canvas = DeviceCanvas::open(Runtime::load()?, device, size, MotionSettings::default().grid(size))?;
+    let trial = canvas.try_against_processor()?;
+    Ok((canvas, trial))
 }
 
 /// Where TensorRT keeps its engines, in the folder that the system has for what can be made again.
@@ -258,7 +320,8 @@ impl Findings {
     fn details(&self) -> Vec<String> {
         let refused = self.refused.iter().map(|reason| format!("not on {reason}"));
         let half = self.half_refusal.iter().map(|reason| format!("not in half precision: {reason}"));
-        std::iter::once(self.line()).chain(refused).chain(half).collect()
+        let smoothing = self.smoothing.iter().map(ToString::to_string);
+        std::iter::once(self.line()).chain(refused).chain(half).chain(smoothing).collect()
     }
 }
 
@@ -345,6 +408,15 @@ mod tests {
             ]
         );
         assert_eq!(Findings::default().details(), ["networks run on CPU"]);
+        let trial = Trial { device_ms: 1.25, processor_ms: 26.96, levels: 0.004 };
+        let cuda = Device::first_of(Provider::Cuda);
+        let smoothed = Findings { smoothing: Some(Smoothing::Device(cuda.clone(), trial)), ..Findings::default() };
+        assert_eq!(
+            smoothed.details()[1..],
+            ["frames are smoothed on CUDA (1.2 ms each, on the processor 27.0; 0.00 levels from the processor's picture)"]
+        );
+        let slower = Smoothing::Processor(cuda, Trial { device_ms: 30.0, ..trial });
+        assert_eq!(slower.to_string(), "frames are smoothed on the processor (27.0 ms each, on CUDA 30.0)");
         let half = Findings {
             network: Some("impasto-full"),
             is_half: true,

@@ -37,6 +37,10 @@ pub fn run(args: &PipeArgs) -> Result<Outcome> {
     let reader = PipeReader::new(stdin(), options(args, &pool)).map_err(with_hint)?;
     let style = style::open_for_clip(&args.style, &args.run, reader.format().size(), &mut compute, &control)?;
     let (label, provider) = (style.label.clone(), style.provider.clone());
+    // Without style there is nothing to hold still: the input comes out as it is.
+    let (seconds, stride) =
+        if args.style.look.strength > 0.0 { (args.temporal.smooth, args.temporal.stride) } else { (0.0, 1) };
+    let canvas = (seconds > 0.0 || stride > 1).then(|| compute.canvas(reader.format().size())).flatten();
     compute.tell(args.stats);
     for note in style.notes.iter().map(String::as_str).chain(reader.notes().iter().copied()) {
         console.note(note);
@@ -49,10 +53,7 @@ pub fn run(args: &PipeArgs) -> Result<Outcome> {
 
     let pipeline = Pipeline::new(control.clone(), args.run.queue as usize);
     let stats = pipeline.stats();
-    // Without style there is nothing to hold still: the input comes out as it is.
-    let (seconds, stride) =
-        if args.style.look.strength > 0.0 { (args.temporal.smooth, args.temporal.stride) } else { (0.0, 1) };
-    let temporal = TemporalStages::new(seconds, stride, format.time_base(), false)?;
+    let temporal = TemporalStages::new(seconds, stride, format.time_base(), false)?.with_canvas(canvas);
     let progress = console.progress(None);
     let mut sink = PipeSink { writer, progress, stats: stats.clone(), time_base: format.time_base(), frames: 0 };
     let source = PipeSource { reader, control: control.clone() };

@@ -11,7 +11,7 @@ use crate::media::{Rational, VideoReader};
 use crate::motion::{Motion, MotionEstimator, MotionSettings, TimeConstants};
 use crate::pipeline::{Pipeline, RunError, Sink, Source, Stage, StageSnapshot};
 use crate::style::Stylizer;
-use crate::temporal::{Propagation, PropagationSettings, Smoother, SmootherSettings};
+use crate::temporal::{DeviceCanvas, Propagation, PropagationSettings, Smoother, SmootherSettings};
 
 /// From a clip to painted frames: what is needed for each step.
 pub struct Chain<R, S> {
@@ -67,6 +67,14 @@ impl TemporalStages {
         let mut stages = Self::live(seconds, stride, time_base)?;
         stages.smooth.keep_views = keep_views;
         Ok(stages)
+    }
+
+    /// The same, smoothing on a device if there is a canvas there.
+    pub fn with_canvas(mut self, canvas: Option<DeviceCanvas>) -> Self {
+        if let (Some(smoother), Some(canvas)) = (&mut self.smooth.smoother, canvas) {
+            smoother.move_to(canvas);
+        }
+        self
     }
 
     /// Stages whose smoothing can be changed, and turned on, while they run.

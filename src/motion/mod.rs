@@ -76,6 +76,13 @@ impl Default for MotionSettings {
     }
 }
 
+impl MotionSettings {
+    /// The grid for frames of `size`.
+    pub fn grid(&self, size: FrameSize) -> FrameSize {
+        size.with_long_side_at_most(self.grid_side)
+    }
+}
+
 /// How long the past counts: after this time, in seconds, the share of a frame has fallen to 1/e.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TimeConstants {
@@ -186,7 +193,7 @@ impl MotionEstimator {
     /// # Errors
     /// If OpenCV fails.
     pub fn analyze(&mut self, frame: &Frame) -> Result<Motion> {
-        let grid = frame.size.with_long_side_at_most(self.settings.grid_side);
+        let grid = self.settings.grid(frame.size);
         let rgb = self.downscaled(frame, grid)?;
         let pts = frame.timestamp.pts;
         let mut before = self.before.take().filter(|before| before.frame_size == frame.size);

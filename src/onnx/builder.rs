@@ -1,7 +1,6 @@
 //! Builds a graph node by node.
 //!
-//! Every value has a fixed shape and `f32` elements (the masks that gradients need are the only other kind, and stay
-//! inside). The first node that does not fit is remembered and told by [`GraphBuilder::finish`], so that a formula reads
+//! Every value has a fixed shape and `f32` elements (masks are the only other kind inside, and bytes at the ends of a graph). The first node that does not fit is remembered and told by [`GraphBuilder::finish`], so that a formula reads
 //! as one: `let difference = graph.sub(&a, &b); let loss = graph.mean_square(&difference);`.
 
 use std::collections::{HashMap, HashSet};
@@ -79,25 +78,46 @@ impl GraphBuilder {
 
     /// An input that the caller supplies, by its name.
     pub fn input(&mut self, name: &str, shape: &[usize]) -> Value {
-        let value = Value { name: name.to_owned(), shape: shape.to_vec() };
-        if self.shapes.contains_key(name) {
+        let value = self.named(name, shape);
+        self.inputs.push(value_info(&value, DataType::Float));
+        value
+    }
+
+    /// An input of bytes; what it gives are their values, 0–255.
+    pub fn input_bytes(&mut self, name: &str, shape: &[usize]) -> Value {
+        let bytes = self.named(name, shape);
+        self.inputs.push(value_info(&bytes, DataType::Uint8));
+        self.cast(&bytes, DataType::Float)
+    }
+
+    fn cast(&mut self, value: &Value, to: DataType) -> Value {
+        self.push("Cast", &[value], &[Attribute::Int("to", i64::from(i32::from(to)))])
+    }
+
+    fn named(&mut self, name: &str, shape: &[usize]) -> Value {
+        if self.shapes.insert(name.to_owned(), shape.to_vec()).is_some() {
             self.fail(anyhow::anyhow!("two tensors are called '{name}'"));
         }
-        self.shapes.insert(name.to_owned(), shape.to_vec());
-        self.inputs.push(value_info(&value));
-        value
+        Value { name: name.to_owned(), shape: shape.to_vec() }
     }
 
     /// Makes `value` an output called `name`.
     pub fn output(&mut self, name: &str, value: &Value) -> Value {
-        let named = Value { name: name.to_owned(), shape: value.shape.clone() };
-        if self.shapes.contains_key(name) {
-            self.fail(anyhow::anyhow!("two tensors are called '{name}'"));
-        }
+        let named = self.named(name, &value.shape);
         self.nodes.push(node("Identity", &[&value.name], name, &[]));
-        self.shapes.insert(name.to_owned(), value.shape.clone());
-        self.outputs.push(value_info(&named));
+        self.outputs.push(value_info(&named, DataType::Float));
         named
+    }
+
+    /// Makes `value`, 0–255, an output of bytes called `name`: the nearest whole numbers, which come back as values.
+    pub fn output_bytes(&mut self, name: &str, value: &Value) -> Value {
+        let half_more = self.shift(value, 0.5);
+        let held = self.clip(&half_more, 0.0, 255.5);
+        let bytes = self.cast(&held, DataType::Uint8);
+        let named = self.named(name, &value.shape);
+        self.nodes.push(node("Identity", &[&bytes.name], name, &[]));
+        self.outputs.push(value_info(&named, DataType::Uint8));
+        self.cast(&bytes, DataType::Float)
     }
 
     /// A constant; as many elements as the product of the shape.
@@ -353,7 +373,7 @@ fn attribute(attribute: &Attribute<'_>) -> AttributeProto {
     }
 }
 
-fn value_info(value: &Value) -> ValueInfoProto {
+fn value_info(value: &Value, data_type: DataType) -> ValueInfoProto {
     let lengths: Vec<Option<usize>> = value.shape.iter().copied().map(Some).collect();
-    port_info((&value.name, DataType::Float, &lengths))
+    port_info((&value.name, data_type, &lengths))
 }

@@ -188,6 +188,27 @@ impl GraphBuilder {
         self.push("Resize", &[image, &nothing, &scales], &attributes)
     }
 
+    /// Pictures stretched to another height and width, between the centers of their pixels.
+    pub fn stretch(&mut self, image: &Value, size: [usize; 2]) -> Value {
+        let [batch, channels] = [0, 1].map(|axis| image.shape.get(axis).copied().unwrap_or_default());
+        let sizes = self.lengths(&[batch, channels, size[0], size[1]]);
+        let nothing = Value { name: String::new(), shape: Vec::new() };
+        let attributes =
+            [Attribute::Text("mode", "linear"), Attribute::Text("coordinate_transformation_mode", "half_pixel")];
+        self.push("Resize", &[image, &nothing, &nothing, &sizes], &attributes)
+    }
+
+    /// Pictures `[n, c, h, w]` at `places` `[n, h, w, 2]`, x and y from −1 (the center of the first pixel) to 1 (that of the last), by
+    /// cubic convolution (Keys 1981, a = −0.75); the border goes on outside. It has no gradient.
+    pub fn sample(&mut self, image: &Value, places: &Value) -> Value {
+        let attributes = [
+            Attribute::Text("mode", "bicubic"),
+            Attribute::Text("padding_mode", "border"),
+            Attribute::Int("align_corners", 1),
+        ];
+        self.push("GridSample", &[image, places], &attributes)
+    }
+
     /// Elements added before and after each dimension; `mode` is constant (zeros), reflect or edge. Negative numbers of
     /// elements cut away.
     pub fn pad(&mut self, a: &Value, before: &[i64], after: &[i64], mode: &str) -> Value {
@@ -208,10 +229,16 @@ impl GraphBuilder {
         self.slice_by(a, axis, [-1, i64::MIN, -1])
     }
 
-    fn slice_by(&mut self, a: &Value, axis: usize, [start, end, step]: [i64; 3]) -> Value {
+    /// Every so many elements (`step`, the last of the three numbers) from `start` up to `end` along one axis.
+    pub fn slice_by(&mut self, a: &Value, axis: usize, [start, end, step]: [i64; 3]) -> Value {
         let [start, end, step] = [start, end, step].map(|value| self.integers(&[value]));
         let axis = self.integers(&[axis as i64]);
         self.push("Slice", &[a, &start, &end, &axis, &step], &[])
+    }
+
+    /// Whether a is less than b.
+    pub fn is_less(&mut self, a: &Value, b: &Value) -> Value {
+        self.push("Less", &[a, b], &[])
     }
 
     /// `a` where `condition` holds, else `b`.

@@ -145,7 +145,7 @@ fn infer_operator(node: &NodeProto, inputs: &[Input<'_>]) -> Result<Vec<usize>> 
         | "Elu"
         | "QuantizeLinear"
         | "DequantizeLinear" => shape(0)?.to_vec(),
-        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Greater" | "GreaterOrEqual" | "LessOrEqual" | "Equal" | "And" => {
+        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Equal" | "And" => {
             broadcast(shape(0)?, shape(1)?)?
         }
         "Where" => broadcast(&broadcast(shape(0)?, shape(1)?)?, shape(2)?)?,
@@ -210,6 +210,17 @@ fn infer_operator(node: &NodeProto, inputs: &[Input<'_>]) -> Result<Vec<usize>> 
             let mut joined = shape(0)?.to_vec();
             joined[axis] = inputs.iter().map(|input| input.shape.get(axis).copied().unwrap_or(0)).sum();
             joined
+        }
+        "GridSample" => {
+            let [batch, channels, ..] = image_shape(shape(0)?)?;
+            let [_, height, width, coordinates] = image_shape(shape(1)?)?;
+            ensure!(coordinates == 2, "places of {coordinates} coordinates");
+            vec![batch, channels, height, width]
+        }
+        "Resize" if inputs.len() > 3 => {
+            let sizes = integers(3)?;
+            ensure!(sizes.len() == shape(0)?.len(), "{} lengths for {} dimensions", sizes.len(), shape(0)?.len());
+            sizes.iter().map(|&length| Ok(usize::try_from(length)?)).collect::<Result<_>>()?
         }
         "Resize" => {
             let scales = input(2)?.floats.context("the scales are not constant")?;

@@ -33,27 +33,25 @@ fn field(file: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
 }
 
-/// A tensor in memory that the processor reads and writes.
+/// A tensor of a session, in the processor's memory or in its device's.
 pub(super) enum BoundTensor {
     F32(Tensor<f32>),
     U8(Tensor<u8>),
 }
 
 impl BoundTensor {
-    pub fn zeroed(allocator: &Allocator, element_type: ElementType, shape: &[usize]) -> Result<Self> {
-        Ok(match element_type {
-            ElementType::F32 => {
-                let mut tensor = Tensor::<f32>::new(allocator, shape.to_vec()).map_err(run_error)?;
-                tensor.extract_tensor_mut().1.fill(0.0);
-                Self::F32(tensor)
-            }
-            ElementType::U8 => {
-                let mut tensor = Tensor::<u8>::new(allocator, shape.to_vec()).map_err(run_error)?;
-                tensor.extract_tensor_mut().1.fill(0);
-                Self::U8(tensor)
-            }
+    /// Zeroed where the processor reaches it; in a device's memory it holds whatever was there.
+    pub fn new(allocator: &Allocator, element_type: ElementType, shape: &[usize]) -> Result<Self> {
+        let mut tensor = match element_type {
+            ElementType::F32 => Self::F32(Tensor::new(allocator, shape.to_vec()).map_err(run_error)?),
+            ElementType::U8 => Self::U8(Tensor::new(allocator, shape.to_vec()).map_err(run_error)?),
             ElementType::Other => bail!("its elements are neither 32-bit floats nor bytes"),
-        })
+        };
+        if allocator.memory_info().is_cpu_accessible() {
+            tensor.floats_mut().fill(0.0);
+            tensor.bytes_mut().fill(0);
+        }
+        Ok(tensor)
     }
 
     pub fn bind_as_input(&self, binding: &mut IoBinding, name: &str) -> ort::Result<()> {
@@ -111,15 +109,29 @@ impl BoundTensor {
 /// Pinned memory of a session on one of NVIDIA's GPUs, which the system never moves: the GPU copies it without a detour. `None`
 /// elsewhere, and where there is none to be had.
 pub(super) fn pinned(session: &ort::session::Session, device: &Device) -> Option<Allocator> {
+    allocator(session, device, AllocationDevice::CUDA_PINNED, MemoryType::CPUOutput)
+}
+
+/// The memory of a session's own GPU, which the processor does not reach. `None` elsewhere, and where there is none to be had.
+pub(super) fn on_gpu(session: &ort::session::Session, device: &Device) -> Option<Allocator> {
+    allocator(session, device, AllocationDevice::CUDA, MemoryType::Default)
+}
+
+fn allocator(
+    session: &ort::session::Session,
+    device: &Device,
+    memory: AllocationDevice<'_>,
+    kind: MemoryType,
+) -> Option<Allocator> {
     if !device.is_nvidia() {
         return None;
     }
     let index = i32::try_from(device.index).ok()?;
-    let info = MemoryInfo::new(AllocationDevice::CUDA_PINNED, index, AllocatorType::Device, MemoryType::CPUOutput);
+    let info = MemoryInfo::new(memory, index, AllocatorType::Device, kind);
     match info.and_then(|info| Allocator::new(session, info)) {
         Ok(allocator) => Some(allocator),
         Err(error) => {
-            tracing::debug!("no pinned memory: {error}");
+            tracing::debug!("no memory of the GPU's kind: {error}");
             None
         }
     }

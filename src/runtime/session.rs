@@ -202,8 +202,31 @@ impl Session {
     /// # Errors
     /// As [`Session::bind`].
     pub fn bind_for_stream(&self, inputs: &[(&str, &[usize])], outputs: &[(&str, &[usize])]) -> Result<Bindings> {
+        self.bind_with_state(inputs, outputs, &[])
+    }
+
+    /// The same for a stream that hands something on from frame to frame: each of `state` is an input, the output that takes its
+    /// place in the next run ([`Bindings::swap`]), and the shape of both. They follow the other inputs and outputs, and do not leave the
+    /// memory of one of NVIDIA's GPUs, where their first elements are whatever was there; elsewhere those are zeros.
+    ///
+    /// # Errors
+    /// As [`Session::bind`].
+    pub fn bind_with_state(
+        &self,
+        inputs: &[(&str, &[usize])],
+        outputs: &[(&str, &[usize])],
+        state: &[(&str, &str, &[usize])],
+    ) -> Result<Bindings> {
         let pinned = memory::pinned(&self.session, &self.device);
-        self.bind_in(pinned.as_ref().unwrap_or_else(|| self.session.allocator()), inputs, outputs)
+        let on_gpu = memory::on_gpu(&self.session, &self.device).filter(|_| !state.is_empty());
+        let of_inputs = pinned.as_ref().unwrap_or_else(|| self.session.allocator());
+        let of_state = on_gpu.as_ref().unwrap_or_else(|| self.session.allocator());
+        let mut bindings = self.bind_in(of_inputs, inputs, outputs)?;
+        for &(input, output, shape) in state {
+            self.add_input(&mut bindings, of_state, input, shape)?;
+            self.add_output(&mut bindings, of_state, output, shape)?;
+        }
+        Ok(bindings)
     }
 
     fn bind_in(
@@ -214,28 +237,27 @@ impl Session {
     ) -> Result<Bindings> {
         // ONNX Runtime 1.31 reads from pinned memory, but fails where an output is bound there.
         let of_outputs = self.session.allocator();
-        let element_type = |ports: &[TensorInfo], name: &str| {
-            let port = ports.iter().find(|port| port.name == name);
-            port.map(|port| port.element_type).with_context(|| format!("the network has no input or output '{name}'"))
-        };
-        let allocate = |allocator, ports: &[TensorInfo], name: &str, shape: &[usize]| -> Result<BoundTensor> {
-            BoundTensor::zeroed(allocator, element_type(ports, name)?, shape)
-        };
-        let bind = || -> Result<Bindings> {
-            let mut binding = self.session.create_binding().map_err(run_error)?;
-            let mut bound_inputs = Vec::with_capacity(inputs.len());
-            for &(name, shape) in inputs {
-                bound_inputs.push((name.to_owned(), allocate(of_inputs, &self.inputs, name, shape)?));
-            }
-            let mut bound_outputs = Vec::with_capacity(outputs.len());
-            for &(name, shape) in outputs {
-                let mut tensor = allocate(of_outputs, &self.outputs, name, shape)?;
-                tensor.bind_as_output(&mut binding, name).map_err(run_error)?;
-                bound_outputs.push((name.to_owned(), tensor));
-            }
-            Ok(Bindings { binding, inputs: bound_inputs, outputs: bound_outputs })
-        };
-        bind().context("allocate the tensors of a network")
+        let binding = self.session.create_binding().map_err(run_error)?;
+        let mut bindings = Bindings { binding, inputs: Vec::new(), outputs: Vec::new() };
+        for &(name, shape) in inputs {
+            self.add_input(&mut bindings, of_inputs, name, shape)?;
+        }
+        for &(name, shape) in outputs {
+            self.add_output(&mut bindings, of_outputs, name, shape)?;
+        }
+        Ok(bindings)
+    }
+
+    fn add_input(&self, bindings: &mut Bindings, memory: &Allocator, name: &str, shape: &[usize]) -> Result<()> {
+        bindings.inputs.push((name.to_owned(), allocate(memory, &self.inputs, name, shape)?));
+        Ok(())
+    }
+
+    fn add_output(&self, bindings: &mut Bindings, memory: &Allocator, name: &str, shape: &[usize]) -> Result<()> {
+        let mut tensor = allocate(memory, &self.outputs, name, shape)?;
+        tensor.bind_as_output(&mut bindings.binding, name).map_err(run_error)?;
+        bindings.outputs.push((name.to_owned(), tensor));
+        Ok(())
     }
 
     /// Runs the network on bound tensors: reads the inputs, writes the outputs. Blocks; a [`Terminator`] ends it early.
@@ -345,6 +367,13 @@ impl std::fmt::Debug for Bindings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Bindings").finish_non_exhaustive()
     }
+}
+
+/// A tensor for one of `ports`.
+fn allocate(memory: &Allocator, ports: &[TensorInfo], name: &str, shape: &[usize]) -> Result<BoundTensor> {
+    let port = ports.iter().find(|port| port.name == name);
+    let port = port.with_context(|| format!("the network has no input or output '{name}'"))?;
+    BoundTensor::new(memory, port.element_type, shape).context("allocate the tensors of a network")
 }
 
 pub(super) fn run_error(error: ort::Error) -> anyhow::Error {

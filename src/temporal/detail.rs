@@ -8,34 +8,64 @@
 use multiversion::multiversion;
 
 use super::resample::Span;
-use super::{LOSS, Pixel};
+use super::processor::{LOSS, Pixel};
 use crate::frame::{CHANNELS, Frame, FrameSize};
 
 /// How far around the mask looks, in pixels.
 const RADIUS: usize = 2;
 /// Side of the blocks that share a gain, in pixels (ours).
-const BLOCK: usize = 32;
+pub(super) const BLOCK: usize = 32;
 /// Share of the distance to the wanted gain that is gone in a frame (ours): slowly, so that it does not flicker itself.
 const FOLLOWING: f32 = 0.35;
 /// So many frames of a new scene are followed at once, and those after them the less the more there were (ours): at first the
 /// average changes quickly.
 const FIRST_FOLLOWED: f32 = 2.0;
 /// Rows from one whose energy is measured to the next (ours).
-const ROW_STEP: usize = 4;
+pub(super) const ROW_STEP: usize = 4;
 /// Energy of detail, in levels² a pixel, under which a block counts as flat (ours).
 const FLAT: f32 = 1.0;
 
-/// How strongly detail is amplified where.
-pub struct DetailGain {
-    size: FrameSize,
-    blocks: FrameSize,
+/// How strongly detail is amplified in each block, as what was shown before says.
+pub struct Gains {
+    /// Blocks of the frame.
+    pub blocks: FrameSize,
     /// What is added to detail, as a multiple of it, per block.
-    gains: Vec<f32>,
-    /// Energy of detail of the painted frame, and of the frame as shown.
+    pub values: Vec<f32>,
+    /// Energy of detail of the painted frame, and what it comes to in the frame as shown.
     wanted: Vec<f32>,
     /// Frames since the scene began.
     followed: u32,
-    shown: Vec<f32>,
+}
+
+impl Gains {
+    /// Nothing is amplified yet, in frames of `size`.
+    pub fn new(size: FrameSize) -> Self {
+        let blocks = FrameSize::new(size.width.div_ceil(BLOCK), size.height.div_ceil(BLOCK));
+        Self { blocks, values: vec![0.0; blocks.pixels()], wanted: vec![0.0; blocks.pixels()], followed: 0 }
+    }
+
+    /// Takes the energy of a painted frame's detail for what is wanted.
+    pub fn want(&mut self, energies: &[f32]) {
+        self.wanted.copy_from_slice(energies);
+    }
+
+    /// Moves the gains towards where what is shown, whose detail has these `energies`, has `share` of the wanted amplitude.
+    pub fn follow(&mut self, energies: &[f32], share: f32, most: f32) {
+        self.followed += 1;
+        let following = FOLLOWING.max(FIRST_FOLLOWED / self.followed as f32).min(1.0);
+        let energies = self.wanted.iter().zip(energies);
+        for (gain, (wanted, shown)) in self.values.iter_mut().zip(energies) {
+            let missing = share * ((wanted + FLAT) / (shown + FLAT)).sqrt() - 1.0;
+            *gain = (*gain + following * missing * (1.0 + *gain)).clamp(0.0, most);
+        }
+    }
+}
+
+/// Amplifies detail on the processor.
+pub struct DetailGain {
+    size: FrameSize,
+    gains: Gains,
+    energies: Vec<f32>,
     /// The gains of a row between those of blocks, and of each of its pixels.
     block_row: Vec<[f32; 1]>,
     row: Vec<f32>,
@@ -55,36 +85,28 @@ struct Sharpened {
 impl DetailGain {
     /// Nothing is amplified yet, in frames of `size`.
     pub fn new(size: FrameSize) -> Self {
-        let blocks = FrameSize::new(size.width.div_ceil(BLOCK), size.height.div_ceil(BLOCK));
+        let gains = Gains::new(size);
         Self {
             size,
-            blocks,
-            gains: vec![0.0; blocks.pixels()],
-            wanted: vec![0.0; blocks.pixels()],
-            followed: 0,
-            shown: Vec::new(),
+            energies: Vec::new(),
             block_row: Vec::new(),
             row: vec![0.0; size.width],
-            columns: (0..size.width).map(|x| Span::new(x, BLOCK as f32, blocks.width)).collect(),
+            columns: (0..size.width).map(|x| Span::new(x, BLOCK as f32, gains.blocks.width)).collect(),
             sharpened: Sharpened::default(),
+            gains,
         }
     }
 
     /// Takes the detail of `painted` for what is wanted.
     pub fn want(&mut self, painted: &Frame) {
-        energy(painted, self.blocks, &mut self.wanted);
+        energy(painted, self.gains.blocks, &mut self.energies);
+        self.gains.want(&self.energies);
     }
 
     /// Moves the gains towards where `shown` has `share` of the wanted amplitude of detail.
     pub fn follow(&mut self, shown: &Frame, share: f32, most: f32) {
-        energy(shown, self.blocks, &mut self.shown);
-        self.followed += 1;
-        let following = FOLLOWING.max(FIRST_FOLLOWED / self.followed as f32).min(1.0);
-        let energies = self.wanted.iter().zip(&self.shown);
-        for (gain, (wanted, shown)) in self.gains.iter_mut().zip(energies) {
-            let missing = share * ((wanted + FLAT) / (shown + FLAT)).sqrt() - 1.0;
-            *gain = (*gain + following * missing * (1.0 + *gain)).clamp(0.0, most);
-        }
+        energy(shown, self.gains.blocks, &mut self.energies);
+        self.gains.follow(&self.energies, share, most);
     }
 
     /// Writes the average, `[height, width, 4]`, into `frame` with its detail amplified.
@@ -100,8 +122,9 @@ impl DetailGain {
 
     /// Sets the gains of the pixels of row `y`, between those of its blocks.
     fn set_row(&mut self, y: usize) {
-        let span = Span::new(y, BLOCK as f32, self.blocks.height);
-        let line = |y: usize| &self.gains[y * self.blocks.width..][..self.blocks.width];
+        let Gains { blocks, values, .. } = &self.gains;
+        let span = Span::new(y, BLOCK as f32, blocks.height);
+        let line = |y: usize| &values[y * blocks.width..][..blocks.width];
         self.block_row.clear();
         self.block_row.extend(line(span.first).iter().zip(line(span.second)).map(|(a, b)| span.mix([*a], [*b])));
         for (gain, span) in self.row.iter_mut().zip(&self.columns) {
@@ -217,7 +240,7 @@ mod tests {
         for (wanted, shown) in energies[0].iter().zip(&energies[1]) {
             assert!((shown / wanted - 1.0).abs() < 0.25, "{shown} of {wanted}");
         }
-        assert!(gain.gains[0] > 0.3 && gain.gains[2] < 0.1, "{:?}", gain.gains);
+        assert!(gain.gains.values[0] > 0.3 && gain.gains.values[2] < 0.1, "{:?}", gain.gains.values);
     }
 
     #[test]

@@ -5,16 +5,19 @@
 //! optimization and without looking ahead. This room takes what [`crate::motion`] found and seeks no optical flow itself.
 
 mod detail;
+mod device;
+mod graph;
+mod processor;
 mod propagation;
 mod resample;
 
 use anyhow::{Result, bail, ensure};
 
-use crate::frame::{CHANNELS, Frame, FrameSize};
+use crate::frame::{Frame, FrameSize};
 use crate::motion::{CarriedMotion, Motion, TimeConstants};
-use detail::DetailGain;
+pub use device::{DeviceCanvas, Trial};
+use processor::ProcessorCanvas;
 pub use propagation::{Propagation, PropagationSettings};
-use resample::{PastRow, Span};
 
 /// How strongly the past holds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,53 +41,67 @@ impl Default for SmootherSettings {
     }
 }
 
-/// Holds the output before and blends the next frame with it; keeps its buffers.
+/// Says where the past of each place lies and how much it weighs, and has a canvas blend it with the next frame; keeps its buffers.
 pub struct Smoother {
     settings: SmootherSettings,
-    size: FrameSize,
-    /// The average along the motion, `[height, width, 4]`, 0–255, not rounded, since rounding would stick.
-    average: Vec<Pixel>,
-    next: Vec<Pixel>,
+    canvas: Box<dyn Canvas>,
     /// Painted frames that the past of each cell of the motion's grid reaches back without a break: a past of few
     /// frames deserves little weight.
     age: Vec<f32>,
     moved_age: Vec<f32>,
     /// Time since the last painted frame, in seconds, while a frame is worked on.
     unpainted_seconds: f32,
-    /// The past of each cell, of a row between those of cells, and of each pixel of a row.
     cells: Vec<Past>,
-    row: Vec<Past>,
-    columns: Vec<Span>,
-    pasts: PastRow,
-    gain: DetailGain,
 }
-
-/// Red, green, blue, 0–255, and how far averaging may have taken detail away, 0–1.
-type Pixel = [f32; 4];
 
 /// Where the past of a place lies, in pixels to the right and down, and how much it weighs, 0–1.
 type Past = [f32; 3];
 
-/// Place of the loss of detail in a pixel.
-const LOSS: usize = 3;
+/// What a blended frame lies under.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// The frame was painted, and its detail is what is wanted.
+    Painted,
+    /// It is not painted: the past is all there is, and what lies in the frame is of no meaning.
+    Past,
+}
+
+/// The average along the motion, and what is shown of it.
+trait Canvas: Send {
+    /// The size of the frames that it holds an average of; `None` without one.
+    fn size(&self) -> Option<FrameSize>;
+
+    /// Whether it can hold frames of this size.
+    fn holds(&self, size: FrameSize) -> bool;
+
+    /// Forgets everything; `painted` is the new average, and is shown as it is.
+    fn begin(&mut self, painted: &Frame) -> Result<()>;
+
+    /// Moves the average by the pasts of the cells of `grid` and mixes `frame` in, in whose place comes what is shown.
+    fn blend(
+        &mut self,
+        frame: &mut Frame,
+        source: Source,
+        grid: FrameSize,
+        cells: &[Past],
+        settings: &SmootherSettings,
+    ) -> Result<()>;
+
+    /// Writes into `frame` what is shown of the average as it is.
+    fn show(&mut self, frame: &mut Frame) -> Result<()>;
+}
 
 impl Smoother {
-    /// A smoother that has seen nothing yet.
+    /// A smoother on the processor that has seen nothing yet.
     pub fn new(settings: SmootherSettings) -> Self {
-        Self {
-            settings,
-            size: FrameSize::new(0, 0),
-            average: Vec::new(),
-            next: Vec::new(),
-            age: Vec::new(),
-            moved_age: Vec::new(),
-            unpainted_seconds: 0.0,
-            cells: Vec::new(),
-            row: Vec::new(),
-            columns: Vec::new(),
-            pasts: PastRow::default(),
-            gain: DetailGain::new(FrameSize::new(0, 0)),
-        }
+        let canvas = Box::<ProcessorCanvas>::default();
+        Self { settings, canvas, age: Vec::new(), moved_age: Vec::new(), unpainted_seconds: 0.0, cells: Vec::new() }
+    }
+
+    /// Has frames blended on a device from now on; what was seen before is forgotten. Frames of another size than the canvas's stay on
+    /// the processor.
+    pub fn move_to(&mut self, canvas: DeviceCanvas) {
+        self.canvas = Box::new(canvas);
     }
 
     /// Changes the settings from the next frame on.
@@ -95,60 +112,52 @@ impl Smoother {
     /// Replaces `painted` by the smoothed frame. `motion` is that of its content since the frame before.
     ///
     /// # Errors
-    /// If the motion's grid does not belong to such a frame.
+    /// If the motion's grid does not belong to such a frame, or a device fails.
     pub fn smooth(&mut self, painted: &mut Frame, motion: &Motion) -> Result<()> {
         match motion {
-            Motion::Duplicate if self.has_past(painted.size) => self.gain.show(&self.average, painted),
+            Motion::Duplicate if self.has_past(painted.size) => self.canvas.show(painted),
             Motion::Carried(carried) if self.has_past(painted.size) => {
                 check(carried)?;
                 self.follow_age(carried);
                 self.unpainted_seconds += carried.elapsed_seconds;
-                self.weigh(carried);
+                self.weigh(carried, painted.size);
                 self.unpainted_seconds = 0.0;
-                self.blend(painted.pixels(), carried.flow.size);
-                self.gain.want(painted);
-                self.gain.show(&self.average, painted);
-                self.gain.follow(painted, self.settings.detail, self.settings.most_gain);
+                self.canvas.blend(painted, Source::Painted, carried.flow.size, &self.cells, &self.settings)
             }
             _ => {
-                self.size = painted.size;
-                self.gain = DetailGain::new(painted.size);
-                self.gain.want(painted);
                 self.age.clear();
                 self.unpainted_seconds = 0.0;
-                self.average.clear();
-                self.average.extend(painted.pixels().as_chunks::<CHANNELS>().0.iter().map(to_pixel));
+                if !self.canvas.holds(painted.size) {
+                    self.canvas = Box::<ProcessorCanvas>::default();
+                }
+                self.canvas.begin(painted)
             }
         }
-        Ok(())
     }
 
     /// Fills `dst` with the past moved along `motion`: a frame that is not painted.
     ///
     /// # Errors
-    /// If there is no past for such a frame, or the motion's grid does not belong to it.
+    /// If there is no past for such a frame, the motion's grid does not belong to it, or a device fails.
     pub fn carry(&mut self, dst: &mut Frame, motion: &Motion) -> Result<()> {
         ensure!(self.has_past(dst.size), "no painted frame of {} to carry on", dst.size);
         match motion {
-            Motion::Duplicate => self.gain.show(&self.average, dst),
+            Motion::Duplicate => self.canvas.show(dst),
             Motion::Carried(carried) => {
                 check(carried)?;
                 self.follow_age(carried);
                 self.unpainted_seconds += carried.elapsed_seconds;
-                let (scale_x, scale_y) = self.pixels_per_cell(carried.flow.size);
+                let (scale_x, scale_y) = pixels_per_cell(dst.size, carried.flow.size);
                 self.cells.clear();
                 self.cells.extend(carried.flow.vectors.iter().map(|[u, v]| [u * scale_x, v * scale_y, 1.0]));
-                self.blend(dst.pixels(), carried.flow.size);
-                self.gain.show(&self.average, dst);
-                self.gain.follow(dst, self.settings.detail, self.settings.most_gain);
+                self.canvas.blend(dst, Source::Past, carried.flow.size, &self.cells, &self.settings)
             }
             Motion::Reset => bail!("a new scene has nothing to carry on"),
         }
-        Ok(())
     }
 
     fn has_past(&self, size: FrameSize) -> bool {
-        self.size == size && !self.average.is_empty()
+        self.canvas.size() == Some(size)
     }
 
     /// Moves along how many painted frames the past reaches back.
@@ -164,10 +173,10 @@ impl Smoother {
         self.age.iter_mut().zip(&carried.confidence).for_each(|(age, confidence)| *age *= confidence);
     }
 
-    /// Says for each cell where its past lies and how much it weighs against the frame that is painted now.
-    fn weigh(&mut self, carried: &CarriedMotion) {
+    /// Says for each cell where its past lies and how much it weighs against the frame of `size` that is painted now.
+    fn weigh(&mut self, carried: &CarriedMotion, size: FrameSize) {
         let [moving, still] = self.settings.time_constants.shares(self.unpainted_seconds);
-        let (scale_x, scale_y) = self.pixels_per_cell(carried.flow.size);
+        let (scale_x, scale_y) = pixels_per_cell(size, carried.flow.size);
         self.cells.clear();
         let cells = carried.flow.vectors.iter().zip(&carried.confidence).zip(&mut self.age);
         self.cells.extend(cells.map(|((&[u, v], &confidence), age)| {
@@ -178,29 +187,10 @@ impl Smoother {
             [u * scale_x, v * scale_y, weight]
         }));
     }
+}
 
-    fn pixels_per_cell(&self, grid: FrameSize) -> (f32, f32) {
-        (self.size.width as f32 / grid.width as f32, self.size.height as f32 / grid.height as f32)
-    }
-
-    /// Moves the average along the motion and mixes the painted frame in.
-    fn blend(&mut self, painted: &[u8], grid: FrameSize) {
-        let width = self.size.width;
-        let (scale_x, scale_y) = self.pixels_per_cell(grid);
-        self.columns.clear();
-        self.columns.extend((0..width).map(|x| Span::new(x, scale_x, grid.width)));
-        self.row.resize(grid.width, Past::default());
-        self.next.resize(self.size.pixels(), Pixel::default());
-        let rows = self.next.chunks_exact_mut(width).zip(painted.as_chunks::<CHANNELS>().0.chunks_exact(width));
-        for (y, (next, painted)) in rows.enumerate() {
-            let span = Span::new(y, scale_y, grid.height);
-            let line = |y: usize| &self.cells[y * grid.width..][..grid.width];
-            span.mix_rows(line(span.first), line(span.second), &mut self.row);
-            self.pasts.set(y, self.size, &self.row, &self.columns);
-            self.pasts.blend(&self.average, self.size, y, painted, next);
-        }
-        std::mem::swap(&mut self.average, &mut self.next);
-    }
+fn pixels_per_cell(frame: FrameSize, grid: FrameSize) -> (f32, f32) {
+    (frame.width as f32 / grid.width as f32, frame.height as f32 / grid.height as f32)
 }
 
 fn check(carried: &CarriedMotion) -> Result<()> {
@@ -225,14 +215,10 @@ fn nearest(src: &[f32], carried: &CarriedMotion, dst: &mut Vec<f32>) {
     }
 }
 
-#[inline]
-fn to_pixel(pixel: &[u8; CHANNELS]) -> Pixel {
-    [f32::from(pixel[0]), f32::from(pixel[1]), f32::from(pixel[2]), 0.0]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::CHANNELS;
     use crate::motion::flow::FlowField;
 
     const SIZE: FrameSize = FrameSize::new(32, 24);
@@ -290,10 +276,13 @@ mod tests {
             let mut smoother = smoother();
             let mut first = painted(9, |x, y| (x * 5 + y * 3) as f32, 40.0);
             smoother.smooth(&mut first, &Motion::Reset).unwrap();
-            let mut second = painted(seed, |_, _| 128.0, 127.0);
-            smoother.carry(&mut second, &all_moves(0.3)).unwrap();
-            // What is kept tells more than what is shown, which is rounded.
-            (second.pixels().to_vec(), smoother.average)
+            let mut frames = Vec::new();
+            for _ in 0..3 {
+                let mut next = painted(seed, |_, _| 128.0, 127.0);
+                smoother.carry(&mut next, &all_moves(0.3)).unwrap();
+                frames.push(next.pixels().to_vec());
+            }
+            frames
         });
         assert!(carried.iter().all(|frame| *frame == carried[0]));
     }

@@ -68,7 +68,6 @@ pub fn run(args: &LiveArgs) -> Result<Outcome> {
     // The style before the camera: whose light need not go on for a name that is wrong.
     let mut compute = Compute::new(&args.device, threads, console)?;
     let OpenStyle { engine, label, network, provider, notes, .. } = style::open(&args.style, &mut compute, &control)?;
-    compute.tell(args.stats);
     notes.iter().for_each(|note| console.note(note));
     let options = CameraOptions {
         size: args.size,
@@ -86,6 +85,9 @@ pub fn run(args: &LiveArgs) -> Result<Outcome> {
         recipe.choice,
         said_rate.map(|rate| format!(" at {rate:.4} fps")).unwrap_or_default()
     ));
+    // Smoothing may be turned on by a key, if it is not yet.
+    let canvas = compute.canvas(size);
+    compute.tell(args.stats);
     let rate = args.fps.or(said_rate).unwrap_or(USUAL_RATE);
     let window = match args.no_window {
         true => None,
@@ -116,7 +118,7 @@ pub fn run(args: &LiveArgs) -> Result<Outcome> {
         limits: Limits { frames: args.frames, duration: args.duration.map(Duration::from_secs_f32) },
     };
     let mut sink = LiveSink::new(parts, args.overlay);
-    let temporal = TemporalStages::live(args.temporal.smooth, args.temporal.stride, MICROSECOND)?;
+    let temporal = TemporalStages::live(args.temporal.smooth, args.temporal.stride, MICROSECOND)?.with_canvas(canvas);
     let (mut paint, smooth) = stages::stages(temporal, engine, pool, shared);
     paint.warm_up(size)?;
     let camera_label = recipe.choice.to_string();
