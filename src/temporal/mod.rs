@@ -57,13 +57,13 @@ pub struct Smoother {
 /// Where the past of a place lies, in pixels to the right and down, and how much it weighs, 0–1.
 type Past = [f32; 3];
 
-/// What a blended frame lies under.
+/// What lies in a frame that the past is mixed into.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Source {
-    /// The frame was painted, and its detail is what is wanted.
+    /// Its painting, whose detail is what is wanted.
     Painted,
-    /// It is not painted: the past is all there is, and what lies in the frame is of no meaning.
-    Past,
+    /// Nothing of meaning: the past is all there is.
+    Nothing,
 }
 
 /// The average along the motion, and what is shown of it.
@@ -150,7 +150,7 @@ impl Smoother {
                 let (scale_x, scale_y) = pixels_per_cell(dst.size, carried.flow.size);
                 self.cells.clear();
                 self.cells.extend(carried.flow.vectors.iter().map(|[u, v]| [u * scale_x, v * scale_y, 1.0]));
-                self.canvas.blend(dst, Source::Past, carried.flow.size, &self.cells, &self.settings)
+                self.canvas.blend(dst, Source::Nothing, carried.flow.size, &self.cells, &self.settings)
             }
             Motion::Reset => bail!("a new scene has nothing to carry on"),
         }
