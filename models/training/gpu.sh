@@ -1,12 +1,13 @@
 #!/bin/sh
 # Trains on a GPU for MINUTES, then exports, evaluates and paints sheets into $OUT. Needs no network.
 #
-# usage: OUT=folder [MINUTES=7] [SIZE=lite|full] [INIT=network.onnx] [STATE=state.pt] [REWIND=0..1] [STOP_AT=0..1] gpu.sh MATERIAL
-# MATERIAL is what `python -m impasto_train pack` wrote. A training in parts: STOP_AT=0.4 first, which stops after the
+# usage: OUT=folder [MINUTES=7] [SIZE=lite|full] [INIT=network.onnx] [STATE=state.pt] [REWIND=0..1] [STOP_AT=0..1] gpu.sh MATERIAL [OPTION…]
+# Options go to `train`, as --stability 14 --lr 1e-3. MATERIAL is what `python -m impasto_train pack` wrote. A training in parts: STOP_AT=0.4 first, which stops after the
 # training; then STATE=$OUT/state/state.pt of the part before, copied out of $OUT where that is emptied.
 # PYTHON and DEVICE choose the interpreter [python3] and the device [cuda].
 set -eu
 material=$(realpath "$1")
+shift
 mkdir -p "${OUT:?set OUT to a folder}"
 OUT=$(realpath "$OUT")
 state=${STATE:+$(realpath "$STATE")}
@@ -16,7 +17,7 @@ python=${PYTHON:-python3}
 size=${SIZE:-lite}
 stop_at=${STOP_AT:-1}
 mkdir -p "$OUT/state"
-set -- --state "$OUT/state" --budget "${MINUTES:-7}" --stop-at "$stop_at" --size "$size" --device "${DEVICE:-cuda}" --threads 8
+set -- --state "$OUT/state" --budget "${MINUTES:-7}" --stop-at "$stop_at" --size "$size" --device "${DEVICE:-cuda}" --threads 8 "$@"
 if [ -n "$state" ]; then
     cp "$state" "$OUT/state/state.pt"
     set -- "$@" --resume ${REWIND:+--rewind "$REWIND"}
@@ -28,7 +29,6 @@ fi
 half=
 [ "$size" = full ] && half=--half
 "$python" -m impasto_train export "$OUT/state/state.pt" "$OUT/impasto-$size.onnx" $half
-"$python" -m impasto_train compact "$OUT/state/state.pt" "$OUT/state-$size.pt"
 held_out=$(sed -n 's/^    "\(.*\)",$/\1/p' styles.toml | head -n 6)
 set --
 for stem in $held_out; do

@@ -16,6 +16,9 @@ def parser():
     prepare.add_argument("resource", help="paintings.rcc of Debian's package gcompris-qt-data")
     prepare.add_argument("folder", help="where to write them")
 
+    draw = commands.add_parser("draw", help="draw the pictures that ink and mosaic are learnt from")
+    draw.add_argument("folder", help="where to write them")
+
     train = commands.add_parser("train", help="train, or go on with a training")
     train.add_argument("--state", required=True, help="folder for state.pt and log.jsonl")
     train.add_argument("--budget", type=float, required=True, metavar="MINUTES", help="work to do in this session")
@@ -46,10 +49,6 @@ def parser():
     pack = commands.add_parser("pack", help="put all material into one small folder, for gpu.sh")
     pack.add_argument("folder")
     add_material(pack)
-
-    compact = commands.add_parser("compact", help="write a smaller state that a training can go on from")
-    compact.add_argument("state")
-    compact.add_argument("output")
 
     evaluate = commands.add_parser("evaluate", help="losses of networks on the held-out photos, as a table")
     evaluate.add_argument("networks", nargs="+", help="ONNX files; FILE=STYLE for a network of one style")
@@ -131,6 +130,11 @@ def main(argv=None):
 
                 for path in paintings.prepare(arguments.resource, arguments.folder):
                     print(path)
+            case "draw":
+                from . import drawn
+
+                for path in drawn.draw(arguments.folder):
+                    print(path)
             case "train":
                 command_train(arguments)
             case "export":
@@ -146,10 +150,6 @@ def main(argv=None):
 
                 styles, _ = data.read_settings(arguments.styles)
                 pack.pack(arguments.folder, arguments.vgg, arguments.photos, arguments.paintings, styles)
-            case "compact":
-                from . import state
-
-                state.compact(arguments.state, arguments.output)
             case "evaluate":
                 command_evaluate(arguments)
             case "sheet":

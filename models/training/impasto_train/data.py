@@ -21,10 +21,10 @@ class Style:
     title: str
     artist: str
     year: int
-    died: int
     short_side: int
     weight: float
     box: tuple
+    died: int | None = None
 
 
 def on_device(values, device):

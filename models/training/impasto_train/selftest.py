@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import export, losses, network, optimizer, quantize, rcc, schedule, sheet, speed, state, warm
+from . import drawn, export, losses, network, optimizer, quantize, rcc, schedule, sheet, speed, warm
 
 
 def onnx_computes_what_torch_computes():
@@ -28,6 +28,14 @@ def onnx_computes_what_torch_computes():
             got = sheet.paint(opened, found, image.numpy(), "b")
         difference = np.abs(got - expected.numpy()).max()
         assert difference < 0.05, f"{size}: {difference} levels"
+
+
+def ink_and_mosaic_are_drawn_the_same_each_time_and_keep_the_photos_tones():
+    photo = torch.linspace(0, 1, 96)[None, None].expand(3, 64, 96) * torch.tensor([1.0, 0.6, 0.2])[:, None, None]
+    for picture, again in ((drawn.ink(photo), drawn.ink(photo)), (drawn.mosaic(photo, 6), drawn.mosaic(photo, 6))):
+        assert picture.shape == photo.shape and torch.equal(picture, again), picture.shape
+        assert 0 <= picture.min() and picture.max() <= 255, picture
+        assert picture[..., :32].mean() + 40 < picture[..., 64:].mean(), "dark is dark and light is light"
 
 
 def weights_in_half_precision_paint_nearly_the_same_and_can_be_started_from():
@@ -142,16 +150,6 @@ def the_schedule_ends_small_and_with_large_crops():
     assert schedule.learning_rate(1.0, 1.0) < 0.011
     for kind, phases in schedule.PHASES.items():
         assert schedule.phase(kind, 0.0) == phases[0] and schedule.phase(kind, 1.0) == phases[-1]
-
-
-def a_compact_state_keeps_the_weights():
-    with tempfile.TemporaryDirectory() as folder:
-        full, small = str(Path(folder) / "a.pt"), str(Path(folder) / "b.pt")
-        weights = {"w": torch.rand(200, 200)}
-        torch.save({"network": weights, "optimizers": [{"state": {0: {"exp_avg": torch.rand(200, 200)}}}]}, full)
-        state.compact(full, small)
-        assert torch.equal(torch.load(small)["network"]["w"], weights["w"])
-        assert Path(small).stat().st_size < 0.8 * Path(full).stat().st_size
 
 
 def a_resource_file_is_read():
