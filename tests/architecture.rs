@@ -70,6 +70,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("prost", &["onnx"]),
     ("safetensors", &["learn", "style"]),
     ("sha2", &["commands", "runtime"]),
+    ("rayon", &["temporal"]),
     ("rustix", &["commands", "media"]),
     ("signal_hook", &["commands"]),
     ("yuv", &["media"]),

@@ -11,7 +11,7 @@ use common::{clip, frame_rgb, shared};
 use impasto::media::{ReaderOptions, VideoReader};
 use impasto::motion::{MotionEstimator, MotionSettings};
 use impasto::runtime::{Device, Runtime};
-use impasto::temporal::{DeviceCanvas, Smoother, SmootherSettings};
+use impasto::temporal::{DeviceCanvas, Place, Smoother, SmootherSettings};
 use serde_json::Value;
 
 fn impasto(folder: &Path) -> Command {
@@ -153,7 +153,7 @@ fn a_clip_is_smoothed_as_a_graph_as_it_is_row_by_row() {
     let mut estimator = MotionEstimator::new(settings, f64::from(reader.info().time_base)).unwrap();
     let mut smoothers = [0, 1].map(|_| Smoother::new(SmootherSettings::default()));
     let canvas = DeviceCanvas::open(Runtime::load().unwrap(), &Device::CPU, size, settings.grid(size)).unwrap();
-    smoothers[1].move_to(canvas);
+    smoothers[1].move_to(Place::Device(Box::new(canvas)));
     let mut changed = 0.0_f64;
     for index in 0..40 {
         let content = reader.next_frame().unwrap().expect("the clip is longer");

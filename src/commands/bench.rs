@@ -55,15 +55,15 @@ pub fn run(args: &BenchArgs) -> Result<Outcome> {
 
     let network_before = measure_network(&mut engines, &pictures, count)?;
     let stylize = measure_stylize(&mut engines, &pictures, count)?;
-    let smooths = args.temporal.smooth > 0.0 || args.temporal.stride > 1;
-    let mut canvas = || smooths.then(|| compute.canvas(info.size)).flatten();
-    let temporal = TemporalStages::new(args.temporal.smooth, 1, info.time_base, false)?.with_canvas(canvas());
+    let temporal = TemporalStages::new(args.temporal.smooth, 1, info.time_base, false)?;
+    let temporal = temporal.placed(|| compute.place(info.size));
     let (motion, smooth) = measure_smoothing(temporal, &pictures, count)?;
     let encoder = args.encoding.settings(threads);
     let encode = measure_encode(&folder.path().join("encode.mp4"), &pictures, count, &info, &encoder)?;
     let output = folder.path().join("chain.mp4");
     let TemporalArgs { smooth: seconds, stride, .. } = args.temporal;
-    let temporal = TemporalStages::new(seconds, stride, info.time_base, false)?.with_canvas(canvas());
+    let temporal = TemporalStages::new(seconds, stride, info.time_base, false)?;
+    let temporal = temporal.placed(|| compute.place(info.size));
     let (chain, stages) =
         measure_chain(clip, &reader_options, &mut engines, &output, &encoder, args.run.queue as usize, temporal)?;
     // The machine may have changed its pace meanwhile: the network is measured on both sides of the chain.

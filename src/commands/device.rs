@@ -12,7 +12,7 @@ use crate::frame::{Frame, FrameSize};
 use crate::motion::MotionSettings;
 use crate::runtime::{self, Device, DeviceChoice, Precision, Provider, Runtime, SessionOptions, choose};
 use crate::style::{Catalog, NetworkChoice, StyleEngine, StyleOptions, StyleSettings, StyleSpec, Stylizer as _};
-use crate::temporal::{DeviceCanvas, Trial};
+use crate::temporal::{DeviceCanvas, Place, Trial};
 
 /// Where networks run, as it was asked for, and once one was opened as it is.
 pub struct Compute {
@@ -64,7 +64,10 @@ impl std::fmt::Display for Smoothing {
                  processor's picture)"
             ),
             Self::Processor(device, Trial { device_ms, processor_ms, .. }) => {
-                write!(f, "frames are smoothed on the processor ({processor_ms:.1} ms each, on {device} {device_ms:.1})")
+                write!(
+                    f,
+                    "frames are smoothed on the processor ({processor_ms:.1} ms each, on {device} {device_ms:.1})"
+                )
             }
             Self::Refused(why) => write!(f, "frames are smoothed on the processor: {why}"),
         }
@@ -234,22 +237,25 @@ impl Compute {
         Ok(self.session(self.findings.device.clone(), self.threads))
     }
 
-    /// Where painted frames of `size` are smoothed, if not on the processor: on the GPU that paints them, if it is NVIDIA's, shows what
-    /// the processor would, and is faster.
-    pub fn canvas(&mut self, size: FrameSize) -> Option<DeviceCanvas> {
+    /// Where painted frames of `size` are smoothed: on the GPU that paints them, if it is NVIDIA's, shows what the processor would, and is
+    /// faster; else on the processor.
+    pub fn place(&mut self, size: FrameSize) -> Place {
+        let on_processor = Place::Processor { threads: self.threads };
         if !self.findings.device.is_nvidia() {
-            return None;
+            return on_processor;
         }
         // TensorRT would take its time to build an engine for so little.
         let device = Device { provider: Provider::Cuda, index: self.findings.device.index };
-        let (canvas, smoothing) = match try_canvas(&device, size) {
-            Ok((canvas, trial)) if trial.is_faster() => (Some(canvas), Smoothing::Device(device, trial)),
-            Ok((_, trial)) => (None, Smoothing::Processor(device, trial)),
-            Err(error) => (None, Smoothing::Refused(format!("{error:#}"))),
+        let (place, smoothing) = match try_canvas(&device, size, self.threads) {
+            Ok((canvas, trial)) if trial.is_faster() => {
+                (Place::Device(Box::new(canvas)), Smoothing::Device(device, trial))
+            }
+            Ok((_, trial)) => (on_processor, Smoothing::Processor(device, trial)),
+            Err(error) => (on_processor, Smoothing::Refused(format!("{error:#}"))),
         };
         tracing::info!("{smoothing}");
         self.findings.smoothing = Some(smoothing);
-        canvas
+        place
     }
 
     /// What there is to say of where frames are smoothed; `None` where there was no choice.
@@ -288,9 +294,9 @@ impl Compute {
     }
 }
 
-fn try_canvas(device: &Device, size: FrameSize) -> Result<(DeviceCanvas, Trial)> {
+fn try_canvas(device: &Device, size: FrameSize, threads: usize) -> Result<(DeviceCanvas, Trial)> {
     let mut canvas = DeviceCanvas::open(Runtime::load()?, device, size, MotionSettings::default().grid(size))?;
-    let trial = canvas.try_against_processor()?;
+    let trial = canvas.try_against_processor(threads)?;
     Ok((canvas, trial))
 }
 
@@ -413,7 +419,9 @@ mod tests {
         let smoothed = Findings { smoothing: Some(Smoothing::Device(cuda.clone(), trial)), ..Findings::default() };
         assert_eq!(
             smoothed.details()[1..],
-            ["frames are smoothed on CUDA (1.2 ms each, on the processor 27.0; 0.00 levels from the processor's picture)"]
+            [
+                "frames are smoothed on CUDA (1.2 ms each, on the processor 27.0; 0.00 levels from the processor's picture)"
+            ]
         );
         let slower = Smoothing::Processor(cuda, Trial { device_ms: 30.0, ..trial });
         assert_eq!(slower.to_string(), "frames are smoothed on the processor (27.0 ms each, on CUDA 30.0)");

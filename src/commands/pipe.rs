@@ -40,7 +40,9 @@ pub fn run(args: &PipeArgs) -> Result<Outcome> {
     // Without style there is nothing to hold still: the input comes out as it is.
     let (seconds, stride) =
         if args.style.look.strength > 0.0 { (args.temporal.smooth, args.temporal.stride) } else { (0.0, 1) };
-    let canvas = (seconds > 0.0 || stride > 1).then(|| compute.canvas(reader.format().size())).flatten();
+    let time_base = reader.format().time_base();
+    let temporal =
+        TemporalStages::new(seconds, stride, time_base, false)?.placed(|| compute.place(reader.format().size()));
     compute.tell(args.stats);
     for note in style.notes.iter().map(String::as_str).chain(reader.notes().iter().copied()) {
         console.note(note);
@@ -53,7 +55,6 @@ pub fn run(args: &PipeArgs) -> Result<Outcome> {
 
     let pipeline = Pipeline::new(control.clone(), args.run.queue as usize);
     let stats = pipeline.stats();
-    let temporal = TemporalStages::new(seconds, stride, format.time_base(), false)?.with_canvas(canvas);
     let progress = console.progress(None);
     let mut sink = PipeSink { writer, progress, stats: stats.clone(), time_base: format.time_base(), frames: 0 };
     let source = PipeSource { reader, control: control.clone() };

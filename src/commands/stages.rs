@@ -11,7 +11,7 @@ use crate::media::{Rational, VideoReader};
 use crate::motion::{Motion, MotionEstimator, MotionSettings, TimeConstants};
 use crate::pipeline::{Pipeline, RunError, Sink, Source, Stage, StageSnapshot};
 use crate::style::Stylizer;
-use crate::temporal::{DeviceCanvas, Propagation, PropagationSettings, Smoother, SmootherSettings};
+use crate::temporal::{Place, Propagation, PropagationSettings, Smoother, SmootherSettings};
 
 /// From a clip to painted frames: what is needed for each step.
 pub struct Chain<R, S> {
@@ -69,10 +69,10 @@ impl TemporalStages {
         Ok(stages)
     }
 
-    /// The same, smoothing on a device if there is a canvas there.
-    pub fn with_canvas(mut self, canvas: Option<DeviceCanvas>) -> Self {
-        if let (Some(smoother), Some(canvas)) = (&mut self.smooth.smoother, canvas) {
-            smoother.move_to(canvas);
+    /// The same, smoothing where `place` says, which is asked if frames are smoothed at all.
+    pub fn placed(mut self, place: impl FnOnce() -> Place) -> Self {
+        if let Some(smoother) = &mut self.smooth.smoother {
+            smoother.move_to(place());
         }
         self
     }

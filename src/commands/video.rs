@@ -69,7 +69,8 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     // Without style there is nothing to hold still: the input comes out as it is.
     let (seconds, stride) =
         if args.style.look.strength > 0.0 { (args.temporal.smooth, args.temporal.stride) } else { (0.0, 1) };
-    let canvas = (seconds > 0.0 || stride > 1).then(|| compute.canvas(info.size)).flatten();
+    let temporal =
+        TemporalStages::new(seconds, stride, info.time_base, debug_view.is_some())?.placed(|| compute.place(info.size));
     compute.tell(args.stats);
     for note in style_notes.iter().chain(&info.notes) {
         console.note(note);
@@ -83,7 +84,6 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     let damage = reader.damage();
 
     let pipeline = Pipeline::new(control.clone(), args.run.queue as usize);
-    let temporal = TemporalStages::new(seconds, stride, info.time_base, debug_view.is_some())?.with_canvas(canvas);
     let is_cut = cut.end.is_some() || cut.frames.is_some();
     let progress = console.progress(info.expected_frames);
     let mut sink =

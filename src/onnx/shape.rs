@@ -145,9 +145,8 @@ fn infer_operator(node: &NodeProto, inputs: &[Input<'_>]) -> Result<Vec<usize>> 
         | "Elu"
         | "QuantizeLinear"
         | "DequantizeLinear" => shape(0)?.to_vec(),
-        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Equal" | "And" => {
-            broadcast(shape(0)?, shape(1)?)?
-        }
+        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "Equal"
+        | "And" => broadcast(shape(0)?, shape(1)?)?,
         "Where" => broadcast(&broadcast(shape(0)?, shape(1)?)?, shape(2)?)?,
         "MatMul" => matrix_product(shape(0)?, shape(1)?)?,
         "Transpose" => {

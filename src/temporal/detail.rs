@@ -6,9 +6,10 @@
 //! would amplify the lattice of networks that paint two pixels at a time, two alone draws halos.
 
 use multiversion::multiversion;
+use rayon::prelude::*;
 
+use super::processor::{LOSS, Pixel, ROWS_AT_ONCE};
 use super::resample::Span;
-use super::processor::{LOSS, Pixel};
 use crate::frame::{CHANNELS, Frame, FrameSize};
 
 /// How far around the mask looks, in pixels.
@@ -61,19 +62,23 @@ impl Gains {
     }
 }
 
-/// Amplifies detail on the processor.
+/// Amplifies detail on the processor; rows on the threads of the pool that it is called in.
 pub struct DetailGain {
     size: FrameSize,
     gains: Gains,
     energies: Vec<f32>,
-    /// The gains of a row between those of blocks, and of each of its pixels.
-    block_row: Vec<[f32; 1]>,
-    row: Vec<f32>,
     columns: Vec<Span>,
-    sharpened: Sharpened,
 }
 
 /// What a row needs on its way.
+#[derive(Default)]
+struct Row {
+    /// The gains of a row between those of blocks, and of each of its pixels.
+    of_blocks: Vec<[f32; 1]>,
+    gains: Vec<f32>,
+    sharpened: Sharpened,
+}
+
 #[derive(Default)]
 struct Sharpened {
     /// The row, continued to both sides.
@@ -89,10 +94,7 @@ impl DetailGain {
         Self {
             size,
             energies: Vec::new(),
-            block_row: Vec::new(),
-            row: vec![0.0; size.width],
             columns: (0..size.width).map(|x| Span::new(x, BLOCK as f32, gains.blocks.width)).collect(),
-            sharpened: Sharpened::default(),
             gains,
         }
     }
@@ -110,26 +112,28 @@ impl DetailGain {
     }
 
     /// Writes the average, `[height, width, 4]`, into `frame` with its detail amplified.
-    pub fn show(&mut self, average: &[Pixel], frame: &mut Frame) {
+    pub fn show(&self, average: &[Pixel], frame: &mut Frame) {
         let FrameSize { width, height } = self.size;
-        for (y, row) in frame.pixels_mut().chunks_exact_mut((width * CHANNELS).max(1)).enumerate() {
-            self.set_row(y);
+        let rows = frame.pixels_mut().par_chunks_exact_mut((width * CHANNELS).max(1)).enumerate();
+        rows.with_min_len(ROWS_AT_ONCE).for_each_init(Row::default, |scratch, (y, row)| {
+            self.set_row(y, scratch);
             let line = |place: usize| &average[place.saturating_sub(2).min(height - 1) * width..][..width];
             let around = [line(y), line(y + 1), line(y + 3), line(y + 4)];
-            sharpen(line(y + 2), around, &self.row, &mut self.sharpened, row.as_chunks_mut::<CHANNELS>().0);
-        }
+            let row = row.as_chunks_mut::<CHANNELS>().0;
+            sharpen(line(y + 2), around, &scratch.gains, &mut scratch.sharpened, row);
+        });
     }
 
     /// Sets the gains of the pixels of row `y`, between those of its blocks.
-    fn set_row(&mut self, y: usize) {
+    fn set_row(&self, y: usize, row: &mut Row) {
         let Gains { blocks, values, .. } = &self.gains;
         let span = Span::new(y, BLOCK as f32, blocks.height);
         let line = |y: usize| &values[y * blocks.width..][..blocks.width];
-        self.block_row.clear();
-        self.block_row.extend(line(span.first).iter().zip(line(span.second)).map(|(a, b)| span.mix([*a], [*b])));
-        for (gain, span) in self.row.iter_mut().zip(&self.columns) {
-            [*gain] = span.mix(self.block_row[span.first], self.block_row[span.second]);
-        }
+        row.of_blocks.clear();
+        row.of_blocks.extend(line(span.first).iter().zip(line(span.second)).map(|(a, b)| span.mix([*a], [*b])));
+        row.gains.clear();
+        let gain = |span: &Span| span.mix(row.of_blocks[span.first], row.of_blocks[span.second])[0];
+        row.gains.extend(self.columns.iter().map(gain));
     }
 }
 
@@ -180,24 +184,26 @@ fn energy(frame: &Frame, blocks: FrameSize, energies: &mut Vec<f32>) {
     energies.resize(blocks.pixels(), 0.0);
     let pixels = frame.pixels().as_chunks::<CHANNELS>().0;
     let line = |y: usize| &pixels[y * width..][..width];
-    for y in (1..height.saturating_sub(1)).step_by(ROW_STEP) {
-        let (above, here, below) = (line(y - 1), line(y), line(y + 1));
-        let energies = &mut energies[y / BLOCK * blocks.width..][..blocks.width];
-        for (block, energy) in energies.iter_mut().enumerate() {
-            let columns = (block * BLOCK).max(1)..((block + 1) * BLOCK).min(width - 1);
-            let mut sum = 0;
-            for x in columns {
-                let green = |pixel: [u8; CHANNELS]| i32::from(pixel[1]);
-                let around = green(above[x]) + green(below[x]) + green(here[x - 1]) + green(here[x + 1]);
-                let laplacian = 4 * green(here[x]) - around;
-                sum += laplacian * laplacian;
-            }
-            *energy += sum as f32;
-        }
-    }
     // Rows and columns at the border count as if they were there: the same for both frames.
     let samples = 16.0 * (BLOCK * BLOCK / ROW_STEP) as f32;
-    energies.iter_mut().for_each(|energy| *energy /= samples);
+    energies.par_chunks_exact_mut(blocks.width.max(1)).enumerate().for_each(|(block_row, energies)| {
+        let rows = block_row * BLOCK + 1..((block_row + 1) * BLOCK).min(height.saturating_sub(1));
+        for y in rows.step_by(ROW_STEP) {
+            let (above, here, below) = (line(y - 1), line(y), line(y + 1));
+            for (block, energy) in energies.iter_mut().enumerate() {
+                let columns = (block * BLOCK).max(1)..((block + 1) * BLOCK).min(width - 1);
+                let mut sum = 0;
+                for x in columns {
+                    let green = |pixel: [u8; CHANNELS]| i32::from(pixel[1]);
+                    let around = green(above[x]) + green(below[x]) + green(here[x - 1]) + green(here[x + 1]);
+                    let laplacian = 4 * green(here[x]) - around;
+                    sum += laplacian * laplacian;
+                }
+                *energy += sum as f32;
+            }
+        }
+        energies.iter_mut().for_each(|energy| *energy /= samples);
+    });
 }
 
 #[cfg(test)]

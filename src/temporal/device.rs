@@ -67,13 +67,13 @@ impl DeviceCanvas {
         Ok(Self { session, bindings, size, grid, gains, has_begun: false })
     }
 
-    /// Smooths a few frames on the device and on the processor.
+    /// Smooths a few frames on the device and on so many threads of the processor.
     ///
     /// # Errors
     /// When the device fails, or shows other frames than the processor.
-    pub fn try_against_processor(&mut self) -> Result<Trial> {
+    pub fn try_against_processor(&mut self, threads: usize) -> Result<Trial> {
         let mut frames = [Frame::black(self.size), Frame::black(self.size)];
-        let mut processor = ProcessorCanvas::default();
+        let mut processor = ProcessorCanvas::new(threads);
         let device_ms = self.time_trial(&mut frames[0])?;
         let processor_ms = time_trial(&mut processor, self.grid, &mut frames[1])?;
         self.has_begun = false;
@@ -240,7 +240,7 @@ mod tests {
     use super::*;
     use crate::motion::flow::FlowField;
     use crate::motion::{CarriedMotion, Motion};
-    use crate::temporal::Smoother;
+    use crate::temporal::{Place, Smoother};
 
     const SIZE: FrameSize = FrameSize::new(150, 101);
     const GRID: FrameSize = FrameSize::new(40, 27);
@@ -252,7 +252,7 @@ mod tests {
 
     fn on_device() -> Smoother {
         let mut smoother = Smoother::new(SmootherSettings::default());
-        smoother.move_to(canvas());
+        smoother.move_to(Place::Device(Box::new(canvas())));
         smoother
     }
 
@@ -313,7 +313,7 @@ mod tests {
     #[test]
     fn a_trial_finds_it_like_the_processor_and_leaves_no_past() {
         let mut canvas = canvas();
-        let trial = canvas.try_against_processor().unwrap();
+        let trial = canvas.try_against_processor(2).unwrap();
         assert!(trial.levels < 0.02 && trial.device_ms > 0.0 && trial.processor_ms > 0.0, "{trial:?}");
         assert_eq!(canvas.size(), None);
     }

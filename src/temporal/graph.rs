@@ -129,9 +129,8 @@ fn detail(g: &mut GraphBuilder, image: &Value) -> Value {
 /// Mean squared Laplacian of `green`, `[1, 1, H, W]`, in each block, of the same rows as on the processor.
 fn energy(g: &mut GraphBuilder, green: &Value, size: FrameSize, blocks: FrameSize) -> Value {
     let FrameSize { width, height } = size;
-    let mut rows = |first: usize| {
-        g.slice_by(green, 2, [first as i64, (height - 2 + first).min(height) as i64, ROW_STEP as i64])
-    };
+    let mut rows =
+        |first: usize| g.slice_by(green, 2, [first as i64, (height - 2 + first).min(height) as i64, ROW_STEP as i64]);
     let [above, here, below] = [0, 1, 2].map(&mut rows);
     let mut middle = |of: &Value, from: usize| g.slice(of, 3, from, width - 2 + from);
     let [left, centre, right] = [0, 1, 2].map(|from| middle(&here, from));

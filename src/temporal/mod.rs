@@ -54,6 +54,17 @@ pub struct Smoother {
     cells: Vec<Past>,
 }
 
+/// Where frames are blended.
+pub enum Place {
+    /// On so many threads of the processor.
+    Processor {
+        /// 1 or more.
+        threads: usize,
+    },
+    /// On a device.
+    Device(Box<DeviceCanvas>),
+}
+
 /// Where the past of a place lies, in pixels to the right and down, and how much it weighs, 0–1.
 type Past = [f32; 3];
 
@@ -92,16 +103,19 @@ trait Canvas: Send {
 }
 
 impl Smoother {
-    /// A smoother on the processor that has seen nothing yet.
+    /// A smoother on one thread of the processor that has seen nothing yet.
     pub fn new(settings: SmootherSettings) -> Self {
-        let canvas = Box::<ProcessorCanvas>::default();
+        let canvas = Box::new(ProcessorCanvas::new(1));
         Self { settings, canvas, age: Vec::new(), moved_age: Vec::new(), unpainted_seconds: 0.0, cells: Vec::new() }
     }
 
-    /// Has frames blended on a device from now on; what was seen before is forgotten. Frames of another size than the canvas's stay on
-    /// the processor.
-    pub fn move_to(&mut self, canvas: DeviceCanvas) {
-        self.canvas = Box::new(canvas);
+    /// Has frames blended elsewhere from now on; what was seen before is forgotten. Frames of another size than a device's canvas has
+    /// stay on the processor.
+    pub fn move_to(&mut self, place: Place) {
+        self.canvas = match place {
+            Place::Processor { threads } => Box::new(ProcessorCanvas::new(threads)),
+            Place::Device(canvas) => canvas,
+        };
     }
 
     /// Changes the settings from the next frame on.
@@ -128,7 +142,7 @@ impl Smoother {
                 self.age.clear();
                 self.unpainted_seconds = 0.0;
                 if !self.canvas.holds(painted.size) {
-                    self.canvas = Box::<ProcessorCanvas>::default();
+                    self.canvas = Box::new(ProcessorCanvas::new(1));
                 }
                 self.canvas.begin(painted)
             }
@@ -285,6 +299,35 @@ mod tests {
             frames
         });
         assert!(carried.iter().all(|frame| *frame == carried[0]));
+    }
+
+    #[test]
+    fn frames_do_not_tell_how_many_threads_smoothed_them() {
+        let size = FrameSize::new(40, 100);
+        let grid = FrameSize::new(20, 50);
+        let motion = Motion::Carried(CarriedMotion {
+            flow: FlowField { size: grid, vectors: (0..1000).map(|cell| [cell as f32 * 1e-3, 0.4]).collect() },
+            confidence: (0..1000).map(|cell| (cell % 7) as f32 / 6.0).collect(),
+            elapsed_seconds: 0.04,
+        });
+        let smoothed = [1, 2, 5].map(|threads| {
+            let mut smoother = smoother();
+            smoother.move_to(Place::Processor { threads });
+            let frame = |seed: usize| {
+                let mut frame = Frame::black(size);
+                let values = frame.pixels_mut().iter_mut().enumerate();
+                values.for_each(|(index, value)| *value = (index * 37 + seed * 91 + index / 120 * 11) as u8);
+                frame
+            };
+            smoother.smooth(&mut frame(0), &Motion::Reset).unwrap();
+            let frames = (1..4).map(|seed| {
+                let mut frame = frame(seed);
+                smoother.smooth(&mut frame, &motion).unwrap();
+                frame.pixels().to_vec()
+            });
+            frames.collect::<Vec<_>>()
+        });
+        assert!(smoothed.iter().all(|frames| *frames == smoothed[0]));
     }
 
     #[test]

@@ -1,6 +1,8 @@
-//! The average along the motion on the processor: rows of pixels, many values at once.
+//! The average along the motion on the processor: rows of pixels, many values at once, on several threads.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::detail::DetailGain;
 use super::resample::{PastRow, Span};
@@ -13,30 +15,58 @@ pub(super) type Pixel = [f32; 4];
 /// Place of the loss of detail in a pixel.
 pub(super) const LOSS: usize = 3;
 
+/// So few rows are not worth another thread.
+pub(super) const ROWS_AT_ONCE: usize = 16;
+
 /// Keeps its buffers.
 pub(super) struct ProcessorCanvas {
+    threads: usize,
+    pool: Option<ThreadPool>,
     size: FrameSize,
     /// The average along the motion, `[height, width, 4]`, 0–255, not rounded, since rounding would stick.
     average: Vec<Pixel>,
     next: Vec<Pixel>,
-    /// The past of a row between those of cells, and of each pixel of a row.
-    row: Vec<Past>,
     columns: Vec<Span>,
-    pasts: PastRow,
     gain: DetailGain,
 }
 
-impl Default for ProcessorCanvas {
-    fn default() -> Self {
+/// The past of a row between those of cells, and of each pixel of a row.
+#[derive(Default)]
+struct Row {
+    cells: Vec<Past>,
+    pasts: PastRow,
+}
+
+impl ProcessorCanvas {
+    /// Blends on so many threads.
+    pub fn new(threads: usize) -> Self {
         Self {
+            threads,
+            pool: None,
             size: FrameSize::new(0, 0),
             average: Vec::new(),
             next: Vec::new(),
-            row: Vec::new(),
             columns: Vec::new(),
-            pasts: PastRow::default(),
             gain: DetailGain::new(FrameSize::new(0, 0)),
         }
+    }
+
+    /// The threads; started when they are first needed.
+    fn pool(&mut self) -> Result<ThreadPool> {
+        if let Some(pool) = self.pool.take() {
+            return Ok(pool);
+        }
+        let name = |index| format!("smooth-{index}");
+        let pool = ThreadPoolBuilder::new().num_threads(self.threads.max(1)).thread_name(name).build();
+        pool.context("start the threads that smooth")
+    }
+
+    /// Does `work` on all threads.
+    fn on_threads(&mut self, work: impl FnOnce(&mut Self) + Send) -> Result<()> {
+        let pool = self.pool()?;
+        pool.install(|| work(self));
+        self.pool = Some(pool);
+        Ok(())
     }
 }
 
@@ -52,10 +82,9 @@ impl Canvas for ProcessorCanvas {
     fn begin(&mut self, painted: &Frame) -> Result<()> {
         self.size = painted.size;
         self.gain = DetailGain::new(painted.size);
-        self.gain.want(painted);
         self.average.clear();
         self.average.extend(painted.pixels().as_chunks::<CHANNELS>().0.iter().map(to_pixel));
-        Ok(())
+        self.on_threads(|canvas| canvas.gain.want(painted))
     }
 
     fn blend(
@@ -66,18 +95,18 @@ impl Canvas for ProcessorCanvas {
         cells: &[Past],
         settings: &SmootherSettings,
     ) -> Result<()> {
-        self.mix(frame.pixels(), grid, cells);
-        if source == Source::Painted {
-            self.gain.want(frame);
-        }
-        self.gain.show(&self.average, frame);
-        self.gain.follow(frame, settings.detail, settings.most_gain);
-        Ok(())
+        self.on_threads(|canvas| {
+            canvas.mix(frame.pixels(), grid, cells);
+            if source == Source::Painted {
+                canvas.gain.want(frame);
+            }
+            canvas.gain.show(&canvas.average, frame);
+            canvas.gain.follow(frame, settings.detail, settings.most_gain);
+        })
     }
 
     fn show(&mut self, frame: &mut Frame) -> Result<()> {
-        self.gain.show(&self.average, frame);
-        Ok(())
+        self.on_threads(|canvas| canvas.gain.show(&canvas.average, frame))
     }
 }
 
@@ -88,16 +117,18 @@ impl ProcessorCanvas {
         let (scale_x, scale_y) = pixels_per_cell(self.size, grid);
         self.columns.clear();
         self.columns.extend((0..width).map(|x| Span::new(x, scale_x, grid.width)));
-        self.row.resize(grid.width, Past::default());
         self.next.resize(self.size.pixels(), Pixel::default());
-        let rows = self.next.chunks_exact_mut(width).zip(painted.as_chunks::<CHANNELS>().0.chunks_exact(width));
-        for (y, (next, painted)) in rows.enumerate() {
+        let Self { size, average, next, columns, .. } = self;
+        let painted = painted.as_chunks::<CHANNELS>().0.par_chunks_exact(width);
+        let rows = next.par_chunks_exact_mut(width).zip(painted).enumerate().with_min_len(ROWS_AT_ONCE);
+        rows.for_each_init(Row::default, |row, (y, (next, painted))| {
             let span = Span::new(y, scale_y, grid.height);
             let line = |y: usize| &cells[y * grid.width..][..grid.width];
-            span.mix_rows(line(span.first), line(span.second), &mut self.row);
-            self.pasts.set(y, self.size, &self.row, &self.columns);
-            self.pasts.blend(&self.average, self.size, y, painted, next);
-        }
+            row.cells.resize(grid.width, Past::default());
+            span.mix_rows(line(span.first), line(span.second), &mut row.cells);
+            row.pasts.set(y, *size, &row.cells, columns);
+            row.pasts.blend(average, *size, y, painted, next);
+        });
         std::mem::swap(&mut self.average, &mut self.next);
     }
 }

@@ -209,7 +209,13 @@ mod tests {
                 // This cubic convolution moves a ramp by up to a twentieth of a pixel too far or too little; at the border, where
                 // not all four pixels are there, by more.
                 let is_whole = place[0].fract() == 0.0 && place[1].fract() == 0.0;
-                let tolerance = if is_whole { 1e-3 } else if inside { 0.25 } else { 0.7 };
+                let tolerance = if is_whole {
+                    1e-3
+                } else if inside {
+                    0.25
+                } else {
+                    0.7
+                };
                 for (channel, painted) in [200.0, 0.0, 100.0].into_iter().enumerate() {
                     let expected = 0.5 * (painted + past[channel]);
                     assert!((next[channel] - expected).abs() < tolerance, "{u} {v} at {x}: {next:?}, not {expected}");

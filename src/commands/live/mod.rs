@@ -85,8 +85,8 @@ pub fn run(args: &LiveArgs) -> Result<Outcome> {
         recipe.choice,
         said_rate.map(|rate| format!(" at {rate:.4} fps")).unwrap_or_default()
     ));
-    // Smoothing may be turned on by a key, if it is not yet.
-    let canvas = compute.canvas(size);
+    let temporal = TemporalStages::live(args.temporal.smooth, args.temporal.stride, MICROSECOND)?;
+    let temporal = temporal.placed(|| compute.place(size));
     compute.tell(args.stats);
     let rate = args.fps.or(said_rate).unwrap_or(USUAL_RATE);
     let window = match args.no_window {
@@ -118,7 +118,6 @@ pub fn run(args: &LiveArgs) -> Result<Outcome> {
         limits: Limits { frames: args.frames, duration: args.duration.map(Duration::from_secs_f32) },
     };
     let mut sink = LiveSink::new(parts, args.overlay);
-    let temporal = TemporalStages::live(args.temporal.smooth, args.temporal.stride, MICROSECOND)?.with_canvas(canvas);
     let (mut paint, smooth) = stages::stages(temporal, engine, pool, shared);
     paint.warm_up(size)?;
     let camera_label = recipe.choice.to_string();
