@@ -100,6 +100,8 @@ const EMBEDDED: &[(&str, &[u8])] = embedded![
     "paintings/cherry-trees.jpg",
     "paintings/self-portrait.jpg",
     "paintings/edtaonisl.jpg",
+    "paintings/ink.jpg",
+    "paintings/mosaic.jpg",
 ];
 
 impl Catalog {
