@@ -10,24 +10,12 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-impasto=${IMPASTO:-target/release/impasto}
-clips=${IMPASTO_SHARED:-../shared}/data/clips
+. scripts/material.sh
 out=${OUT:-out/smoothing}
 frames=${FRAMES:-48}
-if [ ! -d "$clips" ]; then
-    echo "error: there are no clips in '$clips' (set IMPASTO_SHARED to the folder of extra test material)" >&2
-    exit 1
-fi
-if [ ! -x "$impasto" ]; then
-    echo "error: there is no '$impasto' (run: cargo build --release)" >&2
-    exit 1
-fi
 [ $# -gt 0 ] || set -- $("$impasto" styles | cut -d' ' -f1)
 mkdir -p "$out"
 
-quiet_ffmpeg() {
-    ffmpeg -nostdin -v error -y "$@"
-}
 prepare() { # NAME, then ffmpeg's arguments for the input
     name=$1
     shift

@@ -8,23 +8,11 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-impasto=${IMPASTO:-target/release/impasto}
-clips=${IMPASTO_SHARED:-../shared}/data/clips
+. scripts/material.sh
 out=${OUT:-out/hard-cases}
 style=${1:-starry-night}
-if [ ! -d "$clips" ]; then
-    echo "error: there are no clips in '$clips' (set IMPASTO_SHARED to the folder of extra test material)" >&2
-    exit 1
-fi
-if [ ! -x "$impasto" ]; then
-    echo "error: there is no '$impasto' (run: cargo build --release)" >&2
-    exit 1
-fi
 mkdir -p "$out"
 
-quiet_ffmpeg() {
-    ffmpeg -nostdin -v error -y "$@"
-}
 clip() { # NAME, then ffmpeg's arguments for the input and its filters
     name=$1
     shift

@@ -66,8 +66,6 @@ def ink(photo):
                     cell = min(max(int(py), 0), height - 1), min(max(int(px), 0), width - 1)
                     angle = direction[cell] + turn
                     step = np.array([math.cos(angle), math.sin(angle)]) * way
-                    if half and step @ (half[-1] - np.array([px - step[0], py - step[1]])) < 0 and len(half) > 1:
-                        step = -step
                     px, py = px + 0.7 * step[0], py + 0.7 * step[1]
                     half.append(np.array([px, py]))
                 points = [*reversed(half), *points] if way < 0 else [*points, *half]
