@@ -251,7 +251,7 @@ pub struct VideoArgs {
 /// How the work is spread.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Threads of the network, and of the decoder and the encoder each [default: one a core]
+    /// Threads of the network, and of the decoder, the smoothing and the encoder each [default: one a core]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Speed")]
     pub threads: Option<u32>,
 

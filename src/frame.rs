@@ -129,6 +129,12 @@ impl Frame {
     pub fn pixels_mut(&mut self) -> &mut [u8] {
         &mut self.buffer
     }
+
+    /// Mean difference of all values from those of a frame of the same size, in levels of 0–255.
+    pub fn mean_difference(&self, other: &Self) -> f32 {
+        let levels: u64 = self.buffer.iter().zip(&other.buffer).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+        levels as f32 / self.buffer.len().max(1) as f32
+    }
 }
 
 impl Clone for Frame {

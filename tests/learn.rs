@@ -43,11 +43,6 @@ fn open(folder: &TempDir, name: &str) -> image::RgbImage {
     image::open(folder.path().join(name)).unwrap().into_rgb8()
 }
 
-fn mean_difference(a: &[u8], b: &[u8]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / a.len() as f64
-}
-
 fn bundled_count() -> usize {
     Catalog::bundled().unwrap().styles().len()
 }
@@ -86,7 +81,7 @@ fn a_style_in_full_depth_brings_its_own_convolutions_and_is_used_alone() {
         impasto(&folder).args(["image", "photo.png", "-o", output, "--style", style]).assert().success();
         open(&folder, output).into_raw()
     };
-    assert!(mean_difference(&paint("full.style", "full.png"), &paint("without.style", "without.png")) > 1.0);
+    assert!(common::mean_levels(&paint("full.style", "full.png"), &paint("without.style", "without.png")) > 1.0);
 
     impasto(&folder)
         .args(["image", "photo.png", "-o", "blend.png", "--style", "wave:0.5,./full.style:0.5"])
@@ -142,8 +137,8 @@ fn a_painting_becomes_a_style_that_is_used_like_any_other() {
     };
     let (own, wave) = (paint("My_Ship.style", "own.png"), paint("wave", "wave.png"));
     let blend = paint("wave:0.5,./My_Ship.style:0.5", "blend.png");
-    assert!(mean_difference(&own, &wave) > 5.0 && mean_difference(&own, &open(&folder, "photo.png")) > 5.0);
-    assert!(mean_difference(&blend, &own) > 1.0 && mean_difference(&blend, &wave) > 1.0);
+    assert!(common::mean_levels(&own, &wave) > 5.0 && common::mean_levels(&own, &open(&folder, "photo.png")) > 5.0);
+    assert!(common::mean_levels(&blend, &own) > 1.0 && common::mean_levels(&blend, &wave) > 1.0);
 
     impasto(&folder).args(["styles", "add", "My_Ship.style"]).assert().success().stderr(contains("my-ship: "));
     impasto(&folder).args(["styles", "add", "My_Ship.style"]).assert().code(1).stderr(contains("-y replaces it"));
@@ -197,17 +192,17 @@ fn the_numbers_of_a_bundled_style_paint_what_that_style_paints() {
     let copy = path.display();
     for precision in [Precision::Auto, Precision::Fp32] {
         let (own, bundled) = (paint(&copy.to_string(), precision), paint("great-wave", precision));
-        assert!(mean_difference(own.pixels(), bundled.pixels()) < 0.05, "{precision:?}");
+        assert!(common::mean_levels(own.pixels(), bundled.pixels()) < 0.05, "{precision:?}");
         let mixed = paint(&format!("{copy}:0.5,scream:0.5"), precision);
         let expected = paint("great-wave:0.5,scream:0.5", precision);
-        assert!(mean_difference(mixed.pixels(), expected.pixels()) < 0.05, "{precision:?}");
-        assert!(mean_difference(mixed.pixels(), bundled.pixels()) > 1.0, "{precision:?}");
+        assert!(common::mean_levels(mixed.pixels(), expected.pixels()) < 0.05, "{precision:?}");
+        assert!(common::mean_levels(mixed.pixels(), bundled.pixels()) > 1.0, "{precision:?}");
     }
     // Three terms are added up in another order: 8-bit integers round the last bit of a sum to other integers, floats do not.
     let mixed = paint(&format!("{copy}:0.25,scream:0.25,{copy}:0.5"), Precision::Fp32);
     let expected = paint("great-wave:0.75,scream:0.25", Precision::Fp32);
-    assert!(mean_difference(mixed.pixels(), expected.pixels()) < 0.05);
-    assert!(mean_difference(mixed.pixels(), paint("great-wave", Precision::Fp32).pixels()) > 1.0);
+    assert!(common::mean_levels(mixed.pixels(), expected.pixels()) < 0.05);
+    assert!(common::mean_levels(mixed.pixels(), paint("great-wave", Precision::Fp32).pixels()) > 1.0);
 }
 
 #[test]

@@ -35,11 +35,6 @@ fn pixels(folder: &TempDir, name: &str) -> Vec<u8> {
     image::open(folder.path().join(name)).unwrap().into_rgb8().into_raw()
 }
 
-fn mean_difference(a: &[u8], b: &[u8]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / a.len() as f64
-}
-
 fn write(folder: &Path, name: &str, style: &LearnedStyle) {
     std::fs::write(folder.join(name), style.to_bytes().unwrap()).unwrap();
 }
@@ -55,7 +50,7 @@ fn the_processor_takes_lite_and_paints_with_full_if_asked() {
         image(&folder, output, &["--network", network]).assert().success().stderr(contains(runs));
     }
     assert_eq!(pixels(&folder, "auto.png"), pixels(&folder, "lite.png"));
-    assert!(mean_difference(&pixels(&folder, "lite.png"), &pixels(&folder, "full.png")) > 1.0);
+    assert!(common::mean_levels(&pixels(&folder, "lite.png"), &pixels(&folder, "full.png")) > 1.0);
 
     let clip = ["video", CLIP, "-o", "out.mkv", "--frames", "2", "--work-size", "96", "--device", "cpu"];
     let output = impasto(&folder, &clip).args(["--network", "full", "--stats", "--json"]).output().unwrap();
@@ -117,13 +112,13 @@ fn a_learnt_style_takes_the_network_that_it_was_learnt_for() {
     };
     let own = painted("own.png", &["--style", "full.style"], "impasto-full");
     let bundled = painted("bundled.png", &["--style", "great-wave", "--network", "full"], "impasto-full");
-    assert!(mean_difference(&own, &bundled) < 0.05);
+    assert!(common::mean_levels(&own, &bundled) < 0.05);
     painted("asked.png", &["--style", "full.style", "--network", "full"], "impasto-full");
     painted("lite.png", &["--style", "lite.style"], "impasto-lite");
     // Styles that come with impasto go along.
     let blend = painted("blend.png", &["--style", "scream:0.5,full.style:0.5"], "impasto-full");
     let expected = painted("expected.png", &["--style", "scream:0.5,wave:0.5", "--network", "full"], "impasto-full");
-    assert!(mean_difference(&blend, &expected) < 0.05);
+    assert!(common::mean_levels(&blend, &expected) < 0.05);
 
     for (style, other, of) in [("full.style", "lite", "impasto-full"), ("lite.style", "full", "impasto-lite")] {
         let refused = image(&folder, "no.png", &["--style", style, "--network", other]).assert().code(2);

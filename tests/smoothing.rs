@@ -154,7 +154,7 @@ fn a_clip_is_smoothed_as_a_graph_as_it_is_row_by_row() {
     let mut smoothers = [0, 1].map(|_| Smoother::new(SmootherSettings::default()));
     let canvas = DeviceCanvas::open(Runtime::load().unwrap(), &Device::CPU, size, settings.grid(size)).unwrap();
     smoothers[1].move_to(Place::Device(Box::new(canvas)));
-    let mut changed = 0.0_f64;
+    let mut changed = 0.0_f32;
     for index in 0..40 {
         let content = reader.next_frame().unwrap().expect("the clip is longer");
         let motion = estimator.analyze(&content).unwrap();
@@ -162,13 +162,9 @@ fn a_clip_is_smoothed_as_a_graph_as_it_is_row_by_row() {
         for (smoother, frame) in smoothers.iter_mut().zip(&mut frames) {
             smoother.smooth(frame, &motion).unwrap();
         }
-        let levels = |a: &[u8], b: &[u8]| {
-            let sum: u64 = a.iter().zip(b).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
-            sum as f64 / a.len() as f64
-        };
-        let difference = levels(frames[0].pixels(), frames[1].pixels());
+        let difference = frames[0].mean_difference(&frames[1]);
         assert!(difference < 0.05, "frame {index}: {difference} levels on average");
-        changed = changed.max(levels(frames[0].pixels(), content.pixels()));
+        changed = changed.max(frames[0].mean_difference(&content));
     }
     assert!(changed > 0.5, "it did nothing: {changed}");
 }

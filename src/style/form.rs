@@ -112,17 +112,11 @@ fn checked(trial: &Trial, painter: &mut Painter, is_half: bool) -> Result<f32> {
     let device = painter.session.device().clone();
     let mut painted = Frame::black(trial.picture.size);
     painter.paint(&trial.picture, Mix::NONE, &mut painted).with_context(|| format!("try it on {device}"))?;
-    let levels = difference(&trial.expected, &painted);
+    let levels = trial.expected.mean_difference(&painted);
     match levels > MOST_DIFFERENCE_LEVELS {
         true => Err(DeviceDiffers { device, is_half, levels }.into()),
         false => Ok(levels),
     }
-}
-
-/// Mean difference of two pictures of one size in levels of 0-255.
-fn difference(a: &Frame, b: &Frame) -> f32 {
-    let levels = a.pixels().iter().zip(b.pixels()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>();
-    levels as f32 / a.pixels().len().max(1) as f32
 }
 
 impl Opening<'_> {
@@ -221,8 +215,8 @@ mod tests {
             frame.pixels_mut().fill(level);
             frame
         };
-        assert!(difference(&gray(127), &gray(127)) <= f32::EPSILON);
-        let levels = difference(&gray(127), &gray(153));
+        assert!(gray(127).mean_difference(&gray(127)) <= f32::EPSILON);
+        let levels = gray(127).mean_difference(&gray(153));
         assert!((levels - 26.0).abs() < 1e-3, "{levels}");
         let error = DeviceDiffers { device: Device::CPU, is_half: false, levels }.to_string();
         assert!(error.starts_with("on CPU it paints") && error.contains("26.0 levels (expected at most 2)"), "{error}");

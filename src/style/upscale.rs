@@ -226,16 +226,11 @@ mod tests {
         dst
     }
 
-    fn difference(a: &Frame, b: &Frame) -> f64 {
-        let sum: u64 = a.pixels().iter().zip(b.pixels()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
-        sum as f64 / a.pixels().len() as f64
-    }
-
     #[test]
     fn a_painting_that_is_the_frame_gets_its_detail_back() {
         let frame = filled(FrameSize::new(120, 90), stripes);
         let enlarged = enlarge(&frame, <[u8]>::to_vec);
-        assert!(difference(&enlarged, &frame) < 8.0, "{}", difference(&enlarged, &frame));
+        assert!(enlarged.mean_difference(&frame) < 8.0, "{}", enlarged.mean_difference(&frame));
     }
 
     #[test]
@@ -253,7 +248,7 @@ mod tests {
         let whole = enlarge(usize::MAX);
         for strip_pixels in [1, 121 * 10, 121 * 60] {
             let strips = enlarge(strip_pixels);
-            assert!(difference(&whole, &strips) < 0.02, "{strip_pixels}: {}", difference(&whole, &strips));
+            assert!(whole.mean_difference(&strips) < 0.02, "{strip_pixels}: {}", whole.mean_difference(&strips));
             let worst = whole.pixels().iter().zip(strips.pixels()).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
             assert!(worst <= 2, "{strip_pixels}: {worst}");
         }
@@ -279,7 +274,7 @@ mod tests {
         painted.pixels_mut().copy_from_slice(&negative(content.pixels()));
         let (from, to) = (painted.size, smooth.size);
         Scaler::new().scale_rgb(from, painted.pixels(), to, smooth.pixels_mut(), Filter::CatmullRom).unwrap();
-        assert!(difference(&enlarged, &smooth) < 0.01);
+        assert!(enlarged.mean_difference(&smooth) < 0.01);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::processor::{LOSS, Pixel, ROWS_AT_ONCE};
+use super::processor::{BAND, LOSS, Pixel};
 use super::resample::Span;
 use crate::frame::{CHANNELS, Frame, FrameSize};
 
@@ -68,6 +68,7 @@ pub struct DetailGain {
     gains: Gains,
     energies: Vec<f32>,
     columns: Vec<Span>,
+    bands: Vec<Row>,
 }
 
 /// What a row needs on its way.
@@ -95,6 +96,7 @@ impl DetailGain {
             size,
             energies: Vec::new(),
             columns: (0..size.width).map(|x| Span::new(x, BLOCK as f32, gains.blocks.width)).collect(),
+            bands: Vec::new(),
             gains,
         }
     }
@@ -112,28 +114,33 @@ impl DetailGain {
     }
 
     /// Writes the average, `[height, width, 4]`, into `frame` with its detail amplified.
-    pub fn show(&self, average: &[Pixel], frame: &mut Frame) {
+    pub fn show(&mut self, average: &[Pixel], frame: &mut Frame) {
         let FrameSize { width, height } = self.size;
-        let rows = frame.pixels_mut().par_chunks_exact_mut((width * CHANNELS).max(1)).enumerate();
-        rows.with_min_len(ROWS_AT_ONCE).for_each_init(Row::default, |scratch, (y, row)| {
-            self.set_row(y, scratch);
-            let line = |place: usize| &average[place.saturating_sub(2).min(height - 1) * width..][..width];
-            let around = [line(y), line(y + 1), line(y + 3), line(y + 4)];
-            let row = row.as_chunks_mut::<CHANNELS>().0;
-            sharpen(line(y + 2), around, &scratch.gains, &mut scratch.sharpened, row);
+        let line = |place: usize| &average[place.saturating_sub(2).min(height - 1) * width..][..width];
+        let Self { gains, columns, bands, .. } = self;
+        bands.resize_with(height.div_ceil(BAND), Row::default);
+        let of_bands = frame.pixels_mut().par_chunks_mut((width * CHANNELS * BAND).max(1)).zip(bands).enumerate();
+        of_bands.for_each(|(band, (rows, row))| {
+            for (y, dst) in (band * BAND..).zip(rows.chunks_exact_mut(width * CHANNELS)) {
+                row.set_gains(y, gains, columns);
+                let around = [line(y), line(y + 1), line(y + 3), line(y + 4)];
+                let dst = dst.as_chunks_mut::<CHANNELS>().0;
+                sharpen(line(y + 2), around, &row.gains, &mut row.sharpened, dst);
+            }
         });
     }
+}
 
+impl Row {
     /// Sets the gains of the pixels of row `y`, between those of its blocks.
-    fn set_row(&self, y: usize, row: &mut Row) {
-        let Gains { blocks, values, .. } = &self.gains;
+    fn set_gains(&mut self, y: usize, Gains { blocks, values, .. }: &Gains, columns: &[Span]) {
         let span = Span::new(y, BLOCK as f32, blocks.height);
         let line = |y: usize| &values[y * blocks.width..][..blocks.width];
-        row.of_blocks.clear();
-        row.of_blocks.extend(line(span.first).iter().zip(line(span.second)).map(|(a, b)| span.mix([*a], [*b])));
-        row.gains.clear();
-        let gain = |span: &Span| span.mix(row.of_blocks[span.first], row.of_blocks[span.second])[0];
-        row.gains.extend(self.columns.iter().map(gain));
+        self.of_blocks.clear();
+        self.of_blocks.extend(line(span.first).iter().zip(line(span.second)).map(|(a, b)| span.mix([*a], [*b])));
+        self.gains.clear();
+        let gain = |span: &Span| span.mix(self.of_blocks[span.first], self.of_blocks[span.second])[0];
+        self.gains.extend(columns.iter().map(gain));
     }
 }
 

@@ -74,23 +74,18 @@ impl DeviceCanvas {
     pub fn try_against_processor(&mut self, threads: usize) -> Result<Trial> {
         let mut frames = [Frame::black(self.size), Frame::black(self.size)];
         let mut processor = ProcessorCanvas::new(threads);
-        let device_ms = self.time_trial(&mut frames[0])?;
-        let processor_ms = time_trial(&mut processor, self.grid, &mut frames[1])?;
+        let grid = self.grid;
+        let device_ms = time_trial(self, grid, &mut frames[0])?;
+        let processor_ms = time_trial(&mut processor, grid, &mut frames[1])?;
         self.has_begun = false;
         let [device, processor] = &frames;
-        let differences = device.pixels().iter().zip(processor.pixels()).map(|(a, b)| u64::from(a.abs_diff(*b)));
-        let levels = differences.sum::<u64>() as f32 / device.pixels().len().max(1) as f32;
+        let levels = device.mean_difference(processor);
         ensure!(
             levels <= MOST_DIFFERENCE_LEVELS,
             "it shows other frames than the processor: the mean difference is {levels:.1} levels (expected at most \
              {MOST_DIFFERENCE_LEVELS})"
         );
         Ok(Trial { device_ms, processor_ms, levels })
-    }
-
-    fn time_trial(&mut self, frame: &mut Frame) -> Result<f32> {
-        let grid = self.grid;
-        time_trial(self, grid, frame)
     }
 
     /// Puts what lies in the bound inputs through the graph; the average that comes out is the next one that goes in.
@@ -106,11 +101,11 @@ impl DeviceCanvas {
         let mut planes = self.bindings.input_mut(PASTS).chunks_exact_mut(cells);
         std::array::from_fn(|_| planes.next().unwrap_or_default())
     }
+}
 
-    /// Energies of detail: of the painted frame, and of what is shown.
-    fn energies(&self) -> (&[f32], &[f32]) {
-        self.bindings.output(ENERGIES).split_at(self.gains.blocks.pixels())
-    }
+/// Energies of detail: of the painted frame, and of what is shown.
+fn energies<'a>(bindings: &'a Bindings, gains: &Gains) -> (&'a [f32], &'a [f32]) {
+    bindings.output(ENERGIES).split_at(gains.blocks.pixels())
 }
 
 impl Canvas for DeviceCanvas {
@@ -127,8 +122,8 @@ impl Canvas for DeviceCanvas {
         self.bindings.input_bytes_mut(PAINTED).copy_from_slice(painted.pixels());
         self.pasts().into_iter().for_each(|plane| plane.fill(0.0));
         self.run()?;
-        let wanted = self.energies().0.to_vec();
-        self.gains.want(&wanted);
+        let Self { bindings, gains, .. } = self;
+        gains.want(energies(bindings, gains).0);
         self.has_begun = true;
         Ok(())
     }
@@ -153,7 +148,7 @@ impl Canvas for DeviceCanvas {
         self.run()?;
         frame.pixels_mut().copy_from_slice(self.bindings.output_bytes(SHOWN));
         let Self { bindings, gains, .. } = self;
-        let (painted, shown) = bindings.output(ENERGIES).split_at(gains.blocks.pixels());
+        let (painted, shown) = energies(bindings, gains);
         if source == Source::Painted {
             gains.want(painted);
         }
@@ -267,10 +262,8 @@ mod tests {
         })
     }
 
-    fn levels(a: &Frame, b: &Frame) -> (f32, u8) {
-        let differences: Vec<u8> = a.pixels().iter().zip(b.pixels()).map(|(a, b)| a.abs_diff(*b)).collect();
-        let sum: f32 = differences.iter().map(|&levels| f32::from(levels)).sum();
-        (sum / differences.len() as f32, differences.into_iter().max().unwrap())
+    fn most_levels(a: &Frame, b: &Frame) -> u8 {
+        a.pixels().iter().zip(b.pixels()).map(|(a, b)| a.abs_diff(*b)).max().unwrap()
     }
 
     #[test]
@@ -303,9 +296,9 @@ mod tests {
                     false => smoother.carry(frame, motion).unwrap(),
                 }
             }
-            let (mean, most) = levels(&frames[0], &frames[1]);
+            let (mean, most) = (frames[0].mean_difference(&frames[1]), most_levels(&frames[0], &frames[1]));
             assert!(mean < 0.02 && most <= 1, "frame {index}: {mean} levels on average, {most} at most");
-            smoothing = smoothing.max(levels(&frames[0], &painted).0);
+            smoothing = smoothing.max(frames[0].mean_difference(&painted));
         }
         assert!(smoothing > 5.0, "it did nothing");
     }

@@ -15,8 +15,8 @@ pub(super) type Pixel = [f32; 4];
 /// Place of the loss of detail in a pixel.
 pub(super) const LOSS: usize = 3;
 
-/// So few rows are not worth another thread.
-pub(super) const ROWS_AT_ONCE: usize = 16;
+/// Rows that a thread does one after the other, with the buffers of their band: few enough that no thread is left with the rest.
+pub(super) const BAND: usize = 16;
 
 /// Keeps its buffers.
 pub(super) struct ProcessorCanvas {
@@ -27,6 +27,7 @@ pub(super) struct ProcessorCanvas {
     average: Vec<Pixel>,
     next: Vec<Pixel>,
     columns: Vec<Span>,
+    bands: Vec<Row>,
     gain: DetailGain,
 }
 
@@ -47,6 +48,7 @@ impl ProcessorCanvas {
             average: Vec::new(),
             next: Vec::new(),
             columns: Vec::new(),
+            bands: Vec::new(),
             gain: DetailGain::new(FrameSize::new(0, 0)),
         }
     }
@@ -118,16 +120,20 @@ impl ProcessorCanvas {
         self.columns.clear();
         self.columns.extend((0..width).map(|x| Span::new(x, scale_x, grid.width)));
         self.next.resize(self.size.pixels(), Pixel::default());
-        let Self { size, average, next, columns, .. } = self;
-        let painted = painted.as_chunks::<CHANNELS>().0.par_chunks_exact(width);
-        let rows = next.par_chunks_exact_mut(width).zip(painted).enumerate().with_min_len(ROWS_AT_ONCE);
-        rows.for_each_init(Row::default, |row, (y, (next, painted))| {
-            let span = Span::new(y, scale_y, grid.height);
-            let line = |y: usize| &cells[y * grid.width..][..grid.width];
+        self.bands.resize_with(self.size.height.div_ceil(BAND), Row::default);
+        let Self { size, average, next, columns, bands, .. } = self;
+        let painted = painted.as_chunks::<CHANNELS>().0.par_chunks(width * BAND);
+        let of_bands = next.par_chunks_mut(width * BAND).zip(painted).zip(bands).enumerate();
+        of_bands.for_each(|(band, ((next, painted), row))| {
             row.cells.resize(grid.width, Past::default());
-            span.mix_rows(line(span.first), line(span.second), &mut row.cells);
-            row.pasts.set(y, *size, &row.cells, columns);
-            row.pasts.blend(average, *size, y, painted, next);
+            let rows = next.chunks_exact_mut(width).zip(painted.chunks_exact(width));
+            for (y, (next, painted)) in (band * BAND..).zip(rows) {
+                let span = Span::new(y, scale_y, grid.height);
+                let line = |y: usize| &cells[y * grid.width..][..grid.width];
+                span.mix_rows(line(span.first), line(span.second), &mut row.cells);
+                row.pasts.set(y, *size, &row.cells, columns);
+                row.pasts.blend(average, *size, y, painted, next);
+            }
         });
         std::mem::swap(&mut self.average, &mut self.next);
     }

@@ -103,6 +103,12 @@ pub fn frame_rgb(path: &Path, index: usize) -> (usize, usize, Vec<u8>) {
     (width, height, output.stdout)
 }
 
+/// Mean absolute difference of all values, in levels of 0–255.
+pub fn mean_levels(a: &[u8], b: &[u8]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / a.len() as f64
+}
+
 /// Mean absolute difference in each of red, green and blue.
 pub fn mean_difference(a: &[u8], b: &[u8]) -> [f64; 3] {
     assert_eq!(a.len(), b.len());

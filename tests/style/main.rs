@@ -58,6 +58,5 @@ fn paint(engine: &mut StyleEngine, src: &Frame) -> Frame {
 /// Mean absolute difference of the bytes, 0–255.
 fn difference(a: &Frame, b: &Frame) -> f64 {
     assert_eq!(a.size, b.size);
-    let sum: u64 = a.pixels().iter().zip(b.pixels()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
-    sum as f64 / a.pixels().len() as f64
+    f64::from(a.mean_difference(b))
 }
