@@ -8,7 +8,7 @@ use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
-use common::{clip, frame_rgb, frame_times, mean_difference, packets, stream, streams};
+use common::{Signal, clip, frame_rgb, frame_times, mean_difference, packets, send, stream, streams};
 use predicates::prelude::*;
 use predicates::str::contains;
 
@@ -390,7 +390,6 @@ fn interrupted(folder: &Path, signals: usize) -> (std::process::Output, Vec<Stri
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let pid = child.id().to_string();
     let deadline = Instant::now() + Duration::from_secs(60);
     let is_writing = || {
         files(folder).iter().any(|name| {
@@ -402,7 +401,7 @@ fn interrupted(folder: &Path, signals: usize) -> (std::process::Output, Vec<Stri
         std::thread::sleep(Duration::from_millis(20));
     }
     for _ in 0..signals {
-        assert!(Process::new("sh").args(["-c", &format!("kill -INT {pid}")]).status().unwrap().success());
+        send(Signal::INT, &child);
         std::thread::sleep(Duration::from_millis(30));
     }
     let output = child.wait_with_output().unwrap();

@@ -8,7 +8,7 @@ use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
-use common::{clip, frame_rgb, frame_times, mean_difference, stream, streams};
+use common::{Signal, clip, frame_rgb, frame_times, mean_difference, send, stream, streams};
 use predicates::str::contains;
 use tempfile::TempDir;
 
@@ -158,7 +158,7 @@ fn a_run_that_was_interrupted_goes_on_to_the_same_film() {
         assert!(begin.elapsed() < Duration::from_secs(120), "no keyframe was finished");
         std::thread::sleep(Duration::from_millis(5));
     }
-    assert!(Process::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    send(Signal::INT, &child);
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(130), "{stderr}");

@@ -9,6 +9,7 @@ use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
+use common::{Signal, send};
 use impasto::frame::{Frame, FrameSize};
 use impasto::runtime::Precision;
 use impasto::style::pixels::Mix;
@@ -343,7 +344,7 @@ fn ctrl_c_keeps_the_best_so_far_and_a_resumed_run_goes_on() {
         assert!(child.try_wait().unwrap().is_none(), "{}", std::fs::read_to_string(&log).unwrap());
         std::thread::sleep(Duration::from_millis(50));
     }
-    assert!(Process::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    send(Signal::INT, &child);
     assert_eq!(child.wait().unwrap().code(), Some(130), "{}", std::fs::read_to_string(&log).unwrap());
     let style = LearnedStyle::load(&folder.path().join("a.style")).unwrap();
     let learning = &style.description.learning;

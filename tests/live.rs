@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{clip, ffmpeg, frame_rgb, frame_times, mean_difference, stream};
+use common::{Signal, clip, ffmpeg, frame_rgb, frame_times, mean_difference, send, stream};
 
 /// Longer than anything here takes on a machine that is busy with something else.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -58,10 +58,6 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(begin.elapsed() < PATIENCE, "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
-}
-
-fn signal(child: &Child, signal: &str) {
-    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
 }
 
 /// A file under its name, with frames in it.
@@ -463,7 +459,7 @@ fn a_camera_that_never_answers_does_not_hang_the_program() {
     // One that is waited for can be given up, too.
     let running = Running::start(headless(folder.path(), &camera, &["--camera-timeout", "1", "--reconnect"]));
     std::thread::sleep(Duration::from_secs(2));
-    signal(&running.0, "-INT");
+    send(Signal::INT, &running.0);
     assert_eq!(running.finish().status.code(), Some(130));
 }
 
@@ -511,17 +507,16 @@ fn cameras_that_are_not_there_are_told_with_what_to_do() {
 #[test]
 fn a_recording_plays_after_ctrl_c_and_after_a_kill() {
     let folder = tempfile::tempdir().unwrap();
-    for signal_name in ["-INT", "-KILL"] {
-        let name = format!("out{signal_name}.mkv");
-        let path = folder.path().join(&name);
-        let running = Running::start(headless(folder.path(), BARS, &["--record", &name]));
+    for (signal, name) in [(Signal::INT, "interrupted.mkv"), (Signal::KILL, "killed.mkv")] {
+        let path = folder.path().join(name);
+        let running = Running::start(headless(folder.path(), BARS, &["--record", name]));
         wait_until("a playable recording", || path.exists());
         // Whatever stands under the name plays.
         assert!(frames_in(&path) > 0);
         std::thread::sleep(Duration::from_secs(3));
-        signal(&running.0, signal_name);
+        send(signal, &running.0);
         let output = running.finish();
-        assert_eq!(output.status.code(), (signal_name == "-INT").then_some(0), "{}", stderr(&output));
+        assert_eq!(output.status.code(), (signal == Signal::INT).then_some(0), "{}", stderr(&output));
         let times = frame_times(&path);
         assert!(times.last().unwrap() - times[0] > 1.5, "{times:?}");
         let left_over = std::fs::read_dir(folder.path())
@@ -566,7 +561,7 @@ fn a_stream_is_received_by_ffmpeg() {
     let sender = Running::start(headless(folder.path(), BARS, &["--stream", &url, "--record", "out.mkv"]));
     let output = receiver.finish();
     assert!(output.status.success(), "{}", stderr(&output));
-    signal(&sender.0, "-INT");
+    send(Signal::INT, &sender.0);
     let output = sender.finish();
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(stderr(&output).contains(&format!("{url}: ")), "{}", stderr(&output));

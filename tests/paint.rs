@@ -2,11 +2,14 @@
 //! room that only a run shows.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)] // A test that panics fails: as it should.
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
+use common::{Signal, send};
 use impasto::frame::FrameSize;
 use impasto::gatys::painting::Scale;
 use impasto::gatys::targets::Region;
@@ -259,7 +262,7 @@ fn ctrl_c_saves_the_painting_and_a_state_to_go_on_from() {
         assert!(started.elapsed() < Duration::from_secs(60), "no preview came");
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert!(Process::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    send(Signal::INT, &child);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(open(&folder, "out.png").dimensions(), (96, 64));
     let state = folder.path().join("out.png.state");

@@ -2,11 +2,14 @@
 #![allow(dead_code)] // Each test binary uses its part.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 
 use impasto::learn::FrozenNetwork;
 use impasto::style::LearnedStyle;
 use impasto::style::learned::{Depth, Description, Learning, PaintingRecord, VERSION};
+use rustix::process::{Pid, kill_process};
+
+pub use rustix::process::Signal;
 
 /// The folder of extra test material beside the checkout (or where `IMPASTO_SHARED` says); `None`, with a message,
 /// where there is none.
@@ -21,6 +24,11 @@ pub fn shared(part: &str) -> Option<PathBuf> {
         println!("skipped: there is no extra test material '{part}' beside this checkout");
         None
     }
+}
+
+/// Sends a signal to a program that was started; not by `kill`, which small systems do not have.
+pub fn send(signal: Signal, child: &Child) {
+    kill_process(Pid::from_child(child), signal).expect("the program still runs");
 }
 
 /// Runs ffmpeg quietly; panics with what it says if it fails.
