@@ -135,9 +135,11 @@ impl Session {
             .with_inter_op_spinning(false)?
             .with_dynamic_block_base(DYNAMIC_BLOCK_BASE)?
             .with_optimization_level(GraphOptimizationLevel::All)?;
-        if !options.device.is_cpu() {
-            builder = builder.with_config_entry(assignment::RECORD_KEY, "1")?;
-        }
+        builder = match options.device.is_cpu() {
+            // A memory pattern is a second block for all tensors, beside what the first run took, and saves no time here.
+            true => builder.with_memory_pattern(false)?,
+            false => builder.with_config_entry(assignment::RECORD_KEY, "1")?,
+        };
         let engines = match options.device.provider {
             Provider::TensorRt => engines::folder(runtime, source, options),
             _ => None,
