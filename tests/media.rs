@@ -240,6 +240,20 @@ fn what_a_container_cannot_hold_is_named() {
     assert!(webm.notes[0].contains("audio stream 1 (aac)"), "{:?}", webm.notes);
     let gif = copy(&input, &folder.path().join("out.gif"));
     assert!(gif.notes[0].contains("audio stream 1 (aac)") && gif.notes[0].contains("opus"), "{:?}", gif.notes);
+    // FFmpeg's table says that a .mov holds Opus, and its muxer that it does not.
+    let mov = copy(&input, &folder.path().join("out.mov"));
+    assert!(mov.notes[0].contains("audio stream 2 (opus)"), "{:?}", mov.notes);
+
+    // Another video and a cover are not copied, and the video keeps its name.
+    let cover = folder.path().join("cover.png");
+    ffmpeg(&["-f", "lavfi", "-i", "color=red:size=32x32", "-frames:v", "1", cover.to_str().unwrap()]);
+    let inputs = [input.to_str().unwrap(), cover.to_str().unwrap()];
+    let maps = ["-map", "0:v", "-map", "0:v", "-map", "1:v", "-c", "copy", "-disposition:v:2", "attached_pic"];
+    let tags = ["-metadata:s:v:0", "title=front", "-metadata:s:v:0", "language=fra"];
+    let two = clip(folder.path(), "two.mp4", &[&["-i", inputs[0], "-i", inputs[1]], &maps[..], &tags[..]].concat());
+    let output = folder.path().join("front.mkv");
+    assert_eq!(copy(&two, &output).notes, ["left out: video stream 1 (h264), cover picture stream 3 (png)"]);
+    assert_eq!(stream(&output, "video")["tags"]["language"], "fra");
 }
 
 #[test]
@@ -402,6 +416,7 @@ fn rotated_copy(plain: &Path, degrees: &str) -> PathBuf {
     let [a, b, c, d] = match degrees {
         "90" => [0, -1, 1, 0],
         "180" => [-1, 0, 0, -1],
+        "flip" => [1, 0, 0, -1],
         _ => [0, 1, -1, 0],
     };
     let mut bytes = std::fs::read(plain).unwrap();
@@ -410,7 +425,7 @@ fn rotated_copy(plain: &Path, degrees: &str) -> PathBuf {
     for (place, value) in bytes[header + 44..].as_chunks_mut::<4>().0.iter_mut().zip(matrix) {
         *place = i32::to_be_bytes(value);
     }
-    let rotated = plain.with_file_name(format!("{degrees}.mp4"));
+    let rotated = plain.with_file_name(format!("{degrees}-{}", plain.file_name().unwrap().display()));
     std::fs::write(&rotated, bytes).unwrap();
     rotated
 }
@@ -433,6 +448,65 @@ fn rotated_video_comes_out_upright() {
         let output_stream = stream(&output, "video");
         assert!(!output_stream["side_data_list"].to_string().contains("rotation"), "{output_stream}");
     }
+}
+
+#[test]
+fn flipped_pictures_in_rgb_come_out_upright() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = test_clip(folder.path(), "plain.mov", &["-c:v", "qtrle", "-pix_fmt", "rgb24"]);
+    for flip in ["flip", "180"] {
+        let flipped = rotated_copy(&plain, flip);
+        let upright = folder.path().join("upright.mkv");
+        let filters = if flip == "flip" { "vflip" } else { "vflip,hflip" };
+        ffmpeg(&["-i", plain.to_str().unwrap(), "-vf", filters, "-c:v", "ffv1", upright.to_str().unwrap()]);
+        let output = folder.path().join(format!("{flip}-out.mkv"));
+        copy(&flipped, &output);
+        let difference = mean_difference(&frame_rgb(&upright, 3).2, &frame_rgb(&output, 3).2);
+        // What chroma loses at half its size.
+        assert!(difference.iter().all(|levels| *levels < 8.0), "{flip}: {difference:?}");
+    }
+}
+
+#[test]
+fn a_part_of_a_transport_stream_starts_where_it_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, gop) in [("short.ts", "50"), ("long.ts", "250")] {
+        let sound = ["-f", "lavfi", "-i", "sine=frequency=440:duration=8", "-c:a", "mp2", "-t", "8", "-g", gop];
+        let more = ["-f", "lavfi", "-i", "testsrc2=size=160x90:rate=25,gblur=2", "-c:v", "libx264"];
+        let input =
+            clip(folder.path(), name, &[&sound[..4], &more[..], &sound[4..], &["-pix_fmt", "yuv420p"]].concat());
+        let cut = Cut { start: Some("5.1".parse().unwrap()), ..Cut::default() };
+        let output = folder.path().join(format!("{name}.mkv"));
+        let copied = copy_with(&input, &output, cut, WriterOptions::default()).unwrap();
+        assert_eq!(copied.written.frames, 72, "{name}");
+        assert!(frame_times(&output)[0] < 0.05 && packets(&output, "a:0")[0].0 < 0.05, "{name}");
+        let difference = mean_difference(&frame_rgb(&input, 128).2, &frame_rgb(&output, 0).2);
+        assert!(difference.iter().all(|levels| *levels < 3.0), "{name}: {difference:?}");
+    }
+}
+
+#[test]
+fn what_a_trim_left_out_of_an_mp4_is_no_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = test_clip(folder.path(), "whole.mp4", &["-g", "12", "-bf", "0"]);
+    let mut bytes = std::fs::read(&whole).unwrap();
+    let edits = bytes.windows(4).position(|name| name == b"elst").unwrap();
+    // One edit of version 0; its duration is in milliseconds, FFmpeg's unit for the whole file.
+    assert_eq!(bytes[edits + 4..edits + 12], [0, 0, 0, 0, 0, 0, 0, 1]);
+    bytes[edits + 12..edits + 16].copy_from_slice(&400_u32.to_be_bytes());
+    let trimmed = folder.path().join("trimmed.mp4");
+    std::fs::write(&trimmed, bytes).unwrap();
+    let copied = copy(&trimmed, &folder.path().join("out.mp4"));
+    assert_eq!((copied.written.frames, copied.damage), (10, None));
+}
+
+#[test]
+fn a_gif_of_more_than_a_hundred_frames_a_second_keeps_them_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = test_clip(folder.path(), "fast.mp4", &["-vf", "fps=240"]);
+    let output = folder.path().join("out.gif");
+    assert_eq!(copy(&input, &output).written.frames, 240);
+    assert_eq!(frame_times(&output).len(), 240);
 }
 
 #[test]
@@ -641,7 +715,7 @@ fn an_output_that_cannot_be_written_leaves_nothing_behind() {
     let existing = folder.path().join("in.mp4");
     let cases = [
         (existing, EncoderSettings::default(), "is the input"),
-        (folder.path().join("nowhere/out.mp4"), EncoderSettings::default(), "No such file"),
+        (folder.path().join("nowhere/out.mp4"), EncoderSettings::default(), "there is no folder"),
         (folder.path().join("out.xyz"), EncoderSettings::default(), "expected .mp4"),
         (folder.path().join("out.png"), EncoderSettings::default(), "expected .mp4"),
         (folder.path().join("out.mp3"), EncoderSettings::default(), "cannot hold video"),

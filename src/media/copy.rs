@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use ffmpeg_next as ffmpeg;
 
 use ffmpeg::format::context::{Input, Output};
+use ffmpeg::format::stream::Disposition;
 use ffmpeg::{Dictionary, Packet, Rational, codec, media};
 
 use super::cut::Window;
@@ -42,9 +43,13 @@ impl StreamCopier {
         let mut packets = PacketReader::open(source.path(), options.interrupt.as_ref(), Damage::default())?;
         let mut routes = Vec::new();
         let mut left_out = Vec::new();
+        let mut not_copied = Vec::new();
         let count = packets.input().nb_streams() as usize;
         for index in 0..count {
             let route = add_stream(packets.input(), index, options.mute, output, &mut left_out)?;
+            if route.is_none() && index != source.stream() {
+                not_copied.extend(name_of_other(packets.input(), index));
+            }
             if route.is_none() {
                 packets.discard(index);
             }
@@ -53,8 +58,11 @@ impl StreamCopier {
         if !left_out.is_empty() {
             notes.push(format!("left out, {} cannot hold it: {}", output.format().name(), left_out.join(", ")));
         }
+        if !not_copied.is_empty() {
+            notes.push(format!("left out: {}", not_copied.join(", ")));
+        }
         if let Some(start) = window.start {
-            packets.seek(start);
+            packets.seek(start, source.stream())?;
         }
         copy_metadata(packets.input(), output);
         copy_chapters(packets.input(), window, output)?;
@@ -156,6 +164,33 @@ fn add_stream(
     ffi::set_codec_tag(output, added, None);
     ffi::set_disposition(output, added, ffi::disposition_bits(&stream));
     Ok(Some(Route { output: added, last_dts: None }))
+}
+
+/// A stream that is never copied.
+fn name_of_other(input: &Input, index: usize) -> Option<String> {
+    let stream = input.stream(index)?;
+    let parameters = stream.parameters();
+    let is_cover = stream.disposition().contains(Disposition::ATTACHED_PIC);
+    let kind = match parameters.medium() {
+        media::Type::Audio | media::Type::Subtitle | media::Type::Attachment => return None,
+        media::Type::Video if is_cover => "cover picture",
+        media::Type::Video => "video",
+        // In MP4 the names of chapters, which are copied.
+        _ if parameters.id() == codec::Id::BIN_DATA && input.nb_chapters() > 0 => return None,
+        _ => "data",
+    };
+    Some(format!("{kind} stream {index} ({})", parameters.id().name()))
+}
+
+/// Tags of the video stream that hold for its painting as well.
+const TAGS_OF_THE_VIDEO: &[&str] = &["language", "title"];
+
+/// Takes over what the input calls its video.
+pub fn copy_video_metadata(source: &VideoReader, output: &mut Output, stream: usize) {
+    let tags = TAGS_OF_THE_VIDEO.iter().filter_map(|tag| Some(((*tag).to_owned(), source.tag(tag)?)));
+    if let Some(mut stream) = output.stream_mut(stream) {
+        stream.set_metadata(tags.collect());
+    }
 }
 
 /// Tags that describe the old file and not its content.

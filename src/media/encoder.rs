@@ -160,10 +160,15 @@ pub fn open(
     Ok(OpenedEncoder { encoder, pixel, time_base, note })
 }
 
-/// The input's own time base, so that every timestamp is kept; but MPEG-4 part 2 counts at most to 65535.
+/// The input's own time base, so that every timestamp is kept; but MPEG-4 part 2 counts at most to 65535, and GIF in hundredths.
 fn encoder_time_base(codec: codec::Id, time_base: Rational) -> Rational {
     const FINEST_OF_MPEG4: Rational = Rational(1, 60_000);
-    if codec == codec::Id::MPEG4 && time_base.denominator() > 65_535 { FINEST_OF_MPEG4 } else { time_base }
+    const ONE_OF_GIF: Rational = Rational(1, 100);
+    match codec {
+        codec::Id::MPEG4 if time_base.denominator() > 65_535 => FINEST_OF_MPEG4,
+        codec::Id::GIF => ONE_OF_GIF,
+        _ => time_base,
+    }
 }
 
 fn pixel_name(pixel: Pixel) -> &'static str {

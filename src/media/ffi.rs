@@ -53,6 +53,15 @@ pub fn known_time(value: i64) -> Option<i64> {
 
 /// Whether the container can hold the codec, as far as FFmpeg knows.
 pub fn can_hold(output: &context::Output, codec: codec::Id) -> bool {
+    // What the muxers' tables promise and their headers then refuse.
+    let is_refused = match output.format().name() {
+        "mov" => matches!(codec, codec::Id::FLAC | codec::Id::OPUS | codec::Id::TRUEHD),
+        "flv" => codec.name().starts_with("pcm_") && !matches!(codec, codec::Id::PCM_U8 | codec::Id::PCM_S16LE),
+        _ => false,
+    };
+    if is_refused {
+        return false;
+    }
     // SAFETY: an open output has a format, static, for as long as it lives; the functions only read tables.
     unsafe {
         let format = (*output.as_ptr()).oformat;
@@ -113,6 +122,13 @@ fn with_stream(output: &mut context::Output, stream: usize, act: impl FnOnce(*mu
 pub fn disposition_bits(stream: &ffmpeg::Stream<'_>) -> i32 {
     // SAFETY: the stream belongs to an open input.
     unsafe { (*stream.as_ptr()).disposition }
+}
+
+/// Entries in the index of a stream; 0 where there is none.
+pub fn index_entries(stream: &ffmpeg::Stream<'_>) -> u64 {
+    // SAFETY: the stream belongs to an open input.
+    let entries = unsafe { ffi::avformat_index_get_entries_count(stream.as_ptr()) };
+    u64::try_from(entries).unwrap_or(0)
 }
 
 /// Leaves a stream's packets out while reading.

@@ -1,6 +1,6 @@
 //! Packets of a file in order, with the clock of the container mended and the damage counted.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -67,6 +67,8 @@ impl Damage {
 /// Reads a file's packets.
 pub struct PacketReader {
     input: Input,
+    path: PathBuf,
+    interrupt: Option<Interrupt>,
     damage: Damage,
     clock: Clock,
     unreadable_in_a_row: u32,
@@ -75,27 +77,13 @@ pub struct PacketReader {
 impl PacketReader {
     /// A demuxer that reports garbage this often without a packet in between is not going to recover.
     const MAX_UNREADABLE_IN_A_ROW: u32 = 1000;
+    /// How far before a time a key frame is looked for first, in microseconds; then twice as far, and so on.
+    const FIRST_STEP_BACK: i64 = 1_000_000;
 
     pub fn open(path: &Path, interrupt: Option<&Interrupt>, damage: Damage) -> Result<Self> {
-        let address = address(path)?;
-        let opened = match interrupt {
-            Some(interrupt) => {
-                let interrupt = Arc::clone(interrupt);
-                ffmpeg::format::input_with_interrupt(&address, move || interrupt())
-            }
-            None => ffmpeg::format::input(&address),
-        };
-        let input = match opened {
-            Ok(input) => input,
-            Err(Error::InvalidData) => bail!(
-                "'{}' is not a video that FFmpeg can read, or its index is missing (a recording that was cut off \
-                 before it was finished?)",
-                path.display()
-            ),
-            Err(error) => return Err(error).with_context(|| format!("cannot read '{}'", path.display())),
-        };
+        let input = open_input(path, interrupt)?;
         let clock = Clock::new(&input);
-        Ok(Self { input, damage, clock, unreadable_in_a_row: 0 })
+        Ok(Self { input, path: path.to_owned(), interrupt: interrupt.cloned(), damage, clock, unreadable_in_a_row: 0 })
     }
 
     pub fn input(&self) -> &Input {
@@ -114,14 +102,48 @@ impl PacketReader {
         self.clock.offset
     }
 
-    /// Goes to the last key frame at or before `time` (microseconds in the clock that this reader gives out). Where
-    /// the file cannot seek, reading starts at the beginning: slower, not wrong.
-    pub fn seek(&mut self, time: i64) {
+    /// Goes to a key frame of stream `video` at or before `time` (microseconds in the clock that this reader gives out).
+    /// Where the file cannot seek, reading starts at the beginning: slower, not wrong.
+    pub fn seek(&mut self, time: i64, video: usize) -> Result<()> {
         let time = time - self.clock.offset;
-        match self.input.seek(time, ..time.saturating_add(1)) {
+        if !self.clock.may_jump {
+            self.seek_near(time);
+            return Ok(());
+        }
+        // Demuxers of such containers go to a time, wherever the next key frame is.
+        let start = ffi::start_time(&self.input).unwrap_or(0);
+        let (mut target, mut step) = (time, Self::FIRST_STEP_BACK);
+        while target > start && self.seek_near(target) {
+            if self.next_key_frame(video).is_some_and(|key| key <= time) && self.seek_near(target) {
+                return Ok(());
+            }
+            target -= step;
+            step *= 2;
+        }
+        self.input = open_input(&self.path, self.interrupt.as_ref())?;
+        self.clock.forget_positions();
+        Ok(())
+    }
+
+    fn seek_near(&mut self, time: i64) -> bool {
+        let result = self.input.seek(time, ..time.saturating_add(1));
+        match &result {
             Ok(()) => self.clock.forget_positions(),
             Err(error) => tracing::debug!("cannot seek to {time} µs, reading from the start: {error}"),
         }
+        result.is_ok()
+    }
+
+    /// Reads on to a stream's next key frame and says when it is shown, in microseconds of the file.
+    fn next_key_frame(&mut self, stream: usize) -> Option<i64> {
+        let time_base = self.input.stream(stream)?.time_base();
+        let mut packet = Packet::empty();
+        while packet.read(&mut self.input).is_ok() {
+            if packet.stream() == stream && packet.is_key() {
+                return packet.pts().or(packet.dts()).map(|time| rescale(time, time_base, MICROSECONDS));
+            }
+        }
+        None
     }
 
     /// The next packet of any stream, or `None` at the end.
@@ -147,6 +169,26 @@ impl PacketReader {
                 }
             }
         }
+    }
+}
+
+fn open_input(path: &Path, interrupt: Option<&Interrupt>) -> Result<Input> {
+    let address = address(path)?;
+    let opened = match interrupt {
+        Some(interrupt) => {
+            let interrupt = Arc::clone(interrupt);
+            ffmpeg::format::input_with_interrupt(&address, move || interrupt())
+        }
+        None => ffmpeg::format::input(&address),
+    };
+    match opened {
+        Ok(input) => Ok(input),
+        Err(Error::InvalidData) => bail!(
+            "'{}' is not a video that FFmpeg can read, or its index is missing (a recording that was cut off \
+             before it was finished?)",
+            path.display()
+        ),
+        Err(error) => Err(error).with_context(|| format!("cannot read '{}'", path.display())),
     }
 }
 

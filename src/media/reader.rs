@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use ffmpeg_next as ffmpeg;
 
 use ffmpeg::codec::decoder;
@@ -13,7 +13,9 @@ use super::color::ColorTags;
 use super::cut::{Cut, Window};
 use super::filter::{self, FilterChain, FilterInput};
 use super::packets::{Damage, PacketReader};
-use super::stream::{best_video_stream, check_is_readable, frame_rate_of, open_decoder, rotation_of, what_it_holds};
+use super::stream::{
+    best_video_stream, check_is_readable, frame_rate_of, open_decoder, promised_frames, rotation_of, what_it_holds,
+};
 use super::to_rgb::describe_chain;
 use super::{Interrupt, MICROSECONDS, ffi, rescale};
 use crate::frame::{CHANNELS, Frame, FramePool, FrameSize, Timestamp};
@@ -121,7 +123,7 @@ impl VideoReader {
         let decoder = open_decoder(&stream, options.threads)
             .with_context(|| format!("cannot decode the video of '{}'", path.display()))?;
         let (rotation, frame_rate) = (rotation_of(&stream), frame_rate_of(&stream));
-        let (time_base, start, expected_packets) = (stream.time_base(), stream.start_time(), stream.frames());
+        let (time_base, start) = (stream.time_base(), stream.start_time());
         let stream = stream.index();
 
         let rebased = packets.rebased_by();
@@ -140,7 +142,7 @@ impl VideoReader {
             }
         }
         if let Some(start) = window.start {
-            packets.seek(start);
+            packets.seek(start, stream)?;
         }
         let mut reader = Self {
             path: path.to_owned(),
@@ -172,7 +174,7 @@ impl VideoReader {
             frames_given: 0,
             last_timestamp: None,
         };
-        reader.info.expected_frames = reader.estimate_frames(expected_packets, origin);
+        reader.info.expected_frames = reader.estimate_frames(origin);
         if rebased != 0 {
             reader.note("the clock of the file starts at an arbitrary time: timestamps count from its start");
         }
@@ -202,6 +204,16 @@ impl VideoReader {
     /// What is wrong with the file, live while it is read.
     pub fn damage(&self) -> Damage {
         self.damage.clone()
+    }
+
+    /// A tag of the stream.
+    pub(super) fn tag(&self, key: &str) -> Option<String> {
+        self.packets.input().stream(self.stream)?.metadata().get(key).map(str::to_owned)
+    }
+
+    /// The stream whose pictures it gives.
+    pub(super) fn stream(&self) -> usize {
+        self.stream
     }
 
     /// The wanted part in the clock of the file.
@@ -283,8 +295,7 @@ impl VideoReader {
 
     /// A file whose index promises more pictures than it holds was cut off.
     fn note_missing_frames(&mut self) {
-        let promised = self.packets.input().stream(self.stream).map_or(0, |stream| stream.frames());
-        let promised = u64::try_from(promised).unwrap_or(0);
+        let promised = promised_frames(self.packets.input(), self.stream);
         if self.window.start.is_none() && promised > self.packets_read {
             self.damage.add_missing(promised - self.packets_read);
         }
@@ -352,7 +363,7 @@ impl VideoReader {
             let mut frame = self.pool.take(self.info.size);
             let shift = rescale(self.window.shift(), MICROSECONDS, self.info.time_base);
             frame.timestamp = Timestamp { pts: timestamp.pts - shift, ..timestamp };
-            copy_rows(&self.filtered, &mut frame);
+            copy_rows(&self.filtered, &mut frame)?;
             self.pending.push_back(frame);
         }
         Ok(())
@@ -398,15 +409,21 @@ impl VideoReader {
         }
     }
 
-    fn estimate_frames(&self, in_stream: i64, origin: i64) -> Option<u64> {
+    fn estimate_frames(&self, origin: i64) -> Option<u64> {
         let rate = f64::from(self.info.frame_rate);
-        let whole = u64::try_from(in_stream).ok().filter(|frames| *frames > 0);
+        let whole = Some(promised_frames(self.packets.input(), self.stream)).filter(|frames| *frames > 0);
         let duration = ffi::known_time(self.packets.input().duration()).filter(|duration| *duration > 0);
         let in_part = if self.cut.start.is_none() && self.cut.end.is_none() && whole.is_some() {
             whole
         } else {
             let start = self.window.start.unwrap_or(origin);
-            let end = match (self.window.end, duration.map(|duration| origin + duration)) {
+            // Matroska counts from 0, wherever its pictures start.
+            let counts_from_0 = self.packets.input().format().name().contains("matroska");
+            let end_of_file = duration.map(|duration| match counts_from_0 && duration > origin {
+                true => duration,
+                false => origin + duration,
+            });
+            let end = match (self.window.end, end_of_file) {
                 (Some(wanted), Some(there)) => Some(wanted.min(there)),
                 (wanted, there) => wanted.or(there),
             };
@@ -423,11 +440,14 @@ fn default_duration(frame_rate: Rational, time_base: Rational) -> i64 {
     if frame_rate.numerator() > 0 { rescale(1, frame_rate.invert(), time_base).max(1) } else { 0 }
 }
 
-fn copy_rows(picture: &frame::Video, frame: &mut Frame) {
+fn copy_rows(picture: &frame::Video, frame: &mut Frame) -> Result<()> {
     let row = frame.size.width * CHANNELS;
     let stride = picture.stride(0);
+    // Rows that run upwards in memory have a negative length.
+    ensure!(isize::try_from(stride).is_ok_and(|stride| stride >= row as isize), "a frame has rows of {stride} bytes");
     let source = picture.data(0);
     for (target, source) in frame.pixels_mut().chunks_exact_mut(row).zip(source.chunks(stride)) {
         target.copy_from_slice(&source[..row]);
     }
+    Ok(())
 }

@@ -12,6 +12,8 @@ use ffmpeg::format::context::Input;
 use ffmpeg::format::stream::Disposition;
 use ffmpeg::{Rational, Stream, media};
 
+use super::ffi;
+
 /// Opens what the operating system can say better than FFmpeg.
 pub fn check_is_readable(path: &Path) -> Result<()> {
     if super::is_url(path) {
@@ -82,6 +84,17 @@ pub fn frame_rate_of(stream: &Stream<'_>) -> Rational {
         .unwrap_or(Rational(0, 1))
 }
 
+/// How many pictures of a stream a file says that it shows; 0 where it does not say.
+pub fn promised_frames(input: &Input, stream: usize) -> u64 {
+    let Some(stream) = input.stream(stream) else { return 0 };
+    let frames = u64::try_from(stream.frames()).unwrap_or(0);
+    // A trimmed MP4 holds more pictures than its edit list shows, and the index is of those.
+    match ffi::index_entries(&stream) {
+        entries if entries > 0 && input.format().name().contains("mov") => frames.min(entries),
+        _ => frames,
+    }
+}
+
 /// The filters that stand a picture upright, from the display matrix of its stream (a multiple of 90°, or mirrored).
 pub fn rotation_of(stream: &Stream<'_>) -> Option<&'static str> {
     let side_data = stream.side_data().find(|data| data.kind() == packet::side_data::Type::DisplayMatrix)?;
@@ -90,9 +103,10 @@ pub fn rotation_of(stream: &Stream<'_>) -> Option<&'static str> {
     // [a b; c d]: the picture's x axis goes to (a, b), its y axis to (c, d).
     let &[a, b, _, c, d, ..] = entries.as_slice() else { return None };
     match (a.signum(), b.signum(), c.signum(), d.signum()) {
-        (1, 0, 0, -1) => Some("vflip"),
+        // Alone it only turns the order of rows around, which the filters behind it may hand on.
+        (1, 0, 0, -1) => Some("vflip,copy"),
         (-1, 0, 0, 1) => Some("hflip"),
-        (-1, 0, 0, -1) => Some("hflip,vflip"),
+        (-1, 0, 0, -1) => Some("vflip,hflip"),
         (0, 1, -1, 0) => Some("transpose=clock"),
         (0, -1, 1, 0) => Some("transpose=cclock"),
         (0, 1, 1, 0) => Some("transpose=cclock_flip"),

@@ -12,7 +12,7 @@ use ffmpeg::format::Flags;
 use ffmpeg::format::context::Output;
 use ffmpeg::{Dictionary, Error, Packet, codec, media};
 
-use super::copy::StreamCopier;
+use super::copy::{StreamCopier, copy_video_metadata};
 use super::encoder::{self as choice, EncoderSettings};
 use super::picture_encoder::PictureEncoder;
 use super::reader::VideoReader;
@@ -106,7 +106,10 @@ impl VideoWriter {
         notes.extend(encoder.note().map(str::to_owned));
         encoder.add_stream(&mut output)?;
         let copier = match source {
-            Some(source) => Some(StreamCopier::new(source, options, &mut output, &mut notes)?),
+            Some(source) => {
+                copy_video_metadata(source, &mut output, Self::VIDEO_STREAM);
+                Some(StreamCopier::new(source, options, &mut output, &mut notes)?)
+            }
             None => None,
         };
         write_header(&mut output)
@@ -203,6 +206,8 @@ fn open_container(path: &Path, temporary: &Path) -> Result<Output> {
     let opened = match extension(path).as_str() {
         // FFmpeg's guess for .gif is right; but a picture extension would give one file a frame.
         "png" | "jpg" | "jpeg" | "bmp" | "tif" | "tiff" | "webp" | "ppm" => Err(Error::MuxerNotFound),
+        // Lists of further files, which would lie anywhere.
+        "m3u8" | "mpd" | "ism" => Err(Error::MuxerNotFound),
         _ => ffmpeg::format::output(&address),
     };
     match opened {

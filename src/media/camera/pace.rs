@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 pub struct Pace {
     /// When the clip's time 0 is.
     origin: Option<Instant>,
+    /// Where the first picture of a round starts in the clip, in seconds; `None`: it is to come.
+    start: Option<f64>,
     /// Where the last picture ends in the clip, in seconds.
     end: f64,
 }
@@ -17,6 +19,7 @@ const MOST_DELAY: Duration = Duration::from_millis(500);
 impl Pace {
     /// When to show the picture that lasts from `start` to `end` (seconds of the clip) and is ready at `now`.
     pub fn due(&mut self, start: f64, end: f64, now: Instant) -> Instant {
+        self.start.get_or_insert(start);
         self.end = end.max(start);
         let offset = Duration::try_from_secs_f64(start).unwrap_or_default();
         let due = self.origin.map(|origin| origin + offset);
@@ -32,7 +35,8 @@ impl Pace {
 
     /// The clip begins anew where it ended.
     pub fn start_over(&mut self) {
-        let length = Duration::try_from_secs_f64(self.end).unwrap_or_default();
+        let length = self.end - self.start.take().unwrap_or(0.0);
+        let length = Duration::try_from_secs_f64(length).unwrap_or_default();
         self.origin = self.origin.map(|origin| origin + length);
     }
 }
@@ -57,6 +61,18 @@ mod tests {
         pace.start_over();
         assert_eq!(pace.due(0.0, 0.04, begin + millis(190)), begin + millis(200));
         assert_eq!(pace.due(0.04, 0.1, begin + millis(190)), begin + millis(240));
+    }
+
+    #[test]
+    fn a_clip_that_starts_late_is_not_waited_for() {
+        let begin = Instant::now() + START;
+        let mut pace = Pace::default();
+        for round in 0..3 {
+            let now = begin + millis(80 * round);
+            assert_eq!(pace.due(6.0, 6.04, now), now);
+            assert_eq!(pace.due(6.04, 6.08, now), now + millis(40));
+            pace.start_over();
+        }
     }
 
     #[test]
