@@ -35,7 +35,12 @@ impl AtomicFile {
             use std::os::unix::fs::PermissionsExt;
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
-        let temporary = builder.tempfile_in(folder_of(path))?.into_temp_path();
+        let folder = folder_of(path);
+        if !folder.is_dir() {
+            let text = format!("there is no folder '{}'", folder.display());
+            return Err(io::Error::new(io::ErrorKind::NotFound, text));
+        }
+        let temporary = builder.tempfile_in(folder).map_err(without_path)?.into_temp_path();
         Ok(Self { temporary, path: path.to_owned(), overwrite })
     }
 
@@ -56,6 +61,15 @@ impl AtomicFile {
             temporary.persist_noclobber(path)?;
         }
         Ok(())
+    }
+}
+
+/// The error of the system alone: the name of a temporary file would tell nobody anything.
+fn without_path(error: io::Error) -> io::Error {
+    let cause = error.get_ref().and_then(std::error::Error::source).and_then(|cause| cause.downcast_ref::<io::Error>());
+    match cause.and_then(io::Error::raw_os_error) {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => error,
     }
 }
 

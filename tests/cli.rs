@@ -82,6 +82,36 @@ fn a_clip_becomes_a_painting_with_its_sound() {
 }
 
 #[test]
+fn a_limit_beyond_the_end_cuts_no_sound() {
+    let folder = tempfile::tempdir().unwrap();
+    let inputs = ["-f", "lavfi", "-i", "testsrc2=size=96x64:rate=10:d=0.5", "-f", "lavfi", "-i", "sine=duration=2"];
+    let input = clip(folder.path(), "in.mkv", &[&inputs[..], &["-pix_fmt", "yuv420p", "-c:a", "flac"]].concat());
+    let last = |path: &Path| packets(path, "a:0").last().unwrap().0;
+    for limit in [["--frames", "100"], ["--end", "1:00"]] {
+        let arguments = ["video", "in.mkv", "-o", "out.mkv", "-y", "--strength", "0", limit[0], limit[1]];
+        impasto().current_dir(&folder).args(arguments).assert().success();
+        assert!((last(&folder.path().join("out.mkv")) - last(&input)).abs() < 0.1, "{limit:?}");
+    }
+}
+
+#[test]
+fn speed_counts_from_the_first_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = small_clip(folder.path());
+    clip(folder.path(), "late.mkv", &["-i", input.to_str().unwrap(), "-c", "copy", "-output_ts_offset", "1000"]);
+    let output = impasto()
+        .current_dir(&folder)
+        .args(["video", "late.mkv", "-o", "out.mkv", "--strength", "0"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let speed = said.split_once(" fps, ").and_then(|(_, rest)| rest.split_once('×')).unwrap().0.parse::<f64>().unwrap();
+    let rate =
+        said.split_once(" fps, ").and_then(|(before, _)| before.rsplit_once('(')).unwrap().1.parse::<f64>().unwrap();
+    assert!((rate / speed / 10.0 - 1.0).abs() < 0.2, "a second has ten frames: {said}");
+}
+
+#[test]
 fn an_identity_network_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let input = small_clip(folder.path());
@@ -252,7 +282,7 @@ fn files_that_cannot_be_used_are_named_in_one_line() {
     write("cut.mp4", &no_index[..no_index.len() / 2]);
 
     let out = ["-o", "out.mp4"];
-    let cases: [(&[&str], &str); 18] = [
+    let cases: [(&[&str], &str); 19] = [
         (&["missing.mp4", "-o", "out.mp4"], "'missing.mp4': No such file"),
         (&["folder", "-o", "out.mp4"], "'folder' is a directory"),
         (&["empty.mp4", "-o", "out.mp4"], "'empty.mp4' is empty"),
@@ -265,6 +295,7 @@ fn files_that_cannot_be_used_are_named_in_one_line() {
         (&["in.mp4", "-o", "folder"], "is a directory"),
         (&["in.mp4", "-o", "nowhere/out.mp4"], "'nowhere/out.mp4'"),
         (&["in.mp4", "-o", "out.txt"], "expected .mp4"),
+        (&["in.mp4", "-o", "out.m3u8"], "expected .mp4"),
         (&["in.mp4", "-o", "out.webm", "--codec", "h264"], "--codec"),
         (&["in.mp4", "-o", "out.mp4", "--preset", "warp"], "preset=warp"),
         (&["in.mp4", "-o", "out.mp4", "--style", "missing.onnx"], "missing.onnx"),
@@ -469,6 +500,29 @@ fn the_bench_measures_the_network_each_stage_and_the_chain() {
         .success()
         .stdout(contains("chain"));
     assert_eq!(files(folder.path()), ["in.mp4"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_bench_that_is_interrupted_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let child = Process::new(assert_cmd::cargo::cargo_bin("impasto"))
+        .env("TMPDIR", folder.path())
+        .args(["bench", "--size", "640x360", "--frames", "100000"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let folders =
+        || std::fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
+    while folders().all(|folder| files(&folder).is_empty()) {
+        assert!(Instant::now() < deadline, "the bench does not start");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    send(Signal::INT, &child);
+    let output = child.wait_with_output().unwrap();
+    assert!(!output.status.success());
+    assert_eq!(folders().count(), 0);
 }
 
 #[test]

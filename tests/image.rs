@@ -108,6 +108,17 @@ fn several_styles_and_patterns_make_a_file_each() {
     let args =
         ["t*.png", "on?.png", "-o", "out/", "--style", "wave", "--style", "wave:0.5,scream:0.5", "--format", "jpeg"];
     impasto().current_dir(&folder).args(args).assert().success().stderr(contains("4 pictures"));
+    // A style that is wrong stops neither the others nor the news of what else failed.
+    std::fs::write(folder.path().join("bad.png"), "text").unwrap();
+    let args = ["bad.png", "one.png", "-o", "some/", "--style", "wave", "--style", "gret-wave"];
+    let output = impasto().current_dir(&folder).args(args).output().unwrap();
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("3 of 4 pictures failed") && said.contains("'bad.png'") && said.contains("'great-wave'"),
+        "{said}"
+    );
+    assert!(said.contains("one-wave.png: 1 picture"), "{said}");
     let out = folder.path().join("out");
     let names = ["one-wave-0.5-scream-0.5.jpg", "one-wave.jpg", "two-wave-0.5-scream-0.5.jpg", "two-wave.jpg"];
     assert_eq!(files(&out), names);
@@ -196,7 +207,7 @@ fn what_cannot_be_done_is_said_in_one_line_and_leaves_nothing() {
         }
     }
     let before = files(folder.path());
-    let cases: [(&[&str], i32, &str); 15] = [
+    let cases: [(&[&str], i32, &str); 16] = [
         (&["a.png"], 2, "--output"),
         (&["-o", "out.png"], 2, "INPUTS"),
         (&["missing.png", "-o", "out.png"], 1, "'missing.png': cannot be read: No such file"),
@@ -204,6 +215,7 @@ fn what_cannot_be_done_is_said_in_one_line_and_leaves_nothing() {
         (&["a.png", "-o", "nowhere/out.png"], 1, "nowhere/out.png"),
         (&["a.png", "b/c.png", "-o", "a.png"], 2, "is a file"),
         (&["a.png", "b", "-o", "out"], 2, "would both become"),
+        (&["a.png", "b/c.png", "-o", "both.png"], 2, "expected a folder for several pictures: 'both.png/'"),
         (&["b", "-o", "-"], 2, "expected one"),
         (&["empty", "-o", "out"], 1, "holds no pictures"),
         (&["x*.png", "-o", "out"], 1, "no picture fits 'x*.png'"),
@@ -293,6 +305,13 @@ fn a_sheet_takes_the_middle_of_a_video_or_the_frame_asked_for() {
     let colors =
         "color=black:size=64x48:d=1[a];color=red:size=64x48:d=1[b];color=blue:size=64x48:d=1[c];[a][b][c]concat=n=3";
     clip(folder.path(), "in.mp4", &["-filter_complex", colors, "-pix_fmt", "yuv420p"]);
+    // A file that says that it is longer than its pictures.
+    clip(
+        folder.path(),
+        "long.mkv",
+        &["-f", "lavfi", "-i", "color=red:size=64x48:d=0.4", "-f", "lavfi", "-i", "sine=duration=3", "-c:a", "flac"],
+    );
+    sheet().current_dir(&folder).args(["long.mkv", "-o", "long.png"]).assert().success();
     for (more, channel) in [(&[][..], 0), (&["--at", "2.5"], 2)] {
         sheet().current_dir(&folder).args(["in.mp4", "-o", "sheet.png", "-y"]).args(more).assert().success();
         let pixel = open(folder.path(), "sheet.png").to_rgb8().get_pixel(40, 30).0;

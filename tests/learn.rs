@@ -321,6 +321,9 @@ fn pictures_that_are_no_paintings_and_arguments_that_do_not_fit_are_refused() {
     impasto(&folder).args(["learn", &good, "-o", "out.png"]).assert().code(2).stderr(contains(".style"));
     impasto(&folder).args(["learn", &good, "-o", "taken.style"]).assert().code(1).stderr(contains("exists already"));
     impasto(&folder).args(["learn", &good, "-o", "no/out.style"]).assert().code(1).stderr(contains("no folder 'no'"));
+    let preview = ["learn", &good, "-o", "out.style", "--preview", "taken.png"];
+    std::fs::write(folder.path().join("taken.png"), "mine").unwrap();
+    impasto(&folder).args(preview).assert().code(1).stderr(contains("'taken.png' exists already"));
     assert!(!folder.path().join("out.style").exists());
     assert_eq!(std::fs::read_to_string(folder.path().join("taken.style")).unwrap(), "mine");
 }

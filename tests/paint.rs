@@ -208,6 +208,7 @@ fn what_cannot_be_painted_is_told_with_the_file_and_what_to_do() {
     image::RgbaImage::from_pixel(64, 64, image::Rgba([9, 9, 9, 99])).save(folder.path().join("glass.png")).unwrap();
     image::RgbImage::new(64, 64).save(folder.path().join("black.png")).unwrap();
     std::fs::write(folder.path().join("taken.png"), "mine").unwrap();
+    std::fs::write(folder.path().join("seen.0002.png"), "mine").unwrap();
     let cases: &[(&[&str], i32, &str)] = &[
         (&["--style", "nothing.png", "-o", "o.png"], 1, "nothing.png"),
         (&["--style", "text.png", "-o", "o.png"], 1, "text.png"),
@@ -216,6 +217,8 @@ fn what_cannot_be_painted_is_told_with_the_file_and_what_to_do() {
         (&["--style", "stripes.png", "-o", "taken.png"], 1, "-y to replace it"),
         (&["--style", "stripes.png", "-o", "content.png", "-y"], 1, "would replace the content"),
         (&["--style", "stripes.png", "-o", "no/o.png"], 1, "there is no folder 'no'"),
+        (&["--style", "stripes.png", "-o", "o.png", "--plot", "./o.png"], 2, "written twice"),
+        (&["--style", "stripes.png", "-o", "seen.png", "--preview-every", "9"], 1, "'seen.0002.png' exists already"),
         (&["--style", "stripes.png", "-o", "o.bmp"], 2, "expected .png, .jpg"),
         (&["--style", "stripes.png:x", "-o", "o.png"], 2, "weight 'x'"),
         (&["--style", "stripes.png", "-o", "o.png", "--style-weight=-1"], 2, "at least 0"),
@@ -270,7 +273,7 @@ fn ctrl_c_saves_the_painting_and_a_state_to_go_on_from() {
 
     let resume = |more: &[&str]| {
         let mut command = Command::cargo_bin("impasto").unwrap();
-        command.current_dir(&folder).args(arguments).args(["-y", "--resume", "out.png.state"]).args(more);
+        command.current_dir(&folder).args(arguments).args(["--resume", "out.png.state"]).args(more);
         command
     };
     resume(&["--style-weight", "3"]).assert().code(1).stderr(contains("another painting"));

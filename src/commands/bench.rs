@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
 
 use super::Outcome;
 use super::device::Compute;
@@ -29,6 +32,7 @@ const WARM_UP: usize = 3;
 /// Runs the command.
 pub fn run(args: &BenchArgs) -> Result<Outcome> {
     let folder = tempfile::tempdir().context("create a folder for the bench")?;
+    remove_on_signals(folder.path())?;
     let threads = args.run.thread_count();
     let control = Control::new();
     let mut compute = Compute::new(&args.run.device, threads, Console::new(false))?;
@@ -95,6 +99,26 @@ pub fn run(args: &BenchArgs) -> Result<Outcome> {
         console::data(&table(&figures)).context("write the figures to stdout")?;
     }
     Ok(Outcome::Done)
+}
+
+/// Ctrl-C ends a bench at once, but for what lies in its folder.
+fn remove_on_signals(folder: &Path) -> Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("listen for Ctrl-C")?;
+    let folder = folder.to_owned();
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                if let Err(error) = std::fs::remove_dir_all(&folder) {
+                    tracing::debug!("'{}' stays: {error}", folder.display());
+                }
+                if let Err(error) = emulate_default_handler(signal) {
+                    tracing::debug!("signal {signal}: {error}");
+                }
+            }
+        })
+        .context("start a thread")?;
+    Ok(())
 }
 
 /// What `--json` prints.
@@ -323,7 +347,7 @@ fn measure_chain(
     let pipeline = Pipeline::new(Control::new(), queue);
     let stats = pipeline.stats();
     let progress = Console::new(true).progress(None);
-    let mut sink = FileSink::new(writer, options.cut.frames.is_some(), info.time_base, progress, stats.clone());
+    let mut sink = FileSink::new(writer, options.cut.frames, info.time_base, progress, stats.clone());
     let written = Chain { reader, stylizers: engines.iter_mut().collect(), pool, temporal }.run(pipeline, &mut sink)?;
     let frames = written.map_or(0, |written| written.frames);
     let stages = stats.snapshot().iter().map(StageFigures::from).collect();

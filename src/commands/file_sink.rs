@@ -16,18 +16,20 @@ pub struct FileSink {
     debug_view: Option<DebugView>,
     progress: Progress,
     stats: PipelineStats,
-    is_cut: bool,
+    most_frames: Option<u64>,
     time_base: Rational,
+    /// Timestamp of the first frame.
+    start: Option<i64>,
     media_time: Duration,
     frames: u64,
     painted_frames: u64,
 }
 
 impl FileSink {
-    /// A sink that ends the copied streams with the last frame if `is_cut`.
+    /// A sink that ends the copied streams with the last frame if `most_frames` have come by then.
     pub fn new(
         writer: VideoWriter,
-        is_cut: bool,
+        most_frames: Option<u64>,
         time_base: Rational,
         progress: Progress,
         stats: PipelineStats,
@@ -37,8 +39,9 @@ impl FileSink {
             debug_view: None,
             progress,
             stats,
-            is_cut,
+            most_frames,
             time_base,
+            start: None,
             media_time: Duration::ZERO,
             frames: 0,
             painted_frames: 0,
@@ -55,7 +58,7 @@ impl FileSink {
         self.progress.end();
     }
 
-    /// Where the last written frame ends in the clip.
+    /// How long what is written plays.
     pub fn media_time(&self) -> Duration {
         self.media_time
     }
@@ -79,7 +82,8 @@ impl Sink for FileSink {
         }
         self.frames += 1;
         self.painted_frames += u64::from(is_painted);
-        let ticks = frame.timestamp.pts + frame.timestamp.duration;
+        let start = *self.start.get_or_insert(frame.timestamp.pts);
+        let ticks = frame.timestamp.pts + frame.timestamp.duration - start;
         self.media_time = Duration::try_from_secs_f64(ticks as f64 * f64::from(self.time_base)).unwrap_or_default();
         let slowest = self.stats.slowest();
         self.progress.update(self.frames, self.media_time, slowest.map(|stage| stage.name));
@@ -92,7 +96,8 @@ impl Sink for FileSink {
         let Some(writer) = self.writer.take().filter(|_| ending != Ending::Failed && self.frames > 0) else {
             return Ok(None);
         };
-        let written = writer.finish(self.is_cut || ending == Ending::Stopped)?;
+        let is_cut_short = ending == Ending::Stopped || self.most_frames.is_some_and(|most| self.frames >= most);
+        let written = writer.finish(is_cut_short)?;
         if let Some(debug_view) = debug_view {
             debug_view.finish().context("finish the debug view")?;
         }

@@ -11,7 +11,7 @@ use walkdir::WalkDir;
 use super::device::Compute;
 use super::style::{self, OpenStyle};
 use super::video::{FINISHING, stop_on_signals};
-use super::{Outcome, UsageError, thread_count};
+use super::{Outcome, UsageError, outputs, thread_count};
 use crate::cli::{ImageArgs, StyleArgs};
 use crate::console::Console;
 use crate::frame::Frame;
@@ -33,12 +33,24 @@ pub fn run(args: &ImageArgs) -> Result<Outcome> {
     stop_on_signals(&control, console, FINISHING)?;
 
     let mut report = Report::default();
-    let mut progress = console.progress_of_pictures((tasks.len() * styles.len()) as u64);
+    let paintings = tasks.len() * styles.len();
+    let mut progress = console.progress_of_pictures(paintings as u64);
     let mut providers = Vec::new();
     let mut compute = Compute::new(&args.device, thread_count(args.threads), console)?;
     for style in &styles {
+        if control.is_stopped() {
+            break;
+        }
         let OpenStyle { mut engine, label, provider, notes, .. } =
-            style::open(&style_args(args, style), &mut compute, &control)?;
+            match style::open(&style_args(args, style), &mut compute, &control) {
+                Ok(opened) => opened,
+                Err(error) if report.is_empty() => return Err(error),
+                Err(error) => {
+                    report.failed += tasks.len();
+                    report.add_failure("not painted".to_owned(), format!("{error:#}"));
+                    continue;
+                }
+            };
         if providers.is_empty() {
             compute.tell(false);
         }
@@ -51,20 +63,23 @@ pub fn run(args: &ImageArgs) -> Result<Outcome> {
             match paint(task, style, args, &mut engine) {
                 Ok(notes) => {
                     report.painted += 1;
+                    report.first.get_or_insert_with(|| task.painting(style));
                     notes.into_iter().for_each(|note| report.notes.entry(note).or_default().push(task.input.name()));
                 }
                 Err(_) if control.is_aborted() => break,
-                Err(error) => report.add_failure(task.input.name(), format!("{error:#}")),
+                Err(error) => {
+                    report.failed += 1;
+                    report.add_failure(task.input.name(), format!("{error:#}"));
+                }
             }
             progress.update(report.painted, Duration::ZERO, None);
         }
     }
     progress.end();
-    report.tell(&console, tasks.len());
+    report.tell(&console, paintings);
     console.line(&format!(
-        "{} {} in {:.1} s, {}",
-        report.painted,
-        if report.painted == 1 { "picture" } else { "pictures" },
+        "{} in {:.1} s, {}",
+        report.describe(),
         started.elapsed().as_secs_f64(),
         providers.join(", "),
     ));
@@ -79,6 +94,9 @@ pub fn run(args: &ImageArgs) -> Result<Outcome> {
 #[derive(Default)]
 struct Report {
     painted: u64,
+    /// Where the first painting is; `None`: on stdout.
+    first: Option<Option<PathBuf>>,
+    failed: usize,
     /// Names of pictures, and why they were not painted.
     failures: Vec<(String, String)>,
     /// What was left out, and of which pictures.
@@ -93,7 +111,20 @@ impl Report {
         }
     }
 
-    fn tell(&self, console: &Console, pictures: usize) {
+    fn is_empty(&self) -> bool {
+        self.painted == 0 && self.failed == 0
+    }
+
+    fn describe(&self) -> String {
+        let count = format!("{} {}", self.painted, if self.painted == 1 { "picture" } else { "pictures" });
+        match self.first.as_ref().and_then(Option::as_ref) {
+            Some(first) if self.painted == 1 => format!("{}: {count}", first.display()),
+            Some(first) => format!("{} and {} more: {count}", first.display(), self.painted - 1),
+            None => count,
+        }
+    }
+
+    fn tell(&self, console: &Console, paintings: usize) {
         for (note, names) in &self.notes {
             let others = match names.len() {
                 0 | 1 => String::new(),
@@ -107,7 +138,7 @@ impl Report {
             [line] => console.error_line(line),
             lines => {
                 let list = lines.join("\n  ");
-                console.error_line(&format!("{} of {pictures} pictures failed:\n  {list}", lines.len()));
+                console.error_line(&format!("{} of {paintings} pictures failed:\n  {list}", self.failed));
             }
         }
     }
@@ -190,6 +221,13 @@ struct Task {
     target: Target,
 }
 
+impl Task {
+    /// Where its painting in a style goes; `None`: to stdout.
+    fn painting(&self, style: &NamedStyle) -> Option<PathBuf> {
+        self.target.path().map(|path| with_suffix(path, style.suffix.as_deref()))
+    }
+}
+
 /// A picture that was found, and its place below the folder of the output.
 struct Found {
     path: PathBuf,
@@ -233,6 +271,10 @@ fn tasks(args: &ImageArgs, styles: &[NamedStyle]) -> Result<Vec<Task>> {
     }
     if args.output.is_file() {
         let text = "the output '{}' is a file (expected a folder for several pictures)";
+        return Err(usage(text.replace("{}", &args.output.display().to_string())));
+    }
+    if format_of(&args.output).is_some() && !args.output.is_dir() {
+        let text = "the output '{}' is named like a picture (expected a folder for several pictures: '{}/')";
         return Err(usage(text.replace("{}", &args.output.display().to_string())));
     }
     let mut taken: HashMap<PathBuf, PathBuf> = HashMap::new();
@@ -279,7 +321,9 @@ fn is_folder(path: &Path) -> bool {
 fn check_extension(path: &Path, format: Option<StillFormat>) -> Result<()> {
     if format.is_none() && format_of(path).is_none() {
         let path = path.display();
-        return Err(usage(format!("'{path}' does not end like a picture (expected {EXTENSIONS}, or --format)")));
+        return Err(usage(format!(
+            "'{path}' does not end like a picture (expected {EXTENSIONS}, --format, or a folder: '{path}/')"
+        )));
     }
     Ok(())
 }
@@ -335,14 +379,15 @@ fn paint(task: &Task, style: &NamedStyle, args: &ImageArgs, engine: &mut dyn Sty
     // The output before the picture: a name that is taken is told before the work.
     let file = match &task.target {
         Target::Stdout => None,
-        Target::File(path) => Some(create(&with_suffix(path, style.suffix.as_deref()), &task.input, args)?),
+        Target::File(_) => task.painting(style),
         Target::InFolder(path) => {
             let folder = output::folder_of(path);
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("cannot create the folder '{}'", folder.display()))?;
-            Some(create(&with_suffix(path, style.suffix.as_deref()), &task.input, args)?)
+            task.painting(style)
         }
     };
+    let file = file.map(|path| create(&path, &task.input, args)).transpose()?;
     let still = match &task.input {
         Input::File(path) => Still::decode(&std::fs::read(path).context("cannot be read")?),
         Input::Stdin(bytes) => Still::decode(bytes),
@@ -379,17 +424,12 @@ fn with_suffix(path: &Path, suffix: Option<&str>) -> PathBuf {
 }
 
 fn create(path: &Path, input: &Input, args: &ImageArgs) -> Result<AtomicFile> {
-    if let (Input::File(input), Ok(output)) = (input, path.canonicalize())
-        && input.canonicalize().is_ok_and(|input| input == output)
+    if let Input::File(input) = input
+        && outputs::is_same(input, path)
     {
         bail!("its painting would replace it (choose another folder or name)");
     }
-    AtomicFile::create(path, args.overwrite).map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => {
-            anyhow!("the output '{}' exists already (choose another name, or -y to replace it)", path.display())
-        }
-        _ => anyhow::Error::new(error).context(format!("cannot create the output '{}'", path.display())),
-    })
+    outputs::create(path, args.overwrite)
 }
 
 #[cfg(test)]

@@ -5,13 +5,13 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use image::RgbImage;
 use serde::Serialize;
 
 use super::device::Compute;
 use super::losses::{self, JudgedFrame, PaintingFigures};
-use super::{Outcome, UsageError};
+use super::{Outcome, UsageError, outputs};
 use crate::cli::MeasureArgs;
 use crate::console::{self, Console};
 use crate::measure::{self, Figures, FrameFigures, FrameSource, PerClip, SharpnessBase, TrueFlows};
@@ -125,9 +125,7 @@ fn check_plot(plot: &Path, clips: PerClip<&PathBuf>, overwrite: bool) -> Result<
         let error = anyhow::anyhow!("the plot '{}' is no PNG (expected a name that ends in .png)", plot.display());
         return Err(UsageError(error).into());
     }
-    if !overwrite && output::is_taken(plot) {
-        bail!("'{}' exists (choose another name, or -y to replace it)", plot.display());
-    }
+    outputs::check(plot, overwrite)?;
     let folder = output::folder_of(plot);
     let folder = folder.canonicalize().with_context(|| format!("cannot find the folder '{}'", folder.display()))?;
     for clip in clips.into_values() {
@@ -153,8 +151,7 @@ fn draw(figures: &Figures, painting: Option<&PaintingFigures>, path: &Path, over
     }
     let mut bytes = Cursor::new(Vec::new());
     stack(&charts).write_to(&mut bytes, image::ImageFormat::Png).context("draw the plot")?;
-    output::write(path, bytes.get_ref(), overwrite)
-        .with_context(|| format!("cannot write the plot '{}'", path.display()))
+    outputs::write(path, bytes.get_ref(), overwrite)
 }
 
 /// Pictures of one width, one below the other.

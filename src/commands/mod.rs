@@ -13,6 +13,7 @@ mod learn;
 mod live;
 mod losses;
 mod measure;
+mod outputs;
 mod paint;
 mod painting;
 mod pipe;

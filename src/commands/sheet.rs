@@ -10,13 +10,12 @@ use super::device::Compute;
 use super::style::{self, OpenStyle};
 use super::styles;
 use super::video::{FINISHING, stop_on_signals};
-use super::{Outcome, UsageError, thread_count};
+use super::{Outcome, UsageError, outputs, thread_count};
 use crate::cli::{LookArgs, SheetArgs, StyleArgs};
 use crate::console::Console;
 use crate::frame::{Frame, FrameSize};
 use crate::lettering::{LINE_HEIGHT, text_width, write};
 use crate::media::{Cut, ReaderOptions, Time, VideoReader};
-use crate::output;
 use crate::pipeline::Control;
 use crate::scale::{Filter, Scaler};
 use crate::stills::{Still, StillFormat};
@@ -125,15 +124,10 @@ fn check_output(args: &SheetArgs) -> Result<()> {
     if !args.output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")) {
         return Err(UsageError(anyhow!("the sheet '{path}' is no PNG (expected a name that ends in .png)")).into());
     }
-    if let (Ok(input), Ok(output)) = (args.input.canonicalize(), args.output.canonicalize())
-        && input == output
-    {
+    if outputs::is_same(&args.input, &args.output) {
         bail!("the sheet '{path}' would replace the input (choose another name)");
     }
-    if !args.overwrite && output::is_taken(&args.output) {
-        bail!("the output '{path}' exists already (choose another name, or -y to replace it)");
-    }
-    Ok(())
+    outputs::check(&args.output, args.overwrite)
 }
 
 /// The picture itself, or a frame of a video: at a time, or the middle one.
@@ -154,11 +148,15 @@ fn read(path: &Path, at: Option<Time>) -> Result<Frame> {
             ReaderOptions { cut: Cut { start, end: None, frames: Some(1) }, ..ReaderOptions::default() },
         )
     };
-    let start = match at {
-        Some(at) => Some(at),
-        None => middle(&VideoReader::open(path, ReaderOptions::default())?),
+    let mut reader = match at {
+        Some(at) => open(Some(at))?,
+        // What a file says of its length may be more than there is.
+        None => match middle(&VideoReader::open(path, ReaderOptions::default())?).map(|middle| open(Some(middle))) {
+            Some(Ok(reader)) => reader,
+            _ => open(None)?,
+        },
     };
-    let frame = open(start)?.next_frame()?;
+    let frame = reader.next_frame()?;
     frame.with_context(|| format!("'{}' has no frame there", path.display()))
 }
 
@@ -210,8 +208,7 @@ fn place(sheet: &mut RgbImage, x: u32, y: u32, picture: &Frame) {
 fn save(sheet: &RgbImage, path: &Path, overwrite: bool) -> Result<()> {
     let mut bytes = Cursor::new(Vec::new());
     sheet.write_to(&mut bytes, ImageFormat::Png).context("draw the sheet")?;
-    output::write(path, bytes.get_ref(), overwrite)
-        .with_context(|| format!("cannot write the sheet '{}'", path.display()))
+    outputs::write(path, bytes.get_ref(), overwrite)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::debug_view::DebugView;
@@ -84,10 +84,9 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     let damage = reader.damage();
 
     let pipeline = Pipeline::new(control.clone(), args.run.queue as usize);
-    let is_cut = cut.end.is_some() || cut.frames.is_some();
     let progress = console.progress(info.expected_frames);
     let mut sink =
-        FileSink::new(writer, is_cut, info.time_base, progress, pipeline.stats()).with_debug_view(debug_view);
+        FileSink::new(writer, cut.frames, info.time_base, progress, pipeline.stats()).with_debug_view(debug_view);
     let stats = pipeline.stats();
     let outcome = Chain { reader, stylizers: style.engines(), pool, temporal }.run(pipeline, &mut sink);
     sink.end_progress();
@@ -138,7 +137,7 @@ fn report(
     }
     let carried = match summary.frames - summary.painted_frames {
         0 => String::new(),
-        carried => format!(" ({carried} not painted but carried along the motion)"),
+        carried => format!(" ({carried} repeated or carried along the motion, not painted)"),
     };
     console.line(&format!(
         "{}: {} frames{carried} of {}×{} in {:.1} s ({:.1} fps, {:.2}×), {} on {}",
@@ -202,7 +201,7 @@ pub(super) const FINISHING: &str = "stopping: the file is being finished (Ctrl-C
 
 /// First Ctrl-C: stop, saying so. Second: give up.
 pub(super) fn stop_on_signals(control: &Control, console: Console, stopping: &'static str) -> Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM]).context("listen for Ctrl-C")?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("listen for Ctrl-C")?;
     let control = control.clone();
     std::thread::Builder::new()
         .name("signals".to_owned())

@@ -72,8 +72,8 @@ impl Film<'_> {
         if output.frames == 0 {
             return Ok(None);
         }
-        let is_cut = self.clip.cut.end.is_some() || self.clip.cut.frames.is_some() || control.is_stopped();
-        Ok(Some((output.writer.finish(is_cut)?, reader.damage().describe())))
+        let is_cut_short = control.is_stopped() || self.clip.cut.frames.is_some_and(|most| output.frames >= most);
+        Ok(Some((output.writer.finish(is_cut_short)?, reader.damage().describe())))
     }
 }
 

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::video::stop_on_signals;
-use super::{Outcome, UsageError};
+use super::{Outcome, UsageError, outputs};
 use crate::cli::LearnArgs;
 use crate::console::Console;
 use crate::frame::Frame;
@@ -54,7 +54,7 @@ pub fn run(args: &LearnArgs) -> Result<Outcome> {
     let spent = || seconds_before + started.elapsed().as_secs_f64();
     let save_state = |fitting: &Fitting| -> Result<()> {
         let bytes = fitting.state(spent()).to_bytes(&fingerprint, &start)?;
-        output::write(&state_path, &bytes, true).with_context(|| format!("cannot write '{}'", state_path.display()))
+        outputs::write(&state_path, &bytes, true)
     };
     let budget = Budget::of(args);
     let mut step_seconds = Vec::new();
@@ -68,6 +68,10 @@ pub fn run(args: &LearnArgs) -> Result<Outcome> {
         }
         Ok(())
     })?;
+    if control.is_aborted() {
+        console.line("interrupted: nothing was written");
+        return Ok(Outcome::Interrupted);
+    }
 
     let (parameters, loss) = fitting.best();
     let learning = Learning {
@@ -98,8 +102,7 @@ pub fn run(args: &LearnArgs) -> Result<Outcome> {
     let style =
         LearnedStyle::new(description, &network.tables, row, preview(&painted)?).with_convolutions(convolutions);
     let bytes = style.to_bytes()?;
-    output::write(&args.output, &bytes, args.overwrite || args.resume)
-        .with_context(|| format!("cannot write '{}'", args.output.display()))?;
+    outputs::write(&args.output, &bytes, args.overwrite || args.resume)?;
     let is_interrupted = control.is_stopped();
     if is_interrupted {
         save_state(&fitting)?;
@@ -198,6 +201,9 @@ fn learn(
         loop {
             let progress = budget.progress(spent(), fitting.steps());
             let is_over = progress >= 1.0 || control.is_stopped();
+            if control.is_aborted() {
+                return Ok(());
+            }
             if steps_since_check >= STEPS_A_CHECK || (is_over && steps_since_check > 0) {
                 let check = fitting.check()?;
                 steps_since_check = 0;
@@ -244,15 +250,10 @@ fn check_outputs(args: &LearnArgs) -> Result<()> {
         picture_format(preview)?;
     }
     for path in [Some(&args.output), args.preview.as_ref()].into_iter().flatten() {
-        let folder = output::folder_of(path);
-        if !folder.is_dir() {
-            bail!("there is no folder '{}' to write '{}' to", folder.display(), path.display());
-        }
-        let is_path =
-            |painting: &PathBuf| matches!((painting.canonicalize(), path.canonicalize()), (Ok(a), Ok(b)) if a == b);
-        if args.paintings.iter().any(is_path) {
+        if args.paintings.iter().any(|painting| outputs::is_same(painting, path)) {
             bail!("'{}' would replace a painting (choose another name)", path.display());
         }
+        outputs::check(path, args.overwrite || args.resume)?;
     }
     Ok(())
 }
@@ -274,7 +275,7 @@ fn picture_format(path: &Path) -> Result<StillFormat> {
 
 fn write_picture(path: &Path, frame: &Frame) -> Result<()> {
     let bytes = encode(frame, picture_format(path)?, QUALITY)?;
-    output::write(path, &bytes, true).with_context(|| format!("cannot write '{}'", path.display()))
+    outputs::write(path, &bytes, true)
 }
 
 fn encode(frame: &Frame, format: StillFormat, quality: u8) -> Result<Vec<u8>> {

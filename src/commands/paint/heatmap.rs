@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use image::{ImageFormat, Rgb, RgbImage};
 
 use super::setup::Setup;
-use super::write_file;
+use crate::commands::outputs;
 use crate::frame::CHANNELS;
 use crate::gatys::Picture;
 use crate::lettering::{LINE_HEIGHT, write as write_letters};
@@ -54,7 +54,7 @@ pub fn write(path: &Path, setup: &Setup, picture: &Picture) -> Result<()> {
     }
     let mut bytes = Cursor::new(Vec::new());
     sheet.write_to(&mut bytes, ImageFormat::Png).context("draw the heat map")?;
-    write_file(path, bytes.get_ref(), true)
+    outputs::write(path, bytes.get_ref(), true)
 }
 
 /// Black, violet, orange, yellow, white: each brighter than the one before.

@@ -14,12 +14,11 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::video::stop_on_signals;
-use super::{Outcome, UsageError};
+use super::{Outcome, UsageError, outputs};
 use crate::cli::PaintArgs;
 use crate::console::Console;
 use crate::frame::Frame;
 use crate::gatys::{Ending, Losses, Painting, Picture, Progress};
-use crate::output;
 use crate::pipeline::Control;
 use crate::stills::{Still, StillFormat};
 use crate::style::pixels::{Mix, mix_in_place};
@@ -98,11 +97,12 @@ pub fn run(args: &PaintArgs) -> Result<Outcome> {
     let mut trace = Trace::default();
     let mut previews = 0;
     let mut last_state = Instant::now();
+    let overwrite = may_overwrite(args);
     let ended = optimize(&mut painting, &control, console, |progress, painting| {
         trace.push(progress, started.elapsed().as_secs_f64());
         if args.report.preview_every.is_some_and(|every| (trace.len() as u64).is_multiple_of(every)) {
             previews += 1;
-            save(args, &setup, &painting.picture(), &preview_path(&args.output, previews), true)?;
+            save(args, &setup, &painting.picture(), &preview_path(&args.output, previews), overwrite)?;
         }
         if last_state.elapsed() >= STATE_INTERVAL {
             state::save(&state_path, &painting.state(), &fingerprint)?;
@@ -115,8 +115,12 @@ pub fn run(args: &PaintArgs) -> Result<Outcome> {
         Err(_) => return ended.map(|_| Outcome::Done),
         Ok(()) => false,
     };
+    if control.is_aborted() {
+        console.line("interrupted: nothing was written");
+        return Ok(Outcome::Interrupted);
+    }
     let picture = painting.picture();
-    save(args, &setup, &picture, &args.output, args.overwrite)?;
+    save(args, &setup, &picture, &args.output, overwrite)?;
     trace.write(&args.report)?;
     if diverged {
         console.line(&format!("the last good picture is saved as '{}'", args.output.display()));
@@ -219,23 +223,35 @@ fn check_outputs(args: &PaintArgs) -> Result<()> {
         Trace::format(trace)?;
     }
     format_of(&args.output)?;
-    for path in [Some(&args.output), report.trace.as_ref(), report.plot.as_ref(), report.heatmap.as_ref()] {
-        let Some(path) = path else { continue };
-        if !args.overwrite && output::is_taken(path) {
-            bail!("'{}' exists already (choose another name, or -y to replace it)", path.display());
-        }
-        let folder = output::folder_of(path);
-        if !folder.is_dir() {
-            bail!("there is no folder '{}' to write '{}' to", folder.display(), path.display());
-        }
-        if let (Ok(input), Ok(output)) = (args.content.canonicalize(), path.canonicalize())
-            && input == output
-        {
+    let all = [Some(&args.output), report.trace.as_ref(), report.plot.as_ref(), report.heatmap.as_ref()];
+    let all: Vec<&PathBuf> = all.into_iter().flatten().collect();
+    for (index, path) in all.iter().enumerate() {
+        if outputs::is_same(&args.content, path) {
             bail!("'{}' would replace the content (choose another name)", path.display());
+        }
+        if all[..index].iter().any(|other| outputs::is_same(other, path)) {
+            let text = format!("'{}' is to be written twice (expected a name for each output)", path.display());
+            return Err(UsageError(anyhow::anyhow!(text)).into());
+        }
+        outputs::check(path, may_overwrite(args))?;
+    }
+    if report.preview_every.is_some() && !may_overwrite(args) {
+        let taken = (1..=MOST_PREVIEWS).map(|index| preview_path(&args.output, index)).find(|path| path.exists());
+        if let Some(taken) = taken {
+            bail!("the preview '{}' exists already (choose another output, or -y to replace it)", taken.display());
         }
     }
     Ok(())
 }
+
+/// Whoever goes on with a painting has its outputs there already.
+fn may_overwrite(args: &PaintArgs) -> bool {
+    let is_own = |state: &PathBuf| outputs::is_same(state, &state::path_beside(&args.output));
+    args.overwrite || args.search.resume.as_ref().is_some_and(is_own)
+}
+
+/// Previews with a higher number are not looked for.
+const MOST_PREVIEWS: u64 = 9999;
 
 fn format_of(path: &Path) -> Result<StillFormat> {
     let extension = path.extension().map(|extension| extension.to_string_lossy().into_owned()).unwrap_or_default();
@@ -256,7 +272,7 @@ const QUALITY: u8 = 95;
 
 fn save(args: &PaintArgs, setup: &Setup, picture: &Picture, path: &Path, overwrite: bool) -> Result<()> {
     let bytes = encode(&finished(args, setup, picture)?, path, setup.profile.clone())?;
-    write_file(path, &bytes, overwrite)
+    outputs::write(path, &bytes, overwrite)
 }
 
 /// The picture as it is shown: in 8 bits, with the content's colours if they are to stay.
@@ -276,11 +292,6 @@ fn encode(frame: &Frame, path: &Path, profile: Option<Vec<u8>>) -> Result<Vec<u8
         .encode(frame, format, QUALITY, &mut bytes)
         .with_context(|| format!("encode '{}'", path.display()))?;
     Ok(bytes.into_inner())
-}
-
-/// Writes a file in one step.
-fn write_file(path: &Path, bytes: &[u8], overwrite: bool) -> Result<()> {
-    output::write(path, bytes, overwrite).with_context(|| format!("cannot write '{}'", path.display()))
 }
 
 /// What was painted, for programs.

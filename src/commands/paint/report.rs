@@ -5,9 +5,10 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow};
 use serde::Serialize;
 
-use super::{UsageError, write_file};
+use super::UsageError;
 use crate::chart::{Axis, COLORS, Curve, draw};
 use crate::cli::PaintReportArgs;
+use crate::commands::outputs;
 use crate::gatys::{Losses, Progress};
 
 /// The iterations of a run, in their order, each with the seconds since the start at its end.
@@ -81,12 +82,12 @@ impl Trace {
                 TraceFormat::Csv => self.csv(),
                 TraceFormat::Json => self.json()?,
             };
-            write_file(path, text.as_bytes(), true)?;
+            outputs::write(path, text.as_bytes(), true)?;
         }
         if let Some(path) = &args.plot {
             let mut bytes = std::io::Cursor::new(Vec::new());
             self.plot().write_to(&mut bytes, image::ImageFormat::Png).context("draw the plot")?;
-            write_file(path, bytes.get_ref(), true)?;
+            outputs::write(path, bytes.get_ref(), true)?;
         }
         Ok(())
     }

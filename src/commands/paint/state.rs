@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::write_file;
+use crate::commands::outputs;
 use crate::frame::{CHANNELS, FrameSize};
 use crate::gatys::painting::State;
 use crate::gatys::{Painting, Picture};
@@ -58,7 +58,7 @@ pub fn save(path: &Path, state: &State, fingerprint: &str) -> Result<()> {
     for picture in [&state.picture].into_iter().chain(&state.memory) {
         bytes.extend(picture.planes.iter().flat_map(|value| value.to_le_bytes()));
     }
-    write_file(path, &bytes, true)
+    outputs::write(path, &bytes, true)
 }
 
 /// Lets a painting go on from the state in a file.

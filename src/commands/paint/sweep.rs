@@ -3,8 +3,9 @@
 use anyhow::{Context, Result, anyhow};
 
 use super::setup::Setup;
-use super::{Outcome, UsageError, check_memory, optimize, write_file};
+use super::{Outcome, UsageError, check_memory, optimize};
 use crate::cli::PaintArgs;
+use crate::commands::outputs;
 use crate::commands::sheet::{Cell, lay_out};
 use crate::console::Console;
 use crate::gatys::PaintSettings;
@@ -136,7 +137,7 @@ pub fn run(args: &PaintArgs, setup: &Setup, text: &str, control: &Control, conso
         crate::frame::Frame::black(crate::frame::FrameSize::new(sheet.width() as usize, sheet.height() as usize));
     frame.pixels_mut().copy_from_slice(sheet.as_raw());
     let bytes = super::encode(&frame, &args.output, None)?;
-    write_file(&args.output, &bytes, args.overwrite)?;
+    outputs::write(&args.output, &bytes, args.overwrite)?;
     console.line(&format!("{}: {} paintings", args.output.display(), all.len()));
     Ok(Outcome::Done)
 }
