@@ -149,6 +149,18 @@ fn a_painting_becomes_a_style_that_is_used_like_any_other() {
     let list = impasto(&folder).args(["styles", "--json"]).output().unwrap().stdout;
     let list: serde_json::Value = serde_json::from_slice(&list).unwrap();
     assert_eq!(list.as_array().unwrap().last().unwrap()["name"], "my-ship");
+    let refused = |arguments: &[&str], expected: &str| {
+        impasto(&folder).args(arguments).assert().code(2).stderr(contains(expected));
+    };
+    let told = format!("did you mean 'my-ship'? `impasto styles` lists all {}", bundled_count() + 1);
+    refused(&["image", "photo.png", "-o", "no.png", "--style", "my-shp"], &told);
+    refused(&["styles", "show", "my-shp"], &told);
+    // What it carries is no painting to judge by.
+    let told =
+        "is a learnt style and carries no painting (expected the picture that it was learnt from: shipwreck.jpg)";
+    for style in ["my-ship", "My_Ship.style"] {
+        refused(&["measure", "photo.png", "photo.png", "--style", style], told);
+    }
     let show = ["styles", "show", "my-ship", "--preview", "preview.jpg"];
     impasto(&folder).args(show).assert().success().stdout(contains("shipwreck.jpg").and(contains("25 steps")));
     assert_eq!(open(&folder, "preview.jpg").width().max(open(&folder, "preview.jpg").height()), 256);

@@ -29,6 +29,9 @@ pub fn run(args: &MeasureArgs) -> Result<Outcome> {
     if let Some(plot) = &args.plot {
         check_plot(plot, paths, args.overwrite)?;
     }
+    if let Some(style) = &args.style {
+        losses::refuse_learnt(style)?;
+    }
     let truth = args.flow.as_deref().map(TrueFlows::open).transpose()?;
     let sources = paths.try_map(|path| FrameSource::open(path))?;
     let mut judge = match &args.style {

@@ -1,6 +1,6 @@
 //! From `--style` and its companions to an engine that paints.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 
@@ -9,6 +9,7 @@ use super::device::Compute;
 use crate::cli::{RunArgs, StyleArgs};
 use crate::frame::FrameSize;
 use crate::pipeline::Control;
+use crate::stills::StillFormat;
 use crate::style::catalog::UnknownStyle;
 use crate::style::spec::StyleRef;
 use crate::style::{
@@ -68,6 +69,11 @@ fn open_with(
 ) -> Result<OpenStyle> {
     let label = label(args.style.as_deref())?;
     let spec: StyleSpec = label.parse().map_err(|error| UsageError(anyhow::Error::new(error)))?;
+    for term in spec.terms() {
+        if let StyleRef::Network { path, .. } = &term.style {
+            refuse_painting(path)?;
+        }
+    }
     let look = &args.look;
     let style_image = look.style_image.clone();
     let options = StyleOptions {
@@ -98,10 +104,44 @@ pub fn misused(error: anyhow::Error) -> anyhow::Error {
             NetworkChoice::of(asked)
         ),
         Some(NetworkMisuse::NoIntegers) => "leave out --precision, or take --network lite".to_owned(),
-        None if error.is::<UnknownStyle>() => return UsageError(error).into(),
-        None => return error,
+        Some(NetworkMisuse::StyleImage { path }) => format!("leave out --style-image; {}", uses_of_painting(path)),
+        None => match error.downcast_ref::<UnknownStyle>() {
+            Some(unknown) => return unknown_style(unknown).into(),
+            None => return error,
+        },
     };
     UsageError(anyhow!("{error:#} ({hint})")).into()
+}
+
+/// The error for a name that is no style: a painting is not misspelt.
+pub fn unknown_style(unknown: &UnknownStyle) -> UsageError {
+    let path = Path::new(&unknown.name);
+    UsageError(match is_picture(path) {
+        true => anyhow!("style '{}' is not in the catalog ({})", unknown.name, uses_of_painting(path)),
+        false => anyhow!("{unknown}"),
+    })
+}
+
+/// Refuses the path of a picture where a style or a network is expected.
+///
+/// # Errors
+/// [`UsageError`], with what can be done with a painting.
+pub fn refuse_painting(path: &Path) -> Result<(), UsageError> {
+    match is_picture(path) {
+        true => Err(UsageError(anyhow!("'{}' is a picture and no style ({})", path.display(), uses_of_painting(path)))),
+        false => Ok(()),
+    }
+}
+
+fn is_picture(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| StillFormat::of_extension(&extension.to_string_lossy()).is_some())
+}
+
+fn uses_of_painting(path: &Path) -> String {
+    format!(
+        "a painting: `impasto learn {} -o my.style` makes it a style, `impasto paint` or `impasto video --engine gatys` takes it as it is",
+        path.display()
+    )
 }
 
 /// What was asked for, or the first style of the catalog.
@@ -134,4 +174,23 @@ fn notes(spec: &StyleSpec, engine: &StyleEngine) -> Vec<String> {
         })
         .into_iter()
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_where_a_style_is_expected_is_answered_with_what_takes_it() {
+        let unknown = |name: &str| unknown_style(&Catalog::bundled().unwrap().find(name).unwrap_err()).to_string();
+        for name in ["painting.jpg", "great-wave.PNG", "a.tiff", "b.webp"] {
+            let error = unknown(name);
+            assert!(error.contains(&format!("`impasto learn {name} -o my.style`")), "{error}");
+            assert!(error.contains("`impasto paint`") && error.contains("--engine gatys"), "{error}");
+            assert!(!error.contains("did you mean"), "{error}");
+        }
+        assert!(unknown("gret-wave").contains("did you mean 'great-wave'"));
+        assert!(refuse_painting(Path::new("my/painting.jpg")).unwrap_err().to_string().contains("`impasto learn"));
+        assert!(refuse_painting(Path::new("my/network")).is_ok());
+    }
 }

@@ -216,6 +216,7 @@ fn show(args: &StylesShowArgs) -> Result<Outcome> {
         return Ok(Outcome::Done);
     }
     let path = if is_file { PathBuf::from(&args.style) } else { find_own(&args.style)?.path };
+    style::refuse_painting(&path)?;
     let style = LearnedStyle::load(&path)?;
     if let Some(preview) = &args.preview {
         if style.preview.is_empty() {
@@ -240,10 +241,7 @@ fn find_own(name: &str) -> Result<FolderStyle> {
     if let Some(style) = style::folder().and_then(|folder| folder::find(&folder, name)) {
         return Ok(style);
     }
-    match Catalog::bundled()?.find(name) {
-        Ok(_) => bail!("style '{name}' is not in the folder of styles"),
-        Err(unknown) => Err(UsageError(anyhow::Error::new(unknown)).into()),
-    }
+    Err(style::unknown_style(&Catalog::bundled()?.unknown(name, &own_styles())).into())
 }
 
 fn describe(path: &Path, description: &Description) -> Result<String> {

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
+use super::folder::FolderStyle;
 use crate::onnx::Model;
 
 /// A network in the binary. Each holds all styles of the catalog.
@@ -134,24 +135,25 @@ impl Catalog {
     /// When there is none; the error proposes the most similar name.
     pub fn find(&self, name: &str) -> Result<&CatalogStyle, UnknownStyle> {
         let wanted = normalized(name);
-        let names = |style: &'_ CatalogStyle| -> Vec<String> {
-            std::iter::once(&style.name).chain(&style.aliases).map(|name| normalized(name)).collect()
-        };
-        if let Some(style) = self.styles.iter().find(|style| names(style).contains(&wanted)) {
+        if let Some(style) = self.styles.iter().find(|style| names(style).any(|name| name == wanted)) {
             return Ok(style);
         }
+        Err(self.unknown(name, &[]))
+    }
+
+    /// The error for a name that neither the catalog nor the user's `own` styles have.
+    pub fn unknown(&self, name: &str, own: &[FolderStyle]) -> UnknownStyle {
         const SIMILAR: f64 = 0.75;
-        let similarity = |style: &CatalogStyle| {
-            names(style).iter().map(|name| strsim::jaro_winkler(name, &wanted)).fold(0.0, f64::max)
-        };
-        let nearest = self
-            .styles
-            .iter()
-            .map(|style| (similarity(style), style))
+        let wanted = normalized(name);
+        let bundled = self.styles.iter().flat_map(|style| names(style).map(move |name| (name, &style.name)));
+        let own_names = own.iter().map(|style| (style.name.clone(), &style.name));
+        let nearest = bundled
+            .chain(own_names)
+            .map(|(name, style)| (strsim::jaro_winkler(&name, &wanted), style))
             .max_by(|a, b| a.0.total_cmp(&b.0))
             .filter(|(similarity, _)| *similarity >= SIMILAR)
-            .map(|(_, style)| style.name.clone());
-        Err(UnknownStyle { name: name.to_owned(), nearest, count: self.styles.len() })
+            .map(|(_, style)| style.clone());
+        UnknownStyle { name: name.to_owned(), nearest, count: self.styles.len() + own.len() }
     }
 
     /// A network by the checksum of its file.
@@ -202,6 +204,11 @@ impl Catalog {
 fn embedded(file: &str) -> Result<&'static [u8]> {
     let found = EMBEDDED.iter().find(|(embedded, _)| *embedded == file);
     found.map(|(_, bytes)| *bytes).with_context(|| format!("'{file}' is not in the binary"))
+}
+
+/// What a style may be asked for by.
+fn names(style: &CatalogStyle) -> impl Iterator<Item = String> {
+    std::iter::once(&style.name).chain(&style.aliases).map(|name| normalized(name))
 }
 
 /// A name as names are compared: in lower case, words joined by hyphens.
@@ -292,5 +299,9 @@ mod tests {
             catalog.find("xyzzy").unwrap_err().to_string(),
             format!("style 'xyzzy' is not in the catalog (`impasto styles` lists all {count})")
         );
+        let own = [FolderStyle { name: "my-style".to_owned(), path: "my-style.style".into() }];
+        let unknown = catalog.unknown("My_Styl", &own);
+        assert_eq!((unknown.nearest.as_deref(), unknown.count), (Some("my-style"), count + 1));
+        assert_eq!(catalog.unknown("gret-wave", &own).nearest.as_deref(), Some("great-wave"));
     }
 }

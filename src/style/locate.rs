@@ -52,7 +52,7 @@ impl std::fmt::Display for NetworkChoice {
     }
 }
 
-/// A choice of the network that does not go with the style, or with how exactly it is to calculate.
+/// A choice that does not go with the network, or of a network that does not go with the style.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum NetworkMisuse {
     /// The style is a network of its own.
@@ -72,6 +72,12 @@ pub enum NetworkMisuse {
         network: &'static str,
         /// The network that was asked for.
         asked: &'static str,
+    },
+    /// The network does not take its style from a picture.
+    #[error("this network has its own styles and takes no style image (expected none, got '{}')", .path.display())]
+    StyleImage {
+        /// The picture that was given.
+        path: PathBuf,
     },
     /// The bundled network has no form in 8-bit integers.
     #[error("it has no form in 8-bit integers")]
@@ -184,9 +190,11 @@ pub(super) fn locate(
         let (file, style) = match &term.style {
             StyleRef::Named(name) => match catalog.find(name) {
                 Ok(style) => (None, Some(StyleChoice::Index(style.index))),
-                Err(unknown) => {
-                    let own = style_folder.and_then(|folder| folder::find(folder, name));
-                    (None, Some(learned.read(&own.ok_or(unknown)?.path, catalog)?))
+                Err(_) => {
+                    let own = style_folder.map(folder::list).unwrap_or_default();
+                    let found = style_folder.and_then(|folder| folder::find(folder, name));
+                    let found = found.ok_or_else(|| catalog.unknown(name, &own))?;
+                    (None, Some(learned.read(&found.path, catalog)?))
                 }
             },
             StyleRef::Learned(path) => (None, Some(learned.read(path, catalog)?)),

@@ -95,10 +95,9 @@ impl StyleNetwork {
                 bail!("this network paints in the style of any painting and needs one (give it a style image)")
             }
             (StyleInput::Picture { .. } | StyleInput::Embedding { .. }, Some(path)) => Some(read_picture(path)?),
-            (StyleInput::Single | StyleInput::Weights { .. }, Some(path)) => bail!(
-                "this network has its own styles and takes no style image (expected none, got '{}')",
-                path.display()
-            ),
+            (StyleInput::Single | StyleInput::Weights { .. }, Some(path)) => {
+                return Err(NetworkMisuse::StyleImage { path: path.clone() }.into());
+            }
             (StyleInput::Single | StyleInput::Weights { .. }, None) => None,
         };
         let style = StyleValue::choose(&ports.style, choices, painting)?;
