@@ -11,7 +11,10 @@ mod paint;
 mod pipe;
 mod styles;
 
+use std::fmt::Display;
+use std::ops::{Bound, RangeBounds};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueHint};
@@ -35,7 +38,7 @@ pub use styles::{SheetArgs, StylesAddArgs, StylesArgs, StylesCommand, StylesRemo
 /// impasto stylizes video files and cameras with neural networks: each frame is repainted in the style of a painting, while
 /// timestamps, sound, subtitles and colours stay as they were.
 #[derive(Debug, Parser)]
-#[command(name = "impasto", version, disable_help_subcommand = true, max_term_width = 110)]
+#[command(name = "impasto", version, disable_help_subcommand = true, max_term_width = 110, mut_subcommands = take_negative_numbers)]
 pub struct Cli {
     /// Say more about what happens; twice for everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
@@ -113,7 +116,7 @@ pub struct LookArgs {
     ///
     /// Smaller is faster and paints with broader strokes. Larger pictures are scaled down to it and back up, guided
     /// by their detail; the output keeps the input's size.
-    #[arg(long, value_name = "PIXELS", default_value_t = crate::commands::DEFAULT_WORK_SIZE, value_parser = clap::value_parser!(u32).range(16..=8192), help_heading = "Style")]
+    #[arg(long, value_name = "PIXELS", default_value_t = crate::commands::DEFAULT_WORK_SIZE, value_parser = whole_number(16_u32..=8192), help_heading = "Style")]
     pub work_size: u32,
 
     /// Which network.
@@ -135,7 +138,7 @@ pub struct TemporalArgs {
     /// Paint as little as one frame in N (or auto) and carry it along the motion where that explains the frames between
     ///
     /// A frame that motion does not explain, a new scene first of all, is painted all the same. Calm clips take less than
-    /// half the time. 1 paints every frame.
+    /// half the time. 1 paints every frame that differs from the one before.
     #[arg(long, value_name = "auto|N", default_value = "1", value_parser = parse_stride, help_heading = "Time")]
     pub stride: u32,
 }
@@ -213,7 +216,7 @@ pub struct VideoArgs {
     pub end: Option<Time>,
 
     /// Stop after this many frames
-    #[arg(long, value_name = "COUNT", help_heading = "Part", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "COUNT", help_heading = "Part", value_parser = whole_number(1_u64..))]
     pub frames: Option<u64>,
 
     /// Leave out the sound
@@ -252,18 +255,18 @@ pub struct VideoArgs {
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// Threads of the network, and of the decoder, the smoothing and the encoder each [default: one a core]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Speed")]
+    #[arg(long, value_name = "COUNT", value_parser = whole_number(1_u32..=1024), help_heading = "Speed")]
     pub threads: Option<u32>,
 
     /// Networks that paint at one time on each device [default: three on a GPU; on the processor one for each core, up to 4, as far
     /// as memory goes]
     ///
     /// They share the threads, and each takes memory of its own. Frames come out in their order.
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=64), help_heading = "Speed")]
+    #[arg(long, value_name = "COUNT", value_parser = whole_number(1_u32..=64), help_heading = "Speed")]
     pub parallel: Option<u32>,
 
     /// Frames that may wait between two stages
-    #[arg(long, value_name = "FRAMES", default_value_t = crate::commands::DEFAULT_QUEUE, value_parser = clap::value_parser!(u32).range(0..=64), help_heading = "Speed")]
+    #[arg(long, value_name = "FRAMES", default_value_t = crate::commands::DEFAULT_QUEUE, value_parser = whole_number(0_u32..=64), help_heading = "Speed")]
     pub queue: u32,
 
     /// What the network runs on.
@@ -283,7 +286,7 @@ pub struct BenchArgs {
     pub size: FrameSize,
 
     /// Frames to measure (default: 100 synthetic ones, or the whole clip)
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(2..=100_000))]
+    #[arg(long, value_name = "COUNT", value_parser = whole_number(2_u64..=100_000))]
     pub frames: Option<u64>,
 
     /// Which style.
@@ -307,6 +310,32 @@ pub struct BenchArgs {
     pub json: bool,
 }
 
+/// A negative number after an option is its value, so that whoever reads it tells which numbers it takes.
+fn take_negative_numbers(command: clap::Command) -> clap::Command {
+    let with_values = |arg: clap::Arg| {
+        let is_option = !arg.is_positional() && arg.get_action().takes_values();
+        if is_option { arg.allow_negative_numbers(true) } else { arg }
+    };
+    command.mut_args(with_values).mut_subcommands(take_negative_numbers)
+}
+
+/// A whole number in a range.
+fn whole_number<N>(
+    range: impl RangeBounds<N> + Clone + Send + Sync + 'static,
+) -> impl Fn(&str) -> Result<N, String> + Clone + Send + Sync + 'static
+where
+    N: FromStr + PartialOrd + Display,
+{
+    move |text: &str| match text.parse() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => Err(match (range.start_bound(), range.end_bound()) {
+            (Bound::Included(from), Bound::Included(to)) => format!("expected a whole number from {from} to {to}"),
+            (Bound::Included(from), _) => format!("expected a whole number from {from} on"),
+            _ => "expected a whole number".to_owned(),
+        }),
+    }
+}
+
 fn parse_fraction(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
@@ -322,7 +351,7 @@ fn parse_seconds(text: &str) -> Result<f32, String> {
 }
 
 /// A number above 0, up to a day in seconds.
-fn parse_positive<N: std::str::FromStr + Into<f64> + Copy>(text: &str) -> Result<N, String> {
+fn parse_positive<N: FromStr + Into<f64> + Copy>(text: &str) -> Result<N, String> {
     match text.parse::<N>() {
         Ok(value) if (1e-3..=86_400.0).contains(&value.into()) => Ok(value),
         _ => Err("expected a number above 0".to_owned()),

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::paint::{parse_above_zero, parse_weight};
-use super::parse_word;
+use super::{parse_word, whole_number};
 use crate::film::Spacing;
+use crate::gatys::Objective;
 
 /// What paints the frames of a clip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,23 +39,23 @@ pub struct FilmArgs {
     pub keyframes: Option<Spacing>,
 
     /// Gradients for a keyframe and pass; the first of a scene takes as many at each size, twice at the smallest [default: 60]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=100_000), help_heading = "Optimized keyframes (--engine gatys)")]
+    #[arg(long, value_name = "COUNT", value_parser = whole_number(1_u64..=100_000), help_heading = "Optimized keyframes (--engine gatys)")]
     pub iterations: Option<u64>,
 
     /// Goes over all keyframes so many times, forward and backward in turn [default: 1]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=100), help_heading = "Optimized keyframes (--engine gatys)")]
+    #[arg(long, value_name = "COUNT", value_parser = whole_number(1_u64..=100), help_heading = "Optimized keyframes (--engine gatys)")]
     pub passes: Option<u64>,
 
     /// Longer side of keyframes in pixels; larger clips are enlarged, guided by their detail [default: 640]
-    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(32..=8192), help_heading = "Optimized keyframes (--engine gatys)")]
+    #[arg(long, value_name = "PIXELS", value_parser = whole_number(32_u32..=8192), help_heading = "Optimized keyframes (--engine gatys)")]
     pub keyframe_size: Option<u32>,
 
     /// Weight of the content [default: 1]
     #[arg(long, value_name = "NUMBER", value_parser = parse_weight, help_heading = "Optimized keyframes (--engine gatys)")]
     pub content_weight: Option<f32>,
 
-    /// Weight of the style [default: 5]
-    #[arg(long, value_name = "NUMBER", value_parser = parse_weight, help_heading = "Optimized keyframes (--engine gatys)")]
+    /// Weight of the style
+    #[arg(long, help = format!("Weight of the style [default: {}]", Objective::default().style_weight), value_name = "NUMBER", value_parser = parse_weight, help_heading = "Optimized keyframes (--engine gatys)")]
     pub style_weight: Option<f32>,
 
     /// Weight of staying near the keyframe before where the motion is sure [default: 100]

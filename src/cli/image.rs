@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::TypedValueParser;
 use clap::{Args, ValueHint};
 
-use super::{DeviceArgs, LookArgs, parse_word};
+use super::{DeviceArgs, LookArgs, parse_word, whole_number};
 use crate::stills::StillFormat;
 
 /// `impasto image`.
@@ -41,7 +41,7 @@ pub struct ImageArgs {
     pub format: Option<StillFormat>,
 
     /// Quality of JPEG: higher is better and larger
-    #[arg(long, value_name = "1..100", default_value_t = 92, value_parser = clap::value_parser!(u8).range(1..=100))]
+    #[arg(long, value_name = "1..100", default_value_t = 92, value_parser = whole_number(1_u8..=100))]
     pub quality: u8,
 
     /// A style's name, a blend like wave:0.6,scream:0.4, a learnt style (.style), or the path of a network (.onnx); can be
@@ -56,7 +56,7 @@ pub struct ImageArgs {
     pub look: LookArgs,
 
     /// Threads of the network [default: one a core]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Speed")]
+    #[arg(long, value_name = "COUNT", value_parser = whole_number(1_u32..=1024), help_heading = "Speed")]
     pub threads: Option<u32>,
 
     /// What the network runs on.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{DeviceArgs, NetworkArgs};
+use super::{DeviceArgs, NetworkArgs, whole_number};
 use clap::{Args, ValueHint};
 
 use crate::commands::Depth;
@@ -40,7 +40,7 @@ pub struct LearnArgs {
     pub minutes: Option<f64>,
 
     /// How many steps it may take, instead of a time
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    #[arg(long, value_name = "COUNT", value_parser = whole_number(1_u64..=1_000_000))]
     pub steps: Option<u64>,
 
     /// Fit it on the photos in this folder [default: thirty photos that come with impasto]
@@ -73,11 +73,11 @@ pub struct LearnArgs {
     pub depth: Depth,
 
     /// Side of the crops that are looked at, in pixels: a multiple of 8
-    #[arg(long, value_name = "PIXELS", default_value_t = crate::commands::DEFAULT_CROP, value_parser = clap::value_parser!(u32).range(64..=1024), help_heading = "How it is fitted")]
+    #[arg(long, value_name = "PIXELS", default_value_t = crate::commands::DEFAULT_CROP, value_parser = whole_number(64_u32..=1024), help_heading = "How it is fitted")]
     pub crop: u32,
 
     /// Which crops are drawn
-    #[arg(long, value_name = "NUMBER", default_value_t = 0, help_heading = "How it is fitted")]
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, value_parser = whole_number(0_u64..), help_heading = "How it is fitted")]
     pub seed: u64,
 
     /// Go on from the state that an interrupted run left beside its output (NAME.style.state)
@@ -93,7 +93,7 @@ pub struct LearnArgs {
     pub network: NetworkArgs,
 
     /// Threads of the network [default: one a core]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "COUNT", value_parser = whole_number(1_u32..=1024))]
     pub threads: Option<u32>,
 
     /// What the network runs on.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 
 use super::DeviceArgs;
-use super::{EncodingArgs, StyleArgs, TemporalArgs, parse_positive};
+use super::{EncodingArgs, StyleArgs, TemporalArgs, parse_positive, whole_number};
 use crate::frame::FrameSize;
 use crate::media::StreamTarget;
 
@@ -56,7 +56,7 @@ pub struct LiveArgs {
     pub quality: QualityMode,
 
     /// Threads of the network, and of the encoders each [default: one a core]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Speed")]
+    #[arg(long, value_name = "COUNT", value_parser = whole_number(1_u32..=1024), help_heading = "Speed")]
     pub threads: Option<u32>,
 
     /// What the network runs on.
@@ -88,7 +88,7 @@ pub struct LiveArgs {
     pub stream: Option<StreamTarget>,
 
     /// Rate of the stream [default: by size and frame rate]
-    #[arg(long, value_name = "KBIT/S", requires = "stream", value_parser = clap::value_parser!(u32).range(50..=1_000_000), help_heading = "Outputs")]
+    #[arg(long, value_name = "KBIT/S", requires = "stream", value_parser = whole_number(50_u32..=1_000_000), help_heading = "Outputs")]
     pub stream_bitrate: Option<u32>,
 
     /// How the recording is encoded.
@@ -100,7 +100,7 @@ pub struct LiveArgs {
     pub duration: Option<f32>,
 
     /// End after so many frames
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..), help_heading = "End")]
+    #[arg(long, value_name = "COUNT", value_parser = whole_number(1_u64..), help_heading = "End")]
     pub frames: Option<u64>,
 
     /// Show what each stage did with its time

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::DeviceArgs;
+use super::{DeviceArgs, whole_number};
 
 /// `impasto measure`.
 #[derive(Debug, Args)]
@@ -45,7 +45,7 @@ pub struct MeasureArgs {
     /// Judge the style on one frame in so many: 1 for every frame [default: 24 frames at most, evenly over the clip]
     ///
     /// At 640x360 on two cores each takes 1.2 seconds, or 1.9 with a reference.
-    #[arg(long, value_name = "FRAMES", requires = "style")]
+    #[arg(long, value_name = "FRAMES", value_parser = whole_number(NonZeroU64::MIN..), requires = "style")]
     pub loss_every: Option<NonZeroU64>,
 
     /// What judges the style.

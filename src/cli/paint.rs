@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::DeviceArgs;
-use super::parse_word;
+use super::{parse_word, whole_number};
 use crate::commands::{KeepColor, Preset};
 use crate::gatys::{Layer, Objective, Optimizer, Pooling, Statistics, StyleLayer};
 
@@ -56,7 +56,7 @@ pub struct PaintArgs {
     pub report: PaintReportArgs,
 
     /// Threads of the network [default: one a core]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "COUNT", value_parser = whole_number(1_u32..=1024))]
     pub threads: Option<u32>,
 
     /// What the network runs on.
@@ -129,15 +129,15 @@ pub struct PaintObjectiveArgs {
 #[derive(Debug, Clone, Args)]
 pub struct PaintSearchArgs {
     /// Longer side of the result in pixels [default: 512; fast 384, best 768]
-    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(32..=8192), help_heading = "How it is painted")]
+    #[arg(long, value_name = "PIXELS", value_parser = whole_number(32_u32..=8192), help_heading = "How it is painted")]
     pub size: Option<u32>,
 
     /// Longer side of the first, smallest size; each next one is larger by the root of 2
-    #[arg(long, value_name = "PIXELS", default_value_t = 128, value_parser = clap::value_parser!(u32).range(32..=8192), help_heading = "How it is painted")]
+    #[arg(long, value_name = "PIXELS", default_value_t = 128, value_parser = whole_number(32_u32..=8192), help_heading = "How it is painted")]
     pub start_size: u32,
 
     /// Gradients at each size; twice as many at the first one [default: 100; fast 40, best 250]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=100_000), help_heading = "How it is painted")]
+    #[arg(long, value_name = "COUNT", value_parser = whole_number(1_u64..=100_000), help_heading = "How it is painted")]
     pub iterations: Option<u64>,
 
     /// lbfgs, adam, gd or rmsprop
@@ -153,7 +153,7 @@ pub struct PaintSearchArgs {
     pub init: String,
 
     /// Which noise
-    #[arg(long, value_name = "NUMBER", default_value_t = 0, help_heading = "How it is painted")]
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, value_parser = whole_number(0_u64..), help_heading = "How it is painted")]
     pub seed: u64,
 
     /// Go on from the state that an interrupted run left beside its output (OUTPUT.state)
@@ -165,7 +165,7 @@ pub struct PaintSearchArgs {
 #[derive(Debug, Clone, Args)]
 pub struct PaintReportArgs {
     /// Write the picture beside the output every so many iterations (out.0001.png, ...)
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..), help_heading = "What is shown")]
+    #[arg(long, value_name = "COUNT", value_parser = whole_number(1_u64..), help_heading = "What is shown")]
     pub preview_every: Option<u64>,
 
     /// Write every iteration's losses, layer by layer: .csv or .json

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 
-use super::parse_fraction;
 use super::{DeviceArgs, NetworkArgs, PrecisionArgs};
+use super::{parse_fraction, whole_number};
 use crate::media::Time;
 
 /// `impasto styles`.
@@ -66,7 +66,7 @@ pub struct SheetArgs {
     pub keep_color: bool,
 
     /// Shorter side, in pixels, of the picture that the network sees: as it will be used
-    #[arg(long, value_name = "PIXELS", default_value_t = crate::commands::DEFAULT_WORK_SIZE, value_parser = clap::value_parser!(u32).range(16..=8192))]
+    #[arg(long, value_name = "PIXELS", default_value_t = crate::commands::DEFAULT_WORK_SIZE, value_parser = whole_number(16_u32..=8192))]
     pub work_size: u32,
 
     /// Which network.
@@ -78,7 +78,7 @@ pub struct SheetArgs {
     pub precision: PrecisionArgs,
 
     /// Threads of the network [default: one a core]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "COUNT", value_parser = whole_number(1_u32..=1024))]
     pub threads: Option<u32>,
 
     /// What the network runs on.
