@@ -32,7 +32,8 @@ use crate::cli::{LiveArgs, QualityMode};
 use crate::console::{self, Console};
 use crate::frame::{FramePool, FrameSize};
 use crate::media::{
-    CameraChoice, CameraOptions, NoDisplay, OutputError, Rational, VideoInfo, Window, camera_modes, list_cameras,
+    CameraChoice, CameraError, CameraOptions, ChooseCameraError, NoDisplay, OutputError, Rational, VideoInfo, Window,
+    camera_modes, list_cameras,
 };
 use crate::pipeline::{Control, Pipeline, PipelineStats, RunError};
 use crate::style::StyleEngine;
@@ -58,7 +59,7 @@ pub fn run(args: &LiveArgs) -> Result<Outcome> {
         return Ok(Outcome::Done);
     }
     let console = Console::new(args.quiet);
-    let choice = CameraChoice::parse(&args.camera, &list_cameras()).map_err(usage)?;
+    let choice = CameraChoice::parse(&args.camera, &list_cameras()).map_err(with_file_hint)?;
     check(args, &choice)?;
     let control = Control::new();
     stop_on_signals(&control, console, "stopping (Ctrl-C again to end at once)")?;
@@ -76,7 +77,8 @@ pub fn run(args: &LiveArgs) -> Result<Outcome> {
         pool: pool.clone(),
     };
     let recipe = CameraRecipe { choice, options, reconnect: args.reconnect };
-    let Some(camera) = recipe.open(&control, console).map_err(with_camera_hint)? else {
+    let duration = args.duration.map(Duration::from_secs_f32);
+    let Some(camera) = recipe.open(duration, &control, console).map_err(|error| with_camera_hint(error, args))? else {
         return Ok(Outcome::Interrupted);
     };
     let (size, said_rate) = (camera.size(), camera.frame_rate());
@@ -115,7 +117,7 @@ pub fn run(args: &LiveArgs) -> Result<Outcome> {
         console,
         stats: stats.clone(),
         trouble: Arc::clone(&trouble),
-        limits: Limits { frames: args.frames, duration: args.duration.map(Duration::from_secs_f32) },
+        limits: Limits { frames: args.frames, duration },
     };
     let mut sink = LiveSink::new(parts, args.overlay);
     let (mut paint, smooth) = stages::stages(temporal, engine, pool, shared);
@@ -239,9 +241,31 @@ fn with_hint(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-fn with_camera_hint(error: impl Into<anyhow::Error>) -> anyhow::Error {
-    let error = error.into();
-    anyhow!("{error:#} (--list-cameras shows what there is, --reconnect waits for a camera)")
+fn with_camera_hint(error: CameraError, args: &LiveArgs) -> anyhow::Error {
+    let error = anyhow::Error::new(error);
+    match args.duration {
+        Some(seconds) if args.reconnect => {
+            anyhow!("{error:#} (it did not come in the {seconds} s of --duration; --list-cameras shows what there is)")
+        }
+        _ => anyhow!("{error:#} (--list-cameras shows what there is, --reconnect waits for a camera)"),
+    }
+}
+
+/// Tells of a file that is not there: no camera is called so.
+fn with_file_hint(error: ChooseCameraError) -> anyhow::Error {
+    match &error {
+        ChooseCameraError::Absent { wanted, .. } if is_file_name(wanted) => {
+            usage(anyhow!("there is no file '{wanted}', and no camera of this name (--list-cameras shows those)"))
+        }
+        _ => usage(error),
+    }
+}
+
+/// Whether a text has a folder or the extension of a video.
+fn is_file_name(text: &str) -> bool {
+    const VIDEOS: [&str; 11] = ["mp4", "mkv", "mov", "webm", "avi", "m4v", "mpg", "mpeg", "ts", "gif", "y4m"];
+    let extension = Path::new(text).extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+    text.contains(std::path::is_separator) || extension.is_some_and(|extension| VIDEOS.contains(&extension.as_str()))
 }
 
 fn with_lost_hint(error: anyhow::Error) -> anyhow::Error {

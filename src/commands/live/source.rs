@@ -32,23 +32,30 @@ pub struct CameraRecipe {
 }
 
 impl CameraRecipe {
-    /// Opens the camera, waiting for it if that is asked for. `None`: stopped while waiting.
+    /// Opens the camera, waiting for it if that is asked for, and for `patience` at most. `None`: stopped while waiting.
     ///
     /// # Errors
-    /// When it cannot be opened and is not waited for.
-    pub fn open(&self, control: &Control, console: Console) -> Result<Option<Camera>, CameraError> {
+    /// When it cannot be opened and is not waited for any longer.
+    pub fn open(
+        &self,
+        patience: Option<Duration>,
+        control: &Control,
+        console: Console,
+    ) -> Result<Option<Camera>, CameraError> {
+        let begin = Instant::now();
+        let left = || patience.map_or(RETRY, |patience| patience.saturating_sub(begin.elapsed()));
         let mut has_said = false;
         while !control.is_stopped() {
             match Camera::open(&self.choice, &self.options, &|| control.is_stopped()) {
                 Ok(camera) => return Ok(Some(camera)),
                 Err(_) if control.is_stopped() => break,
-                Err(error) if !self.reconnect => return Err(error),
+                Err(error) if !self.reconnect || left().is_zero() => return Err(error),
                 Err(error) => {
                     if !has_said {
                         console.warning(&format!("{:#}; waiting for it", anyhow::Error::new(error)));
                         has_said = true;
                     }
-                    pause(RETRY, control);
+                    pause(RETRY.min(left()), control);
                 }
             }
         }
