@@ -177,12 +177,14 @@ fn the_lines_of_the_readme_run() {
     for name in ["in.mp4", "in.mov"] {
         clip(folder.path(), name, &arguments);
     }
+    clip(folder.path(), "f_%05d.png", &[&pictures[..4], &["-frames:v", "10"]].concat());
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     let section = readme.split("## `impasto pipe`").nth(1).unwrap().split("\n## ").next().unwrap();
     let block = section.split("```sh\n").nth(1).unwrap().split("```").next().unwrap().replace("\\\n", " ");
     let lines: Vec<&str> = block.lines().filter(|line| line.contains("impasto pipe")).collect();
     assert!(lines.len() >= 3, "{block}");
     for line in lines {
+        let line = &line.replace("--size 1280x720", "--size 96x64");
         let output = shell(folder.path(), line);
         assert!(output.status.success(), "{line}: {}", text(&output));
         assert!(!text(&output).contains("rror"), "{line}: {}", text(&output));
@@ -218,6 +220,8 @@ fn a_stream_that_goes_wrong_is_one_error_that_says_where() {
         (format!("printf 'YUV4MPEG2 W65535 H65535 F25:1\\nFRAME\\n' | {run}"), 1, "too large"),
         (format!("printf 'YUV4MPEG2 W64 H64 C411\\n' | {run}"), 1, "'411'"),
         (format!("head -c 1000 /dev/zero | {run} --raw rgb24 --size 8x8 --rate 25"), 1, "inside frame 5"),
+        (format!("head -c 1000 /dev/zero | {run} --raw rgb24 --size 8x8 --rate 25"), 1, "is --size 8x8 that of"),
+        (format!("{run} --raw rgb24 --size 8x8 --rate 25 < /dev/null"), 1, "the stream is empty"),
         (format!("{run} --raw rgb24 < in.y4m"), 2, "--size"),
         (format!("{run} --size 8x8 < in.y4m"), 2, "--raw"),
         (format!("{run} --raw rgb25 --size 8x8 --rate 25 < in.y4m"), 2, "nv12"),

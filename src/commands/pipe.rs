@@ -2,12 +2,12 @@
 //!
 //! stdout is the picture's: all that there is to say goes to stderr, and there is no summary for programs.
 
-use std::io::{IsTerminal, Read, stdin, stdout};
+use std::io::{ErrorKind, IsTerminal, Read, stdin, stdout};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
@@ -57,7 +57,7 @@ pub fn run(args: &PipeArgs) -> Result<Outcome> {
     let stats = pipeline.stats();
     let progress = console.progress(None);
     let mut sink = PipeSink { writer, progress, stats: stats.clone(), time_base: format.time_base(), frames: 0 };
-    let source = PipeSource { reader, control: control.clone() };
+    let source = PipeSource { reader, is_raw: args.raw.is_some(), control: control.clone() };
     let outcome = Chain { reader: source, stylizers: style.engines(), pool, temporal }.run(pipeline, &mut sink);
     sink.progress.end();
     let seconds = started.elapsed().as_secs_f64();
@@ -155,9 +155,14 @@ fn with_hint(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
+fn ends_inside_frame(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::UnexpectedEof)
+}
+
 /// The reader as the pipeline's source.
 struct PipeSource<R> {
     reader: PipeReader<R>,
+    is_raw: bool,
     control: Control,
 }
 
@@ -168,6 +173,10 @@ impl<R: Read + Send> Source for PipeSource<R> {
         match self.reader.next_frame() {
             // Ctrl-C goes to every program of a pipe: whoever writes may have been cut off.
             Err(_) if self.control.is_stopped() => Ok(None),
+            Err(error) if self.is_raw && ends_inside_frame(&error) => {
+                let size = self.reader.format().size();
+                bail!("{error:#} (is --size {}x{} that of the pictures?)", size.width, size.height)
+            }
             frame => frame,
         }
     }

@@ -139,13 +139,15 @@ impl<R: Read> PipeReader<R> {
     /// A first picture is not asked for more memory than this before its bytes come.
     const FIRST_GROWTH_BYTES: usize = 1 << 16;
 
-    /// Reads the header, if there is one. Blocks until it has come.
+    /// Reads the header, if there is one. Blocks until it has come, or the first bytes of raw video.
     ///
     /// # Errors
     /// If the stream is empty, is not what it should be, or holds pictures that are not understood or too large.
     pub fn new(input: R, options: PipeOptions) -> Result<Self> {
         let mut input = BufReader::new(input);
         let mut format = PipeFormat::of_stream(&mut input, &options)?;
+        let is_empty = options.raw.is_some() && input.fill_buf().context("cannot read the stream")?.is_empty();
+        ensure!(!is_empty, "the stream is empty");
         let mut notes = Vec::new();
         let mut deinterlacer = None;
         if let Some(header) = format.header.as_mut().filter(|header| header.interlacing() != Interlacing::Progressive) {
@@ -185,7 +187,7 @@ impl<R: Read> PipeReader<R> {
     /// The next frame, or `None` at the end. Blocks until a whole picture has come.
     ///
     /// # Errors
-    /// If the stream cannot be read or ends inside a frame.
+    /// If the stream cannot be read, or ends inside a frame: then an [`io::Error`] of [`io::ErrorKind::UnexpectedEof`].
     pub fn next_frame(&mut self) -> Result<Option<Frame>> {
         if !self.next_picture()? {
             return Ok(None);
@@ -243,7 +245,10 @@ impl<R: Read> PipeReader<R> {
         if filled == 0 && !is_y4m {
             return Ok(false);
         }
-        ensure!(filled == wanted, "the stream ends inside frame {index}, after {filled} of its {wanted} bytes");
+        if filled < wanted {
+            let text = format!("the stream ends inside frame {index}, after {filled} of its {wanted} bytes");
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text).into());
+        }
         self.pictures_read += 1;
         Ok(true)
     }
@@ -376,7 +381,11 @@ mod tests {
         }
         let error = pass(&[0; 25], 4, raw(RGB, 2, 2)).unwrap_err().to_string();
         assert!(error.contains("inside frame 2, after 1 of its 12 bytes"), "{error}");
-        assert!(pass(b"", 4, PipeOptions::default()).unwrap_err().to_string().contains("empty"));
+        let eof = pass(&[0; 25], 4, raw(RGB, 2, 2)).unwrap_err();
+        assert_eq!(eof.downcast_ref::<io::Error>().unwrap().kind(), io::ErrorKind::UnexpectedEof);
+        for options in [PipeOptions::default(), raw(RGB, 2, 2)] {
+            assert!(pass(b"", 4, options).unwrap_err().to_string().contains("the stream is empty"));
+        }
     }
 
     #[test]
@@ -464,7 +473,7 @@ mod tests {
     proptest! {
         #[test]
         fn rgb_comes_out_as_it_went_in(
-            width in 1..9_usize, height in 1..9_usize, count in 0..4_usize, step in 1..50_usize, seed in any::<u8>(),
+            width in 1..9_usize, height in 1..9_usize, count in 1..4_usize, step in 1..50_usize, seed in any::<u8>(),
         ) {
             let length = width * height * 3 * count;
             let bytes: Vec<u8> = (0..length).map(|i| (i as u8).wrapping_mul(37).wrapping_add(seed)).collect();
