@@ -493,6 +493,13 @@ fn cameras_that_are_not_there_are_told_with_what_to_do() {
     assert!(code == 1 && text.contains("there is no such device") && text.contains("--list-cameras"), "{text}");
     let (code, text) = error("no such camera", &[]);
     assert!(code == 2 && text.contains("there is no camera 'no such camera'"), "{text}");
+    for file in ["nofile.mp4", "clips/evening"] {
+        let (code, text) = error(file, &[]);
+        assert!(code == 2 && text.contains(&format!("there is no file '{file}'")), "{text}");
+    }
+    // One that is waited for is waited for as long as the run may last.
+    let (code, text) = error("/dev/video4242", &["--reconnect", "--duration", "2"]);
+    assert!(code == 1 && text.contains("waiting for it") && text.contains("in the 2 s of --duration"), "{text}");
     let (code, text) = error("nonexistentsrc ! appsink", &[]);
     assert!(code == 1 && text.contains("GStreamer cannot run 'nonexistentsrc ! appsink'"), "{text}");
     let clip = concat!(env!("CARGO_MANIFEST_DIR"), "/samples/bunny.mp4");

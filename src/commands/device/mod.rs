@@ -278,7 +278,11 @@ fn choice(args: &DeviceArgs) -> Result<DeviceChoice, String> {
         (Some(DeviceChoice::Given(Device { provider: Provider::Plugin(name), .. }, _)), None) => {
             let words: Vec<&str> = Provider::OF_BUILDS.iter().map(Provider::word).chain(["auto"]).collect();
             let near = words.iter().map(|word| (strsim::damerau_levenshtein(name, word), word)).min();
-            let guess = near.filter(|(distance, _)| *distance <= 2).map(|(_, word)| format!("did you mean '{word}'? "));
+            let guess = match near {
+                // It is next to 'cpu' in letters alone.
+                _ if name == "gpu" => Some("did you mean 'auto' or 'cuda'? ".to_owned()),
+                near => near.filter(|(distance, _)| *distance <= 2).map(|(_, word)| format!("did you mean '{word}'? ")),
+            };
             Err(format!(
                 "there is no device '{name}' ({}expected {}, or a name that --provider-library gives)",
                 guess.unwrap_or_default(),
@@ -319,6 +323,8 @@ mod tests {
         assert!(error.contains("expected --device mine"), "{error}");
         let error = chosen(Some("cdua"), None).unwrap_err();
         assert!(error.contains("did you mean 'cuda'?") && error.contains("directml"), "{error}");
+        let error = chosen(Some("gpu"), None).unwrap_err();
+        assert!(error.contains("did you mean 'auto' or 'cuda'?"), "{error}");
         let error = chosen(Some("toaster"), None).unwrap_err();
         assert!(!error.contains("did you mean") && error.contains("--provider-library"), "{error}");
     }
