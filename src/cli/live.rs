@@ -95,7 +95,7 @@ pub struct LiveArgs {
     #[command(flatten)]
     pub encoding: EncodingArgs,
 
-    /// End after so many seconds
+    /// End after so many seconds, counted from the first picture; with --reconnect the first one is waited for no longer than that
     #[arg(long, value_name = "SECONDS", value_parser = parse_positive::<f32>, help_heading = "End")]
     pub duration: Option<f32>,
 
