@@ -367,6 +367,25 @@ fn pictures_that_are_too_small_for_a_layer_are_refused() {
     assert!(text.contains("too small for relu5_1 (expected at least 32×32)"), "{text}");
 }
 
+#[test]
+fn a_flat_picture_begins_at_a_size_that_has_features_and_tiny_strokes_are_refused() {
+    let folder = folder();
+    image::RgbImage::from_fn(360, 72, |x, y| image::Rgb([x as u8, y as u8, 90]))
+        .save(folder.path().join("flat.png"))
+        .unwrap();
+    let flat = |arguments: &[&str]| {
+        let mut command = Command::cargo_bin("impasto").unwrap();
+        command.current_dir(&folder).args(["paint", "flat.png", "--style", "stripes.png", "-o", "flat-out.png"]);
+        command.args(["--size", "180", "--iterations", "2"]).args(arguments).assert()
+    };
+    // 128×26 and 90×18 would have no features at relu5_1.
+    flat(&[]).success().stderr(contains("180×36, 4 iterations"));
+    let refused = flat(&["--style-scale", "0.1", "-y"]).failure();
+    refused.stderr(contains(
+        "is too small for relu5_1 (expected at least 16×16) (a larger --style-scale or --start-size helps)",
+    ));
+}
+
 /// Where the tests of the repository's own samples lie.
 fn sample(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("samples").join(name)

@@ -191,6 +191,23 @@ pub fn smallest_side(layer: Layer) -> usize {
     2 << layer.halvings()
 }
 
+/// A picture has no features at a layer.
+#[derive(Debug, thiserror::Error)]
+#[error("a picture of {size} is too small for {layer} (expected at least {smallest_side}×{smallest_side})")]
+pub struct TooSmall {
+    size: FrameSize,
+    layer: Layer,
+    smallest_side: usize,
+}
+
+impl TooSmall {
+    /// # Errors
+    /// When a side of `size` is below `smallest_side`, which `layer` asks for.
+    pub(super) fn check(size: FrameSize, layer: Layer, smallest_side: usize) -> Result<(), Self> {
+        if size.short_side() >= smallest_side { Ok(()) } else { Err(Self { size, layer, smallest_side }) }
+    }
+}
+
 impl Objective {
     /// # Errors
     /// When a weight is negative or no number, no layer is asked for, or the network lacks one.
@@ -240,6 +257,15 @@ impl Objective {
         layers
     }
 
+    fn deepest(&self) -> Layer {
+        self.layers().last().copied().unwrap_or(Layer::new(1, 1))
+    }
+
+    /// The smallest side of a picture that it can be asked of.
+    pub fn smallest_side(&self) -> usize {
+        smallest_side(self.deepest())
+    }
+
     /// Builds the graph for pictures of `size`, up to the losses and the gradient.
     ///
     /// # Errors
@@ -248,12 +274,7 @@ impl Objective {
         let mut graph = GraphBuilder::new();
         let image = graph.input(IMAGE, &Picture::shape(size));
         let layers = self.layers();
-        let deepest = layers.iter().max().copied().unwrap_or(Layer::new(1, 1));
-        ensure!(
-            size.short_side() >= smallest_side(deepest),
-            "a picture of {size} is too small for {deepest} (expected at least {0}×{0})",
-            smallest_side(deepest)
-        );
+        TooSmall::check(size, self.deepest(), self.smallest_side())?;
         let features = vgg.features(&mut graph, &image, &layers, self.pooling)?;
         let of = |layer: Layer| layers.iter().position(|known| *known == layer).map(|index| features[index].clone());
         let mut terms = Terms { graph, found: Vec::new(), losses: Vec::new(), target_inputs: Vec::new() };

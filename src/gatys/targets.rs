@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use anyhow::{Context as _, Result, ensure};
 
 use super::objective::{
-    ANCHOR, ANCHOR_CONFIDENCE, IMAGE, Objective, Port, Statistics, content_input, mask_input, style_input,
+    ANCHOR, ANCHOR_CONFIDENCE, IMAGE, Objective, Port, Statistics, TooSmall, content_input, mask_input, style_input,
 };
 use super::picture::Picture;
 use super::statistics::{gram, matrix_root, moments};
@@ -212,6 +212,10 @@ fn run_features(
     options: &SessionOptions,
     reduce: impl Fn(&mut GraphBuilder, crate::onnx::Value) -> Vec<crate::onnx::Value>,
 ) -> Result<Vec<Tensor>> {
+    if let Some(deepest) = layers.iter().max() {
+        // One pixel is enough for a statistic.
+        TooSmall::check(picture.size, *deepest, 1 << deepest.halvings())?;
+    }
     let mut graph = GraphBuilder::new();
     let image = graph.input(IMAGE, &Picture::shape(picture.size));
     let features = vgg.features(&mut graph, &image, layers, pooling)?;

@@ -121,8 +121,9 @@ impl Painter<'_> {
     fn scales(&self, pass: u64, index: usize) -> Vec<Scale> {
         if pass == 0 && self.is_first(index) {
             let longest = self.size.width.max(self.size.height);
-            let smallest = SMALLEST_SCALE.min(longest);
-            return scale_schedule(self.size, longest, smallest, 2 * self.iterations, self.iterations);
+            let sides = (SMALLEST_SCALE.min(longest), longest);
+            let least_short = self.settings.objective.smallest_side();
+            return scale_schedule(self.size, sides, least_short, (2 * self.iterations, self.iterations));
         }
         vec![Scale { size: self.size, iterations: self.iterations }]
     }

@@ -18,6 +18,7 @@ use super::{Outcome, UsageError, outputs};
 use crate::cli::PaintArgs;
 use crate::console::Console;
 use crate::frame::Frame;
+use crate::gatys::objective::TooSmall;
 use crate::gatys::{Ending, Losses, Painting, Picture, Progress};
 use crate::pipeline::Control;
 use crate::stills::{Still, StillFormat};
@@ -185,6 +186,10 @@ fn optimize(
         let progress = match painting.step() {
             Ok(Some(progress)) => progress,
             Ok(None) => break Ok(()),
+            // The painting itself was seen to be large enough when its memory was reckoned.
+            Err(error) if error.is::<TooSmall>() => {
+                break Err(anyhow::anyhow!("{error:#} (a larger --style-scale or --start-size helps)"));
+            }
             Err(error) => break Err(error),
         };
         let before: u64 = scales[..progress.scale_index].iter().map(|scale| cost(scale, scale.iterations)).sum();

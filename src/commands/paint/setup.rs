@@ -146,21 +146,23 @@ fn settings(args: &PaintArgs, content: &Picture, regions: usize) -> PaintSetting
     let size = search.size.unwrap_or_else(|| args.preset.size()) as usize;
     let iterations = search.iterations.unwrap_or_else(|| args.preset.iterations());
     let smallest = (search.start_size as usize).min(size);
+    let asked = Objective {
+        content_weight: objective.content_weight,
+        content_layers: objective.content_layers.clone(),
+        style_weight: objective.style_weight,
+        style_layers: objective.style_layers.clone(),
+        statistics: objective.statistics,
+        roughness_weight: objective.roughness_weight,
+        anchor_weight: 0.0,
+        pooling: objective.pooling,
+        regions,
+    };
+    let least_short = asked.smallest_side();
     PaintSettings {
-        objective: Objective {
-            content_weight: objective.content_weight,
-            content_layers: objective.content_layers.clone(),
-            style_weight: objective.style_weight,
-            style_layers: objective.style_layers.clone(),
-            statistics: objective.statistics,
-            roughness_weight: objective.roughness_weight,
-            anchor_weight: 0.0,
-            pooling: objective.pooling,
-            regions,
-        },
+        objective: asked,
         optimizer: search.optimizer,
         learning_rate: search.learning_rate.unwrap_or_else(|| search.optimizer.default_learning_rate()),
-        scales: scale_schedule(content.size, size, smallest, 2 * iterations, iterations),
+        scales: scale_schedule(content.size, (smallest, size), least_short, (2 * iterations, iterations)),
         style_scale: objective.style_scale,
         session: SessionOptions::default(),
         whole_bytes: WHOLE_BYTES,
