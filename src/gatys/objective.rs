@@ -287,10 +287,10 @@ impl Objective {
         for (layer, share) in self.style_shares() {
             let Some(features) = of(layer) else { continue };
             for region in 0..self.regions.max(1) {
-                let masked = terms.masked(&features, layer, region, self.regions);
+                let (masked, mask) = terms.masked(&features, layer, region, self.regions);
                 let error = match self.statistics {
                     Statistics::Gram => terms.gram_error(&masked, layer, region),
-                    Statistics::Moments => terms.moments_error(&masked, layer, region),
+                    Statistics::Moments => terms.moments_error(&masked, mask.as_ref(), layer, region),
                 };
                 terms.push(Term::Style(layer, region), &error, share);
             }
@@ -346,15 +346,15 @@ impl Terms {
         self.found.push(term);
     }
 
-    /// Features `[1, C, H, W]` as `[C, H·W]`, those outside the region at 0; the mask's mean square is 1.
-    fn masked(&mut self, features: &Value, layer: Layer, region: usize, regions: usize) -> Value {
-        let &[_, channels, height, width] = features.shape.as_slice() else { return features.clone() };
+    /// Features `[1, C, H, W]` as `[C, H·W]`, those outside the region at 0, and the region's mask, whose mean square is 1.
+    fn masked(&mut self, features: &Value, layer: Layer, region: usize, regions: usize) -> (Value, Option<Value>) {
+        let &[_, channels, height, width] = features.shape.as_slice() else { return (features.clone(), None) };
         let flat = self.graph.reshape(features, &[channels, height * width]);
         if regions <= 1 {
-            return flat;
+            return (flat, None);
         }
         let mask = self.target(mask_input(layer, region), &[1, height * width]);
-        self.graph.mul(&flat, &mask)
+        (self.graph.mul(&flat, &mask), Some(mask))
     }
 
     fn gram_error(&mut self, features: &Value, layer: Layer, region: usize) -> Value {
@@ -364,8 +364,8 @@ impl Terms {
     }
 
     /// W² = ‖µ − m‖² + tr(Σ + S − 2·(√S·Σ·√S)^½), m and S the style's; relative to ‖m‖² + tr S.
-    fn moments_error(&mut self, features: &Value, layer: Layer, region: usize) -> Value {
-        let (mean, covariance) = moments(&mut self.graph, features);
+    fn moments_error(&mut self, features: &Value, mask: Option<&Value>, layer: Layer, region: usize) -> Value {
+        let (mean, covariance) = moments(&mut self.graph, features, mask);
         let style_mean = self.target(style_input("mean", layer, region), &mean.shape);
         let style_root = self.target(style_input("root", layer, region), &covariance.shape);
         let graph = &mut self.graph;

@@ -34,12 +34,16 @@ pub fn gram(graph: &mut GraphBuilder, features: &Value) -> Value {
     graph.scale(&product, 1.0 / features.len() as f32)
 }
 
-/// Mean `[C, 1]` and covariance `[C, C]` of features `[C, N]`.
-pub fn moments(graph: &mut GraphBuilder, features: &Value) -> (Value, Value) {
+/// Mean `[C, 1]` and covariance `[C, C]` of features `[C, N]`; of a region's features, which were multiplied by its mask `[1, N]` of
+/// mean square 1, each pixel counts by the mask's square.
+pub fn moments(graph: &mut GraphBuilder, features: &Value, mask: Option<&Value>) -> (Value, Value) {
     let count = features.shape.last().copied().unwrap_or(1) as f32;
-    let sum = graph.sum_over(features, &[1]);
+    let by_mask = |graph: &mut GraphBuilder, value: &Value| mask.map_or(value.clone(), |mask| graph.mul(value, mask));
+    let weighted = by_mask(graph, features);
+    let sum = graph.sum_over(&weighted, &[1]);
     let mean = graph.scale(&sum, 1.0 / count);
-    let centered = graph.sub(features, &mean);
+    let masked_mean = by_mask(graph, &mean);
+    let centered = graph.sub(features, &masked_mean);
     let turned = graph.transpose_matrix(&centered);
     let product = graph.matmul(&centered, &turned);
     let covariance = graph.scale(&product, 1.0 / count);
@@ -101,4 +105,82 @@ pub fn trace_of_root(graph: &mut GraphBuilder, matrix: &Value) -> Value {
     let along = graph.sum(&along);
     let along = graph.scale(&along, 0.5);
     graph.add(&value, &along)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gatys::targets::open;
+    use crate::runtime::{SessionOptions, Tensor};
+
+    const CHANNELS: usize = 3;
+    const COUNT: usize = 40;
+
+    /// Channels around 4, 5 and 6 with noise of up to 0.5; the second half is far from the first.
+    fn features() -> Tensor {
+        let noise = |index: usize| ((index * 7919 + 13) % 101) as f32 / 101.0 - 0.5;
+        let value = |index: usize| (index / COUNT) as f32 + if index % COUNT < COUNT / 2 { 4.0 } else { -9.0 };
+        let data = (0..CHANNELS * COUNT).map(|index| value(index) + noise(index)).collect();
+        Tensor { shape: vec![CHANNELS, COUNT], data }
+    }
+
+    /// Mean, covariance, their sum weighted by numbers, and its gradient by the features before the mask.
+    fn moments_of(features: &Tensor, mask: Option<&[f32]>) -> Vec<Tensor> {
+        let mut graph = GraphBuilder::new();
+        let input = graph.input("features", &features.shape);
+        let mask = mask.map(|mask| graph.constant(&[1, mask.len()], mask));
+        let masked = mask.as_ref().map_or(input.clone(), |mask| graph.mul(&input, mask));
+        let (mean, covariance) = moments(&mut graph, &masked, mask.as_ref());
+        let parts = [&mean, &covariance].map(|part| {
+            let weights: Vec<f32> = (0..part.len()).map(|index| 1.0 + (index % 4) as f32).collect();
+            let weights = graph.constant(&part.shape, &weights);
+            let weighted = graph.mul(part, &weights);
+            graph.sum(&weighted)
+        });
+        let loss = graph.add(&parts[0], &parts[1]);
+        let gradient = graph.gradients(&loss, std::slice::from_ref(&input)).unwrap().remove(0);
+        let names = ["mean", "covariance", "loss", "gradient"];
+        for (name, value) in names.iter().zip([&mean, &covariance, &loss, &gradient]) {
+            graph.output(name, value);
+        }
+        let mut session = open(&graph.finish().unwrap(), &SessionOptions::with_threads(1)).unwrap();
+        session.run_for(&[("features", features)], &names).unwrap()
+    }
+
+    #[test]
+    fn a_region_has_the_moments_that_it_has_alone() {
+        let whole = features();
+        let half = |row: &[f32]| row[..COUNT / 2].to_vec();
+        let alone =
+            Tensor { shape: vec![CHANNELS, COUNT / 2], data: whole.data.chunks(COUNT).flat_map(half).collect() };
+        let mask: Vec<f32> = (0..COUNT).map(|index| if index < COUNT / 2 { 2f32.sqrt() } else { 0.0 }).collect();
+        let (masked, alone) = (moments_of(&whole, Some(&mask)), moments_of(&alone, None));
+        for (masked, alone) in masked.iter().zip(&alone).take(2) {
+            assert_eq!(masked.shape, alone.shape);
+            for (a, b) in masked.data.iter().zip(&alone.data) {
+                assert!((a - b).abs() < 1e-4, "{a} {b}");
+            }
+        }
+        assert!((alone[0].data[0] - 4.0).abs() < 0.1 && alone[1].data[0] < 0.2, "{alone:?}");
+    }
+
+    #[test]
+    fn the_gradient_through_a_soft_mask_is_the_slope() {
+        const STEP: f32 = 0.05;
+        let mut features = features();
+        let mask: Vec<f32> = (0..COUNT).map(|index| index as f32 / COUNT as f32).collect();
+        let scale = (mask.iter().map(|value| value * value).sum::<f32>() / COUNT as f32).sqrt();
+        let mask: Vec<f32> = mask.iter().map(|value| value / scale).collect();
+        let gradient = moments_of(&features, Some(&mask)).remove(3).data;
+        let largest = gradient.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        for index in [3, 27, 39, 64, 119] {
+            let mut loss = |by: f32| {
+                features.data[index] += by;
+                moments_of(&features, Some(&mask)).remove(2).data[0]
+            };
+            let slope = (loss(STEP) - loss(-2.0 * STEP)) / (2.0 * STEP);
+            features.data[index] += STEP;
+            assert!((slope - gradient[index]).abs() < 0.01 * largest, "{index}: {slope} {}", gradient[index]);
+        }
+    }
 }

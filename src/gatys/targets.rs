@@ -197,7 +197,7 @@ fn statistics_of(
         match objective.statistics {
             Statistics::Gram => vec![gram(graph, &flat)],
             Statistics::Moments => {
-                let (mean, covariance) = moments(graph, &flat);
+                let (mean, covariance) = moments(graph, &flat, None);
                 vec![mean, covariance]
             }
         }
