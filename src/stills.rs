@@ -11,7 +11,7 @@ use image::codecs::png::PngEncoder;
 use image::codecs::tiff::{TiffDecoder, TiffEncoder};
 use image::codecs::webp::WebPEncoder;
 use image::metadata::Orientation;
-use image::{DynamicImage, ExtendedColorType, ImageDecoder as _, ImageEncoder, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits};
 
 use crate::frame::{CHANNELS, Frame, FrameSize};
 
@@ -95,7 +95,7 @@ impl Still {
     /// Understands the bytes of a file, turned upright as its EXIF data say.
     ///
     /// # Errors
-    /// If they are no picture, or a damaged one.
+    /// If they are no picture, a damaged one, or one that is too large.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         ensure!(!bytes.is_empty(), "it is empty");
         let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
@@ -104,6 +104,7 @@ impl Still {
         limits.max_alloc = Some(MAX_DECODED_BYTES);
         reader.limits(limits);
         let mut decoder = reader.into_decoder()?;
+        check_size(&decoder)?;
         let orientation = decoder.orientation()?;
         let mut notes = Vec::new();
         let profile = match format {
@@ -324,6 +325,23 @@ impl Still {
     }
 }
 
+/// Refuses a picture that is too large before its pixels are allocated: the crate holds those of a decoder that was taken out of its
+/// reader to no limit.
+fn check_size(decoder: &impl ImageDecoder) -> Result<()> {
+    let ((width, height), color) = (decoder.dimensions(), decoder.color_type());
+    let (channels, of_pixel) = (u64::from(color.channel_count()), u64::from(color.bytes_per_pixel()));
+    // Gray becomes red, green and blue.
+    let of_pixel = of_pixel / channels * channels.max(CHANNELS as u64);
+    let bytes = (u64::from(width) * u64::from(height)).saturating_mul(of_pixel);
+    ensure!(
+        bytes <= MAX_DECODED_BYTES,
+        "its size is too large: {width}×{height} takes {:.1} GB of memory (expected at most {:.1} GB)",
+        bytes as f64 / 1e9,
+        MAX_DECODED_BYTES as f64 / 1e9
+    );
+    Ok(())
+}
+
 /// Whether a profile describes RGB (ICC.1:2022, 7.2.6): only then does it fit the painting.
 fn has_rgb_profile(profile: &[u8]) -> bool {
     profile.get(16..20) == Some(b"RGB ")
@@ -456,6 +474,30 @@ mod tests {
     fn what_is_no_picture_is_refused() {
         for bytes in [&b""[..], b"no picture", b"\x89PNG\r\n\x1a\nno more", b"GIF89a"] {
             assert!(Still::decode(bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn a_small_file_that_declares_a_huge_picture_is_refused() {
+        let chunk = |kind: &[u8; 4], data: &[u8]| {
+            let covered = [kind.as_slice(), data].concat();
+            let crc = !covered.iter().fold(u32::MAX, |crc, byte| {
+                (0..8)
+                    .fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
+            });
+            [&(data.len() as u32).to_be_bytes(), covered.as_slice(), &crc.to_be_bytes()].concat()
+        };
+        let refusal = |bits: u8, color: u8| {
+            let header = chunk(b"IHDR", &[0, 0, 0xff, 0xff, 0, 0, 0xff, 0xff, bits, color, 0, 0, 0]);
+            // Zlib with an empty last block.
+            let pixels = chunk(b"IDAT", &[0x78, 0x01, 0x03, 0x00, 0x00, 0x00, 0x00, 0x01]);
+            let file = [b"\x89PNG\r\n\x1a\n".as_slice(), &header, &pixels, &chunk(b"IEND", &[])].concat();
+            Still::decode(&file).unwrap_err().to_string()
+        };
+        // 16 bits of red, green, blue and opacity, and one bit of gray.
+        for ((bits, color), gigabytes) in [((16, 6), "34.4 GB"), ((1, 0), "12.9 GB")] {
+            let text = refusal(bits, color);
+            assert!(text.starts_with(&format!("its size is too large: 65535×65535 takes {gigabytes}")), "{text}");
         }
     }
 }

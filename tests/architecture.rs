@@ -14,7 +14,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("temporal", &["frame", "motion", "onnx", "runtime"]),
     ("runtime", &[]),
     ("onnx", &[]),
-    ("style", &["frame", "onnx", "runtime", "scale"]),
+    ("style", &["frame", "onnx", "runtime", "scale", "stills"]),
     ("gatys", &["frame", "onnx", "runtime", "scale"]),
     ("learn", &["frame", "gatys", "onnx", "runtime", "scale", "style"]),
     ("motion", &["frame", "scale"]),

@@ -6,7 +6,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use image::ImageDecoder as _;
 
 use super::catalog::Catalog;
 use super::contract::{Hints, NetworkContract, StyleInput};
@@ -17,13 +16,14 @@ use super::opening::Opening;
 use super::pixels::Mix;
 use super::spec::{StyleChoice, StyleSpec};
 use super::tables::StyleTables;
-use crate::frame::{CHANNELS, Frame, FrameSize};
+use crate::frame::{Frame, FrameSize};
 use crate::runtime::{self, Assignment, Device, Precision, Providers as _, Runtime, SessionOptions, Terminator};
+use crate::stills::Still;
 
 /// How a style network is opened.
 #[derive(Debug, Clone, Default)]
 pub struct StyleOptions {
-    /// The painting, for networks that take one; a JPEG or PNG file.
+    /// The painting, for networks that take one; a picture file.
     pub style_image: Option<PathBuf>,
     /// What the network runs on.
     pub session: SessionOptions,
@@ -312,18 +312,7 @@ impl StyleValue {
     }
 }
 
-/// Reads a JPEG or PNG file, turned upright.
 fn read_picture(path: &Path) -> Result<Frame> {
-    let read = || -> Result<Frame> {
-        let mut decoder = image::ImageReader::open(path)?.with_guessed_format()?.into_decoder()?;
-        let orientation = decoder.orientation()?;
-        let mut picture = image::DynamicImage::from_decoder(decoder)?;
-        picture.apply_orientation(orientation);
-        let picture = picture.into_rgb8();
-        let mut frame = Frame::black(FrameSize::new(picture.width() as usize, picture.height() as usize));
-        frame.pixels_mut().copy_from_slice(picture.as_raw());
-        ensure!(frame.pixels().len() >= CHANNELS, "it has no pixels");
-        Ok(frame)
-    };
-    read().with_context(|| format!("read the style image '{}'", path.display()))
+    let still = std::fs::read(path).map_err(anyhow::Error::from).and_then(|bytes| Still::decode(&bytes));
+    Ok(still.with_context(|| format!("read the style image '{}'", path.display()))?.content)
 }
