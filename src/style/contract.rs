@@ -215,6 +215,16 @@ pub(super) struct Hints {
     pub encoder: Option<PathBuf>,
 }
 
+/// Refuses a fixed size whose tensors nobody could hold.
+pub(super) fn check_size(size: FrameSize) -> Result<()> {
+    const LONGEST_SIDE: usize = 65_535;
+    const MOST_PIXELS: usize = 100_000_000;
+    if size.width.max(size.height) > LONGEST_SIDE || size.pixels() > MOST_PIXELS {
+        bail!("{size} is not usable (expected sides of at most {LONGEST_SIDE} and at most 100 megapixels)");
+    }
+    Ok(())
+}
+
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct Description {
@@ -285,6 +295,7 @@ impl Hints {
         fill(&mut self.multiple, description.multiple, origin);
         fill(&mut self.minimum, description.minimum, origin);
         let fixed_size = description.fixed_size.map(|size| size.parse()).transpose().context("read fixed_size")?;
+        fixed_size.map_or(Ok(()), check_size).context("read fixed_size")?;
         fill(&mut self.fixed_size, fixed_size, origin);
         self.style_input = self.style_input.take().or(description.style_input);
         self.styles = self.styles.take().or(description.styles);

@@ -32,7 +32,9 @@ impl Encoder {
         let count: usize = shape.iter().product();
         let fits = |output: &&crate::runtime::TensorInfo| {
             let lengths: Option<Vec<usize>> = output.shape.iter().copied().collect();
-            lengths.is_none_or(|lengths| lengths.iter().product::<usize>() == count)
+            let product =
+                |lengths: Vec<usize>| lengths.iter().try_fold(1usize, |product, length| product.checked_mul(*length));
+            lengths.is_none_or(|lengths| product(lengths) == Some(count))
         };
         let output = session
             .outputs()

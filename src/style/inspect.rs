@@ -5,7 +5,7 @@
 
 use anyhow::{Context as _, Result, bail};
 
-use super::contract::{Hints, Known, Origin, StyleInput};
+use super::contract::{Hints, Known, Origin, StyleInput, check_size};
 use super::pixels::{ChannelOrder, Layout, ValueRange};
 use crate::frame::{CHANNELS, FrameSize};
 use crate::onnx::schema::NodeProto;
@@ -39,7 +39,7 @@ pub(super) fn find_ports(model: &Model, hints: &Hints) -> Result<Ports> {
     let (output, output_origin) = find_image_output(&outputs, layout, hints)?;
     let (style, strength_input) = find_style_inputs(&inputs, image, layout, hints)?;
     Ok(Ports {
-        declared_size: declared_size(image, layout),
+        declared_size: declared_size(image, layout)?,
         image_input: Known { value: image.name.clone(), origin: image_origin },
         image_output: Known { value: output.name.clone(), origin: output_origin },
         layout: Known { value: layout, origin: layout_origin },
@@ -154,6 +154,11 @@ fn find_image_output<'a>(outputs: &'a [Port], layout: Layout, hints: &Hints) -> 
     Ok((first, Origin::Graph(reason.to_owned())))
 }
 
+/// More styles are in no network.
+const MOST_STYLES: usize = 65_536;
+/// More numbers stand for no style.
+const MOST_NUMBERS: usize = 16 << 20;
+
 type StrengthInput = Option<(String, Vec<usize>)>;
 
 fn find_style_inputs(
@@ -195,11 +200,15 @@ fn style_input(port: &Port, layout: Layout, hints: &Hints) -> Result<StyleInput>
     if let Some(encoder) = &hints.encoder {
         let shape = fixed_shape(port)
             .with_context(|| format!("input '{input}' has shape {} (expected a fixed one)", port_shape_text(port)))?;
+        let count = shape.iter().try_fold(1usize, |count, length| count.checked_mul(*length));
+        if count.is_none_or(|count| count > MOST_NUMBERS) {
+            bail!("input '{input}' has shape {} (expected at most {MOST_NUMBERS} numbers)", port_shape_text(port));
+        }
         return Ok(StyleInput::Embedding { input, shape, encoder: encoder.clone() });
     }
     let rank = port.shape.as_ref().map(Vec::len);
     if rank == Some(4) && may_be_picture(port) {
-        return Ok(StyleInput::Picture { input, fixed_size: declared_size(port, layout) });
+        return Ok(StyleInput::Picture { input, fixed_size: declared_size(port, layout)? });
     }
     let names = hints.styles.clone().unwrap_or_default();
     if let (Some(1 | 2), Some(shape)) = (rank, &port.shape) {
@@ -209,6 +218,9 @@ fn style_input(port: &Port, layout: Layout, hints: &Hints) -> Result<StyleInput>
         })?;
         if !names.is_empty() && names.len() != count {
             bail!("it names {} styles, but its input '{input}' takes {count} weights", names.len());
+        }
+        if count > MOST_STYLES {
+            bail!("input '{input}' takes {count} weights (expected at most {MOST_STYLES} styles)");
         }
         let shape = if rank == Some(1) { vec![count] } else { vec![1, count] };
         return Ok(StyleInput::Weights { input, shape, names });
@@ -245,14 +257,14 @@ fn fixed_shape(port: &Port) -> Option<Vec<usize>> {
     port.shape.as_ref()?.iter().map(Dimension::fixed).collect()
 }
 
-fn declared_size(port: &Port, layout: Layout) -> Option<FrameSize> {
-    let shape = port.shape.as_ref().filter(|shape| shape.len() == 4)?;
+fn declared_size(port: &Port, layout: Layout) -> Result<Option<FrameSize>> {
+    let Some(shape) = port.shape.as_ref().filter(|shape| shape.len() == 4) else { return Ok(None) };
     let (height, width) = layout.size_axes();
-    match (shape[height].fixed(), shape[width].fixed()) {
-        (Some(height), Some(width)) => Some(FrameSize::new(width, height)),
-        // One open side is of no use: the graph is opened, or else refused by a trial run.
-        _ => None,
-    }
+    // One open side is of no use: the graph is opened, or else refused by a trial run.
+    let (Some(height), Some(width)) = (shape[height].fixed(), shape[width].fixed()) else { return Ok(None) };
+    let size = FrameSize::new(width, height);
+    check_size(size).with_context(|| format!("the size that input '{}' declares", port.name))?;
+    Ok(Some(size))
 }
 
 fn names(ports: &[Port]) -> String {
@@ -423,5 +435,42 @@ pub(super) fn find_encoder_input(model: &Model, hints: &Hints) -> Result<(String
     inputs.iter().try_for_each(check_element_type)?;
     let (image, _) = find_image_input(&inputs, hints)?;
     let (layout, _) = find_layout(model, image, hints)?;
-    Ok((image.name.clone(), layout, declared_size(image, layout)))
+    Ok((image.name.clone(), layout, declared_size(image, layout)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::GraphBuilder;
+
+    #[test]
+    fn lengths_that_nobody_could_hold_are_refused() {
+        let refusal = |image: [usize; 4], style: Option<&[usize]>, hints: &Hints| -> Option<String> {
+            let mut graph = GraphBuilder::new();
+            let image = graph.input("image", &image);
+            let painted = graph.relu(&image);
+            if let Some(shape) = style {
+                graph.input("style", shape);
+            }
+            graph.output("stylized", &painted);
+            find_ports(&graph.finish().unwrap(), hints).err().map(|error| format!("{error:#}"))
+        };
+        let (hints, small) = (Hints::default(), [1, 3, 32, 48]);
+        assert_eq!(refusal(small, Some(&[1, 65_536]), &hints), None);
+        assert_eq!(refusal([1, 3, 8192, 8192], Some(&[1, 3, 512, 512]), &hints), None);
+        for (image, style, part) in [
+            (small, Some(&[1, 1 << 40][..]), "'style' takes 1099511627776 weights (expected at most 65536"),
+            (small, Some(&[1 << 62][..]), "'style' takes"),
+            (small, Some(&[1, 3, 100_000, 1000][..]), "'style' declares: 1000×100000 is not usable"),
+            ([1, 3, 60_000, 60_000], None, "'image' declares: 60000×60000 is not usable"),
+            ([1, 3, 1 << 33, 1 << 33], None, "100 megapixels"),
+        ] {
+            let text = refusal(image, style, &hints).unwrap();
+            assert!(text.contains(part), "{text}");
+        }
+        let hints = Hints { encoder: Some("encoder.onnx".into()), ..Hints::default() };
+        assert_eq!(refusal(small, Some(&[1, 100, 1, 1]), &hints), None);
+        let text = refusal(small, Some(&[1 << 40, 1 << 40]), &hints).unwrap();
+        assert!(text.contains("expected at most 16777216 numbers"), "{text}");
+    }
 }
