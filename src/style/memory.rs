@@ -128,13 +128,15 @@ impl State {
     }
 }
 
-/// The next smaller tile: half as long on its longer side; `None` if that is too small.
+/// The next smaller tile: half as long on its longer side; `None` if that is too small for strokes or for the network.
 pub(super) fn smaller_tile(size: FrameSize, contract: &NetworkContract) -> Option<FrameSize> {
     let halved = match size.width >= size.height {
         true => FrameSize::new(size.width / 2, size.height),
         false => FrameSize::new(size.width, size.height / 2),
     };
-    (halved.width.min(halved.height) >= SMALLEST_TILE).then(|| contract.tensor_size(halved))
+    let tile = (halved.short_side() >= SMALLEST_TILE).then(|| contract.tensor_size(halved));
+    // The network may want as much as before.
+    tile.filter(|tile| tile.pixels() < size.pixels())
 }
 
 #[cfg(test)]
@@ -166,6 +168,22 @@ mod tests {
         let sizes = std::iter::successors(Some(SIZE), |size| smaller_tile(*size, &contract()));
         let sizes: Vec<String> = sizes.map(|size| size.to_string()).collect();
         assert_eq!(sizes, ["1920×1080", "960×1080", "960×544", "480×544", "480×272", "240×272"]);
+    }
+
+    #[test]
+    fn tiles_end_where_the_network_takes_none_that_are_smaller() {
+        for contract in [
+            NetworkContract { minimum: 1024, ..contract() },
+            NetworkContract { multiple: 1000, ..contract() },
+            NetworkContract { fixed_size: Some(SIZE), ..contract() },
+        ] {
+            let sizes = std::iter::successors(Some(contract.tensor_size(SIZE)), |size| smaller_tile(*size, &contract));
+            let pixels: Vec<usize> = sizes.take(10).map(FrameSize::pixels).collect();
+            assert!(pixels.len() < 10 && pixels.is_sorted_by(|a, b| a > b), "{pixels:?}");
+        }
+        let memory = Memory::new(Some(Need { per_pixel: 1e9, fixed: 0.0 }), Some(1));
+        let contract = NetworkContract { minimum: 512, ..contract() };
+        assert_eq!(memory.tile_size(SIZE, 1, &contract), Some(FrameSize::new(512, 512)));
     }
 
     #[test]
