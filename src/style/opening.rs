@@ -134,9 +134,10 @@ impl Opening<'_> {
             },
         };
         let mut trial = self.trial(&mut session, encoder.as_deref_mut());
+        let least = self.hints.minimum.as_ref().map(|known| known.value);
         let multiple = match &self.hints.multiple {
             Some(known) => Some(known.clone()),
-            None => probe::find_multiple(&mut trial, format).map(|value| Known {
+            None => probe::find_multiple(&mut trial, format, least).map(|value| Known {
                 value,
                 origin: Origin::Probed("the smallest of 1 to 64 that keeps the picture's size".to_owned()),
             }),
@@ -158,7 +159,8 @@ impl Opening<'_> {
                 Ok((session, graph, sizes))
             }
             (_, _, None) => {
-                let size = FrameSize::new(256, 128);
+                let least = least.unwrap_or(1);
+                let size = FrameSize::new(256.max(least), 128.max(least));
                 let answer = self.trial(&mut session, encoder)(&probe::probe_picture(size)?, size, format)
                     .with_context(|| format!("try it on a picture of {size}"))?;
                 bail!(

@@ -12,15 +12,17 @@ use crate::runtime::Tensor;
 /// One run of a network on a picture of a size in a format.
 pub(super) type Trial<'a> = dyn FnMut(&[u8], FrameSize, TensorFormat) -> Result<Tensor> + 'a;
 
-/// The smallest multiple for which pictures of any such size come back in their own size; `None` where no size that was
-/// tried does.
-pub(super) fn find_multiple(trial: &mut Trial<'_>, format: TensorFormat) -> Option<usize> {
+/// The smallest multiple for which pictures of any such size, of sides of `minimum` or more, come back in their own size; `None` where
+/// no size that was tried does.
+pub(super) fn find_multiple(trial: &mut Trial<'_>, format: TensorFormat, minimum: Option<usize>) -> Option<usize> {
     const BASE: usize = 64;
-    [1, 2, 4, 8, 16, 32, 64].into_iter().find(|multiple| {
-        // Both sides are the base plus an odd multiple, so that no larger power of two divides them.
-        let size = FrameSize::new(BASE + 3 * multiple, BASE + multiple);
-        keeps_size(trial, format, size)
-    })
+    // Where the minimum is not known, a second base is for networks that need more than a few pixels.
+    let bases = minimum.map_or(vec![BASE, 8 * BASE], |minimum| vec![minimum.next_multiple_of(BASE)]);
+    // Both sides are the base plus an odd multiple, so that no larger power of two divides them.
+    let size = |base: usize, multiple: usize| FrameSize::new(base + 3 * multiple, base + multiple);
+    let of_base = |base| [1, 2, 4, 8, 16, 32, 64].map(|multiple| (multiple, size(base, multiple)));
+    let found = bases.into_iter().flat_map(of_base).find(|(_, size)| keeps_size(trial, format, *size));
+    found.map(|(multiple, _)| multiple)
 }
 
 /// The smallest side, a power of two times `multiple`, at which the network runs.
@@ -210,9 +212,23 @@ mod tests {
     #[test]
     fn the_multiple_is_the_smallest_that_keeps_the_size() {
         for multiple in [1, 2, 4, 8, 16, 32, 64] {
-            assert_eq!(find_multiple(&mut padding_network(multiple), FORMAT), Some(multiple));
+            assert_eq!(find_multiple(&mut padding_network(multiple), FORMAT, None), Some(multiple));
         }
-        assert_eq!(find_multiple(&mut padding_network(100), FORMAT), None);
+        assert_eq!(find_multiple(&mut padding_network(100), FORMAT, None), None);
+    }
+
+    #[test]
+    fn a_network_that_needs_large_pictures_is_tried_with_such() {
+        let needing = |minimum: usize| {
+            move |_: &[u8], size: FrameSize, format: TensorFormat| {
+                anyhow::ensure!(size.short_side() >= minimum && size == size.rounded_up(4));
+                Ok(Tensor::zeros(&format.layout.shape(size)))
+            }
+        };
+        assert_eq!(find_multiple(&mut needing(300), FORMAT, None), Some(4));
+        assert_eq!(find_multiple(&mut needing(600), FORMAT, None), None);
+        assert_eq!(find_multiple(&mut needing(600), FORMAT, Some(600)), Some(4));
+        assert_eq!(find_minimum(&mut needing(300), FORMAT, 4), Some(512));
     }
 
     #[test]
