@@ -60,6 +60,8 @@ pub fn read(bytes: &[u8]) -> Result<HashMap<String, TorchTensor>> {
         let size = tensors.iter().find(|(_, stored)| stored.key == key).map_or(1, |(_, stored)| stored.kind.size());
         storages.insert(key, reader.take(count.checked_mul(size).context("a storage is too long")?)?);
     }
+    let shared: usize = tensors.iter().filter_map(|(_, stored)| storages.get(&stored.key)).map(|raw| raw.len()).sum();
+    ensure!(shared <= 2 * bytes.len(), "its tensors share their numbers");
     tensors
         .into_iter()
         .map(|(name, stored)| {
@@ -120,6 +122,45 @@ enum Item {
     Tensor(Stored),
 }
 
+/// Containers in containers; PyTorch needs three.
+const DEEPEST: usize = 16;
+
+impl Item {
+    fn parts(&self) -> Vec<&Self> {
+        match self {
+            Self::Tuple(items) | Self::List(items) => items.iter().collect(),
+            Self::Dict(pairs) => pairs.iter().flat_map(|(key, value)| [key, value]).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn depth(&self) -> usize {
+        self.parts().iter().map(|part| 1 + part.depth()).max().unwrap_or(0)
+    }
+
+    /// What a copy takes, in items and letters.
+    fn weight(&self) -> usize {
+        let own = match self {
+            Self::Text(text) | Self::Global(text) | Self::Storage { key: text, .. } => text.len(),
+            Self::Tensor(stored) => stored.key.len() + stored.shape.len(),
+            _ => 0,
+        };
+        1 + own + self.parts().iter().map(|part| part.weight()).sum::<usize>()
+    }
+}
+
+/// Copies of items in a pickle, all together at most so many items and letters as the file has bytes.
+struct Copies {
+    left: usize,
+}
+
+impl Copies {
+    fn copy(&mut self, item: &Item) -> Result<Item> {
+        self.left = self.left.checked_sub(item.weight()).context("it repeats too much")?;
+        Ok(item.clone())
+    }
+}
+
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -158,6 +199,7 @@ impl<'a> Reader<'a> {
 fn unpickle(reader: &mut Reader<'_>) -> Result<Item> {
     let mut stack: Vec<Item> = Vec::new();
     let mut memory: HashMap<u32, Item> = HashMap::new();
+    let mut copies = Copies { left: reader.bytes.len() };
     loop {
         let code = reader.byte()?;
         let item = match code {
@@ -168,13 +210,12 @@ fn unpickle(reader: &mut Reader<'_>) -> Result<Item> {
             }
             b'q' | b'r' => {
                 let place = if code == b'q' { u32::from(reader.byte()?) } else { u32::from_le_bytes(*reader.array()?) };
-                memory.insert(place, stack.last().context("nothing to remember")?.clone());
+                memory.insert(place, copies.copy(stack.last().context("nothing to remember")?)?);
                 continue;
             }
-            b'h' => memory.get(&u32::from(reader.byte()?)).context("nothing is remembered there")?.clone(),
-            b'j' => {
-                let place = u32::from_le_bytes(*reader.array()?);
-                memory.get(&place).context("nothing is remembered there")?.clone()
+            b'h' | b'j' => {
+                let place = if code == b'h' { u32::from(reader.byte()?) } else { u32::from_le_bytes(*reader.array()?) };
+                copies.copy(memory.get(&place).context("nothing is remembered there")?)?
             }
             b'(' => Item::Mark,
             b'N' => Item::Nothing,
@@ -196,7 +237,7 @@ fn unpickle(reader: &mut Reader<'_>) -> Result<Item> {
             b'}' => Item::Dict(Vec::new()),
             b']' => Item::List(Vec::new()),
             b')' => Item::Tuple(Vec::new()),
-            0x85 => Item::Tuple(vec![stack.pop().context("an empty stack")?]),
+            0x85 => Item::Tuple(contents(vec![stack.pop().context("an empty stack")?])?),
             b't' => Item::Tuple(since_mark(&mut stack)?),
             b'e' => {
                 let items = since_mark(&mut stack)?;
@@ -227,6 +268,12 @@ fn since_mark(stack: &mut Vec<Item>) -> Result<Vec<Item>> {
     let mark = stack.iter().rposition(|item| matches!(item, Item::Mark)).context("no mark on the stack")?;
     let items = stack.split_off(mark + 1);
     stack.pop();
+    contents(items)
+}
+
+/// What a container may hold.
+fn contents(items: Vec<Item>) -> Result<Vec<Item>> {
+    ensure!(items.iter().all(|item| item.depth() < DEEPEST), "its containers are too deep");
     Ok(items)
 }
 
@@ -286,6 +333,18 @@ mod tests {
         assert!(is_torch_file(&file()) && !is_torch_file(b"\x80\x02"));
         let tensors = read(&file()).unwrap();
         assert_eq!(tensors["a"], TorchTensor { shape: vec![1, 2], numbers: Numbers::Bytes(vec![1, 2]) });
+    }
+
+    #[test]
+    fn items_that_grow_without_end_are_refused() {
+        let refusal = |pickle: &[u8]| format!("{:#}", read(&[&MAGIC, b".".as_slice(), pickle].concat()).unwrap_err());
+        let deep = [b")".as_slice(), &[0x85; 300_000], b"."].concat();
+        assert_eq!(refusal(&deep), "its containers are too deep");
+        // A list that is given itself twice, again and again.
+        let tripled = [b"]q\0".as_slice(), &b"(h\0h\0eq\0".repeat(60), b"."].concat();
+        assert_eq!(refusal(&tripled), "it repeats too much");
+        let text = [b"X\0\x10\0\0".as_slice(), &[b'a'; 4096], b"q\0", &b"h\0".repeat(4000), b"."].concat();
+        assert_eq!(refusal(&text), "it repeats too much");
     }
 
     #[test]

@@ -133,7 +133,7 @@ impl Vgg {
         let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let bytes = std::fs::read(path).with_context(|| format!("read '{}'", path.display()))?;
         let vgg = if torch_file::is_torch_file(&bytes) {
-            Self::from_tensors(&name, &torch_file::read(&bytes)?)
+            torch_file::read(&bytes).and_then(|tensors| Self::from_tensors(&name, &tensors))
         } else {
             Model::from_bytes(&bytes).map_err(anyhow::Error::from).and_then(|model| Self::from_model(&name, &model))
         };
@@ -319,6 +319,18 @@ mod tests {
     fn a_layer_that_is_not_there_is_named_with_those_that_are() {
         let text = Vgg::bundled().unwrap().channels(Layer::new(5, 4)).unwrap_err().to_string();
         assert!(text.contains("no layer relu5_4") && text.contains("relu4_3, relu5_1"), "{text}");
+    }
+
+    #[test]
+    fn a_damaged_file_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("net.bin");
+        let magic = [0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
+        for bytes in [magic.as_slice(), b"no network"] {
+            std::fs::write(&path, bytes).unwrap();
+            let text = format!("{:#}", Vgg::load(&path).unwrap_err());
+            assert!(text.contains("net.bin' is no VGG: it "), "{text}");
+        }
     }
 
     #[test]
