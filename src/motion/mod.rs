@@ -34,7 +34,7 @@ pub struct CarriedMotion {
     pub flow: FlowField,
     /// How far the frame before is to be believed there, 0–1, `[height, width]` of the grid.
     pub confidence: Vec<f32>,
-    /// Time since the frame before, in seconds.
+    /// Time since the last frame that was no duplicate, in seconds; at most [`MotionSettings::longest_gap_seconds`].
     pub elapsed_seconds: f32,
 }
 
@@ -138,6 +138,8 @@ pub struct MotionEstimator {
 struct Before {
     frame_size: FrameSize,
     pts: i64,
+    /// When it was shown first, if it was shown several times.
+    first_pts: i64,
     gray: GrayPicture,
     rgb: Vec<u8>,
     past: ContentPast,
@@ -197,22 +199,26 @@ impl MotionEstimator {
         let rgb = self.downscaled(frame, grid)?;
         let pts = frame.timestamp.pts;
         let mut before = self.before.take().filter(|before| before.frame_size == frame.size);
-        let elapsed = before.as_ref().map(|before| (pts - before.pts) as f64 * self.seconds_per_tick);
-        let in_time =
-            elapsed.filter(|elapsed| *elapsed > 0.0 && *elapsed <= f64::from(self.settings.longest_gap_seconds));
-        if in_time.is_some()
-            && let Some(before) = before.take_if(|before| before.rgb == rgb)
-        {
+        let seconds_per_tick = self.seconds_per_tick;
+        let seconds = |from: i64| (pts - from) as f64 * seconds_per_tick;
+        let longest = f64::from(self.settings.longest_gap_seconds);
+        let is_in_time = |before: &Before| seconds(before.pts) > 0.0 && seconds(before.pts) <= longest;
+        let in_time = before.as_ref().is_some_and(is_in_time);
+        if in_time && let Some(before) = before.take_if(|before| before.rgb == rgb) {
             self.before = Some(Before { pts, ..before });
             return Ok(Motion::Duplicate);
         }
         let gray = GrayPicture::from_rgb(&rgb, grid);
-        let (motion, past) = match before.zip(in_time) {
-            Some((mut before, elapsed)) => (self.carried(&mut before, &rgb, &gray, elapsed as f32)?, before.past),
+        let (motion, past) = match before.filter(|_| in_time) {
+            Some(mut before) => {
+                // However long a picture was held, it was seen a moment ago.
+                let elapsed = seconds(before.first_pts).min(longest);
+                (self.carried(&mut before, &rgb, &gray, elapsed as f32)?, before.past)
+            }
             None => (Motion::Reset, ContentPast::default()),
         };
         let past = if motion == Motion::Reset { ContentPast::of(&rgb) } else { past };
-        self.before = Some(Before { frame_size: frame.size, pts, gray, rgb, past });
+        self.before = Some(Before { frame_size: frame.size, pts, first_pts: pts, gray, rgb, past });
         Ok(motion)
     }
 
@@ -348,6 +354,24 @@ mod tests {
         let mut estimator = estimator();
         estimator.analyze(&waves(0.0, 9, 1, 0)).unwrap();
         assert_eq!(estimator.analyze(&waves(0.0, 9, 1, 1)).unwrap(), Motion::Duplicate);
+    }
+
+    #[test]
+    fn time_goes_on_while_a_frame_is_shown_again() {
+        let mut estimator = estimator();
+        estimator.analyze(&waves(0.0, 0, 0, 0)).unwrap();
+        let mut elapsed_at = |shift: f32, pts: i64| match estimator.analyze(&waves(shift, 0, 0, pts)).unwrap() {
+            Motion::Carried(carried) => Some(carried.elapsed_seconds),
+            _ => None,
+        };
+        let about = |seconds: Option<f32>, expected: f32| seconds.is_some_and(|found| (found - expected).abs() < 1e-6);
+        assert_eq!(elapsed_at(0.0, 1), None);
+        assert!(about(elapsed_at(1.0, 2), 0.08), "on twos");
+        assert!(about(elapsed_at(2.0, 3), 0.04));
+        for pts in 4..40 {
+            assert_eq!(elapsed_at(2.0, pts), None);
+        }
+        assert!(about(elapsed_at(3.0, 40), 0.5), "a picture that was held for long is no gap");
     }
 
     #[test]
