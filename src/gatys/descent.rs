@@ -27,7 +27,7 @@ const FIRST_DECAY: f32 = 0.9;
 /// How fast Adam and RMSprop forget squares of gradients.
 const SECOND_DECAY: f32 = 0.99;
 /// How fast the average forgets pictures.
-const AVERAGE_DECAY: f32 = 0.99;
+pub(super) const AVERAGE_DECAY: f32 = 0.99;
 /// Added to what is divided by.
 const EPSILON: f32 = 1e-8;
 
@@ -176,7 +176,7 @@ pub fn running_mean(graph: &mut GraphBuilder, old: &Value, new: &Value, decay: f
     graph.add(&old, &new)
 }
 
-/// The sum of the weights in an average of `steps` pictures: what it is to be divided by.
-pub fn average_weight(steps: u64) -> f32 {
-    (1.0 - f64::from(AVERAGE_DECAY).powf(steps as f64)) as f32
+/// The sum of the weights in a running mean after `steps` steps from 0: what it is to be divided by.
+pub fn average_weight(decay: f32, steps: u64) -> f32 {
+    (1.0 - f64::from(decay).powf(steps as f64)) as f32
 }

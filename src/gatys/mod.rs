@@ -15,6 +15,7 @@ pub mod lbfgs;
 pub mod objective;
 pub mod painting;
 pub mod picture;
+pub(crate) mod random;
 mod scales;
 mod stage;
 pub(crate) mod statistics;

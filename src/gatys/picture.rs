@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 
+use super::random::Random;
 use crate::frame::{CHANNELS, Frame, FrameSize};
 use crate::runtime::Tensor;
 use crate::scale::{Filter, Scaler};
@@ -74,18 +75,12 @@ impl Picture {
         Tensor { shape: Self::shape(self.size).to_vec(), data: self.planes.clone() }
     }
 
-    /// Noise around middle gray, the same for the same seed: xorshift64*, Vigna 2016.
+    /// Noise around middle gray, the same for the same seed.
     pub fn noise(size: FrameSize, seed: u64) -> Self {
         /// Most of the range, so that nothing starts at its ends.
         const AMPLITUDE: f32 = 0.3;
-        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03;
-        let mut next = || {
-            state ^= state >> 12;
-            state ^= state << 25;
-            state ^= state >> 27;
-            (state.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 40) as f32 / (1u32 << 24) as f32
-        };
-        let planes = (0..size.pixels() * CHANNELS).map(|_| 0.5 + AMPLITUDE * (2.0 * next() - 1.0)).collect();
+        let mut random = Random::new(seed);
+        let planes = (0..size.pixels() * CHANNELS).map(|_| 0.5 + AMPLITUDE * random.uniform(-1.0, 1.0)).collect();
         Self { size, planes }
     }
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 
-use super::descent::{Rule, Slot, average_weight};
+use super::descent::{AVERAGE_DECAY, Rule, Slot, average_weight};
 use super::lbfgs::Lbfgs;
 use super::objective::{Losses, Term};
 use super::painting::State;
@@ -92,7 +92,7 @@ impl Stage {
                 let average = rule.slots().iter().position(|slot| *slot == Slot::Average).filter(|_| *averaged > 0);
                 let planes = match average {
                     Some(index) => {
-                        let weight = average_weight(*averaged);
+                        let weight = average_weight(AVERAGE_DECAY, *averaged);
                         bindings.input(index).iter().map(|value| value / weight).collect()
                     }
                     None => bindings.input(0).to_vec(),

@@ -9,8 +9,9 @@ use super::loss::PaintingTarget;
 use super::network::FrozenNetwork;
 use super::photos::PhotoSet;
 use super::state::State;
-use super::step::{Memory, StepLosses, StepRunner, StepSettings, average_weight};
+use super::step::{AVERAGE_DECAY, Memory, StepLosses, StepRunner, StepSettings};
 use super::views::ViewSampler;
+use crate::gatys::descent::average_weight;
 use crate::runtime::SessionOptions;
 use crate::style::tables::StyleRow;
 
@@ -152,7 +153,7 @@ impl Fitting {
     /// # Errors
     /// When a run fails.
     pub fn check(&mut self) -> Result<Check> {
-        let weight = average_weight(self.state.step);
+        let weight = average_weight(AVERAGE_DECAY, self.state.step);
         ensure!(weight > 0.0, "no step was made yet");
         let memory = self.runner.memory();
         let row: StyleRow = memory.average.iter().map(|number| number / weight).collect();

@@ -15,7 +15,6 @@ pub mod judge;
 pub mod loss;
 pub mod network;
 pub mod photos;
-mod random;
 pub mod start;
 pub mod state;
 mod step;

@@ -13,7 +13,7 @@ use crate::runtime::{Bindings, Session, SessionOptions};
 
 const RULE: Rule = Rule::Adam;
 /// How fast the average forgets rows: it is the mean of about the last twenty.
-const AVERAGE_DECAY: f32 = 0.95;
+pub(super) const AVERAGE_DECAY: f32 = 0.95;
 /// A difference of the two views is of levels; the loss speaks of the whole range.
 const LEVELS: f32 = 255.0;
 
@@ -156,11 +156,6 @@ impl StepRunner {
             self.bindings.input_mut(index).copy_from_slice(values);
         }
     }
-}
-
-/// The sum of the weights in an average of `steps` rows: what it is to be divided by.
-pub fn average_weight(steps: u64) -> f32 {
-    (1.0 - f64::from(AVERAGE_DECAY).powf(steps as f64)) as f32
 }
 
 /// The mean difference of the second view from the first one moved onto it.

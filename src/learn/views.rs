@@ -6,8 +6,8 @@
 
 use anyhow::{Context as _, Result};
 
-use super::random::Random;
 use crate::frame::{CHANNELS, Frame, FrameSize};
+use crate::gatys::random::Random;
 use crate::scale::{Filter, Scaler};
 
 /// How far the second view is shifted at most, in pixels, in each direction: the stride of the network.

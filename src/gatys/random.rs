@@ -1,4 +1,4 @@
-//! Random numbers that are the same for the same seed, so that a fit can be repeated: xorshift64*, Vigna 2016.
+//! Random numbers that are the same for the same seed, so that what begins with them can be repeated: xorshift64*, Vigna 2016.
 
 /// A sequence of random numbers.
 #[derive(Debug, Clone)]
