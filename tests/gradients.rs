@@ -30,7 +30,7 @@ fn numbers(count: usize, seed: u64) -> Vec<f32> {
 fn session(model: &Model) -> Session {
     let options = SessionOptions::with_threads(1);
     let bytes = model.to_bytes();
-    let source = ModelSource::Bytes { bytes: &bytes, folder: None };
+    let source = ModelSource::Bytes { bytes: &bytes, weights: None };
     Session::open(Runtime::load().unwrap(), source, &options).unwrap()
 }
 

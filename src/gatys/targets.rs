@@ -166,7 +166,7 @@ impl Targets {
 /// When ONNX Runtime is not to be had or refuses it.
 pub fn open(model: &Model, options: &SessionOptions) -> Result<Session> {
     let bytes = model.to_bytes();
-    Session::open(Runtime::load()?, ModelSource::Bytes { bytes: &bytes, folder: None }, options)
+    Session::open(Runtime::load()?, ModelSource::Bytes { bytes: &bytes, weights: None }, options)
 }
 
 /// The features of a picture at `layers`, `[1, C, h, w]` each.

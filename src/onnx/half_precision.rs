@@ -246,7 +246,7 @@ mod tests {
 
     fn run(model: &Model, inputs: &[(&str, &Tensor)], output: &str) -> Tensor {
         let bytes = model.to_bytes();
-        let source = ModelSource::Bytes { bytes: &bytes, folder: None };
+        let source = ModelSource::Bytes { bytes: &bytes, weights: None };
         let runtime = Runtime::load().unwrap();
         Session::open(runtime, source, &SessionOptions::default()).unwrap().run(inputs, output).unwrap()
     }

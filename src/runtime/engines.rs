@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::gpus::NvidiaState;
-use super::session::{ModelSource, SessionOptions};
+use super::session::{ModelSource, SessionOptions, WeightFiles};
 use super::{Runtime, library};
 
 /// Whatever an engine depends on.
@@ -64,16 +64,21 @@ pub(super) fn folder(runtime: &Runtime, source: ModelSource<'_>, options: &Sessi
 /// Checksum of a network; weights in files of their own count by size and time, as they may have gigabytes.
 fn checksum(source: ModelSource<'_>) -> std::io::Result<String> {
     let mut hash = Sha256::new();
-    match source {
-        ModelSource::Bytes { bytes, .. } => hash.update(bytes),
+    let files = match source {
+        ModelSource::Bytes { bytes, weights } => {
+            hash.update(bytes);
+            let files = |weights: &WeightFiles| weights.names.iter().map(|name| weights.folder.join(name)).collect();
+            weights.map_or_else(Vec::new, files)
+        }
         ModelSource::File(path) => {
             hash.update(std::fs::read(path)?);
-            for file in files_of_weights(path) {
-                let about = file.metadata()?;
-                let modified = about.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-                hash.update(format!("{}\n{}\n{modified:?}\n", file.display(), about.len()));
-            }
+            files_of_weights(path)
         }
+    };
+    for file in files {
+        let about = file.metadata()?;
+        let modified = about.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        hash.update(format!("{}\n{}\n{modified:?}\n", file.display(), about.len()));
     }
     Ok(hexadecimal(&hash.finalize()))
 }
@@ -136,7 +141,7 @@ mod tests {
         std::fs::write(&model, "graph").unwrap();
         let of_file = || checksum(ModelSource::File(&model)).unwrap();
         let alone = of_file();
-        assert_eq!(alone, checksum(ModelSource::Bytes { bytes: b"graph", folder: None }).unwrap());
+        assert_eq!(alone, checksum(ModelSource::Bytes { bytes: b"graph", weights: None }).unwrap());
         std::fs::write(folder.path().join("net.onnx.data"), "weights").unwrap();
         let with_weights = of_file();
         assert_ne!(with_weights, alone);
@@ -149,9 +154,26 @@ mod tests {
     }
 
     #[test]
+    fn a_network_in_memory_with_other_weights_beside_it_is_another_network() {
+        let folder = tempfile::tempdir().unwrap();
+        let weights = WeightFiles { folder: folder.path().to_owned(), names: vec!["net.onnx.data".into()] };
+        let of_bytes = |weights| checksum(ModelSource::Bytes { bytes: b"graph", weights });
+        assert!(of_bytes(Some(&weights)).is_err(), "the file is missing");
+        let file = folder.path().join("net.onnx.data");
+        std::fs::write(&file, "weights").unwrap();
+        let first = of_bytes(Some(&weights)).unwrap();
+        assert_eq!(of_bytes(Some(&weights)).unwrap(), first);
+        assert_ne!(of_bytes(None).unwrap(), first);
+        // Retrained: as long as before, and later.
+        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+        std::fs::File::options().write(true).open(&file).unwrap().set_modified(later).unwrap();
+        assert_ne!(of_bytes(Some(&weights)).unwrap(), first);
+    }
+
+    #[test]
     fn without_a_cache_or_a_gpu_nothing_is_kept() {
         let runtime = Runtime::load().unwrap();
-        let source = ModelSource::Bytes { bytes: b"graph", folder: None };
+        let source = ModelSource::Bytes { bytes: b"graph", weights: None };
         assert_eq!(folder(runtime, source, &SessionOptions::default()), None);
         let cache = tempfile::tempdir().unwrap();
         let device = super::super::Device { provider: super::super::Provider::TensorRt, index: 1000 };

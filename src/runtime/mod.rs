@@ -33,7 +33,7 @@ use ort::logging::LogLevel;
 pub use plugin::{PluginError, ProviderLibrary};
 pub use precision::{Precision, has_integer_products};
 pub use providers::DeviceError;
-pub use session::{Bindings, ModelSource, Session, SessionOptions, Terminator};
+pub use session::{Bindings, ModelSource, Session, SessionOptions, Terminator, WeightFiles};
 pub use tensor::{ElementType, Tensor, TensorInfo};
 
 /// The ONNX Runtime library of this process.
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn bytes_that_onnx_runtime_refuses_are_an_error_of_one_line() {
-        let source = ModelSource::Bytes { bytes: b"no network", folder: None };
+        let source = ModelSource::Bytes { bytes: b"no network", weights: None };
         let error = Session::open(Runtime::load().unwrap(), source, &SessionOptions::default()).unwrap_err();
         assert_eq!(error.to_string().lines().count(), 1, "{error}");
     }

@@ -61,9 +61,18 @@ pub enum ModelSource<'a> {
     Bytes {
         /// The protobuf.
         bytes: &'a [u8],
-        /// Where weights that the graph keeps in other files are looked for.
-        folder: Option<&'a Path>,
+        /// The weights that the graph keeps in other files.
+        weights: Option<&'a WeightFiles>,
     },
+}
+
+/// Files beside a network that hold some of its weights.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WeightFiles {
+    /// Where they are looked for.
+    pub folder: PathBuf,
+    /// What the graph calls them, relative to the folder.
+    pub names: Vec<PathBuf>,
 }
 
 /// Ends a running session from another thread.
@@ -147,8 +156,8 @@ impl Session {
         builder = runtime.append(builder, options, engines.as_deref())?;
         let session = match source {
             ModelSource::File(path) => builder.commit_from_file(path)?,
-            ModelSource::Bytes { bytes, folder } => {
-                if let Some(folder) = folder.and_then(Path::to_str) {
+            ModelSource::Bytes { bytes, weights } => {
+                if let Some(folder) = weights.and_then(|weights| weights.folder.to_str()) {
                     builder =
                         builder.with_config_entry("session.model_external_initializers_file_folder_path", folder)?;
                 }

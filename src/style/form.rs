@@ -15,7 +15,7 @@ use super::pixels::Mix;
 use super::{NetworkContract, probe};
 use crate::frame::{Frame, FrameSize};
 use crate::onnx::Model;
-use crate::runtime::{Device, DeviceError, ModelSource, Precision, Runtime, Session, SessionOptions};
+use crate::runtime::{Device, DeviceError, ModelSource, Precision, Runtime, Session, SessionOptions, WeightFiles};
 
 /// A network that is ready to run.
 pub(super) struct Opened {
@@ -45,8 +45,8 @@ pub(super) enum Graph {
     File(PathBuf),
     Bytes {
         bytes: Arc<[u8]>,
-        /// Where weights lie that the graph keeps in other files, if it does.
-        folder: Option<PathBuf>,
+        /// The weights that the graph keeps in other files, if it does.
+        weights: Option<WeightFiles>,
     },
 }
 
@@ -77,7 +77,7 @@ impl Graph {
     pub fn open(&self, runtime: &Runtime, options: &SessionOptions) -> Result<Session> {
         let source = match self {
             Self::File(path) => ModelSource::File(path),
-            Self::Bytes { bytes, folder } => ModelSource::Bytes { bytes, folder: folder.as_deref() },
+            Self::Bytes { bytes, weights } => ModelSource::Bytes { bytes, weights: weights.as_ref() },
         };
         Session::open(runtime, source, options).map_err(|error| match error.is::<DeviceError>() {
             true => error,
@@ -197,9 +197,9 @@ impl Opening<'_> {
 
     /// A graph of which these are the bytes, with weights where the network has them.
     pub fn graph_from(&self, bytes: &[u8]) -> Graph {
-        let has_files = !self.model.external_files().is_empty();
-        let folder = self.location.path().and_then(Path::parent).filter(|_| has_files).map(Path::to_owned);
-        Graph::Bytes { bytes: bytes.into(), folder }
+        let names = self.model.external_files();
+        let folder = self.location.path().and_then(Path::parent).filter(|_| !names.is_empty()).map(Path::to_owned);
+        Graph::Bytes { bytes: bytes.into(), weights: folder.map(|folder| WeightFiles { folder, names }) }
     }
 }
 

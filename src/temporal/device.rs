@@ -43,7 +43,7 @@ impl DeviceCanvas {
         let gains = Gains::new(size);
         let bytes = graph::graph(size, grid, gains.blocks)?.to_bytes();
         let options = SessionOptions { device: device.clone(), ..SessionOptions::default() };
-        let session = Session::open(runtime, ModelSource::Bytes { bytes: &bytes, folder: None }, &options)?;
+        let session = Session::open(runtime, ModelSource::Bytes { bytes: &bytes, weights: None }, &options)?;
         let assignment = session.assignment();
         // A node on the processor would have the average copied there and back in every frame.
         ensure!(
