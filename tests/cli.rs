@@ -527,7 +527,7 @@ fn a_bench_that_is_interrupted_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let child = Process::new(assert_cmd::cargo::cargo_bin("impasto"))
         .env("TMPDIR", folder.path())
-        .args(["bench", "--size", "640x360", "--frames", "100000"])
+        .args(["bench", "--size", "640x360", "--frames", "3000"])
         .stderr(Stdio::null())
         .spawn()
         .unwrap();

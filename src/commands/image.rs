@@ -11,7 +11,7 @@ use walkdir::WalkDir;
 use super::device::Compute;
 use super::style::{self, OpenStyle};
 use super::video::{FINISHING, stop_on_signals};
-use super::{Outcome, UsageError, outputs, thread_count};
+use super::{Outcome, UsageError, is_named_like_video, outputs, thread_count};
 use crate::cli::{ImageArgs, StyleArgs};
 use crate::console::Console;
 use crate::frame::Frame;
@@ -392,7 +392,10 @@ fn paint(task: &Task, style: &NamedStyle, args: &ImageArgs, engine: &mut dyn Sty
         Input::File(path) => Still::decode(&std::fs::read(path).context("cannot be read")?),
         Input::Stdin(bytes) => Still::decode(bytes),
     }
-    .context("cannot be read as a picture")?;
+    .with_context(|| match &task.input {
+        Input::File(path) if is_named_like_video(path) => "cannot be read as a picture (`impasto video` takes clips)",
+        _ => "cannot be read as a picture",
+    })?;
     let mut painted = Frame::black(still.content.size);
     engine.stylize(&still.content, &mut painted)?;
     let format = args.format.or(task.target.path().and_then(format_of)).unwrap_or(still.format());

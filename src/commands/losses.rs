@@ -6,19 +6,15 @@
 use std::num::NonZeroU64;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 use super::painting::painting_bytes;
-use super::{UsageError, style};
 use crate::frame::{Frame, FrameSize};
 use crate::gatys::{Judge, Picture};
 use crate::measure::{FrameSource, PerClip};
 use crate::runtime::SessionOptions;
 use crate::stills::Still;
-use crate::style::folder;
-use crate::style::learned::EXTENSION;
-use crate::style::{Catalog, LearnedStyle};
 
 /// Frames of a clip that are judged unless somebody asks for more or less (ours): at 640×360 on two cores each takes 1.2 seconds, or
 /// 1.9 with a reference, so that a clip of any length takes less than a minute.
@@ -81,31 +77,6 @@ impl PaintingFigures {
 /// The first of how many frames is to be judged of a clip of `count`, where nobody says it.
 pub fn default_every(count: u64) -> NonZeroU64 {
     NonZeroU64::new(count.div_ceil(JUDGED_FRAMES)).unwrap_or(NonZeroU64::MIN)
-}
-
-/// Refuses a learnt style, which carries no painting to judge by.
-///
-/// # Errors
-/// [`UsageError`] for one; else when its file cannot be read.
-pub fn refuse_learnt(style: &Path) -> Result<()> {
-    let name = style.to_string_lossy();
-    let path = if style.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(EXTENSION)) {
-        style.to_owned()
-    } else if style.exists() || Catalog::bundled()?.find(&name).is_ok() {
-        return Ok(());
-    } else {
-        match style::folder().and_then(|folder| folder::find(&folder, &name)) {
-            Some(own) => own.path,
-            None => return Ok(()),
-        }
-    };
-    let learned = LearnedStyle::load(&path)?;
-    let paintings: Vec<_> = learned.description.paintings.iter().map(|painting| painting.file.as_str()).collect();
-    Err(UsageError(anyhow!(
-        "'{name}' is a learnt style and carries no painting (expected the picture that it was learnt from: {})",
-        paintings.join(", ")
-    ))
-    .into())
 }
 
 /// Prepares to judge clips of `size` against a painting, as [`painting_bytes`] understands it.

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::device::Compute;
 use super::losses::{self, JudgedFrame, PaintingFigures};
+use super::painting::refuse_learnt;
 use super::{Outcome, UsageError, outputs};
 use crate::cli::MeasureArgs;
 use crate::console::{self, Console};
@@ -30,7 +31,7 @@ pub fn run(args: &MeasureArgs) -> Result<Outcome> {
         check_plot(plot, paths, args.overwrite)?;
     }
     if let Some(style) = &args.style {
-        losses::refuse_learnt(style)?;
+        refuse_learnt(style)?;
     }
     let truth = args.flow.as_deref().map(TrueFlows::open).transpose()?;
     let sources = paths.try_map(|path| FrameSource::open(path))?;

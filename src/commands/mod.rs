@@ -23,6 +23,8 @@ mod style;
 mod styles;
 mod video;
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use clap::CommandFactory;
 
@@ -129,4 +131,11 @@ fn render_manual(page: &mut Vec<u8>) -> std::io::Result<()> {
         manual.render_extra_section(page)?;
     }
     Ok(())
+}
+
+/// Whether a name ends as those of videos do.
+fn is_named_like_video(path: &Path) -> bool {
+    const VIDEOS: [&str; 11] = ["mp4", "mkv", "mov", "webm", "avi", "m4v", "mpg", "mpeg", "ts", "gif", "y4m"];
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+    extension.is_some_and(|extension| VIDEOS.contains(&extension.as_str()))
 }

@@ -7,7 +7,10 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow};
 
 use super::UsageError;
-use crate::style::Catalog;
+use super::style::folder as folder_of_styles;
+use super::styles::own_styles;
+use crate::style::learned::EXTENSION;
+use crate::style::{Catalog, LearnedStyle, folder};
 
 /// The picture file of a painting. A file that is called like a style is meant by a path (`./great-wave`).
 ///
@@ -15,10 +18,11 @@ use crate::style::Catalog;
 /// [`UsageError`] for a name that is no style; else if the file cannot be read.
 pub fn painting_bytes(style: &Path) -> Result<Cow<'static, [u8]>> {
     let catalog = Catalog::bundled()?;
-    let unknown = match catalog.find(&style.to_string_lossy()) {
-        Ok(style) => return Ok(catalog.painting_bytes(style)?.into()),
-        Err(unknown) => unknown,
-    };
+    if let Ok(style) = catalog.find(&style.to_string_lossy()) {
+        return Ok(catalog.painting_bytes(style)?.into());
+    }
+    refuse_learnt(style)?;
+    let unknown = catalog.unknown(&style.to_string_lossy(), &own_styles());
     let is_name = style.extension().is_none() && style.components().count() == 1;
     match std::fs::read(style) {
         Ok(bytes) => Ok(bytes.into()),
@@ -33,6 +37,31 @@ pub fn painting_bytes(style: &Path) -> Result<Cow<'static, [u8]>> {
         }
         Err(error) => Err(error).with_context(|| format!("read the painting '{}'", style.display())),
     }
+}
+
+/// Refuses a learnt style, which carries no painting to judge by.
+///
+/// # Errors
+/// [`UsageError`] for one; else when its file cannot be read.
+pub fn refuse_learnt(style: &Path) -> Result<()> {
+    let name = style.to_string_lossy();
+    let path = if style.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(EXTENSION)) {
+        style.to_owned()
+    } else if style.exists() || Catalog::bundled()?.find(&name).is_ok() {
+        return Ok(());
+    } else {
+        match folder_of_styles().and_then(|folder| folder::find(&folder, &name)) {
+            Some(own) => own.path,
+            None => return Ok(()),
+        }
+    };
+    let learned = LearnedStyle::load(&path)?;
+    let paintings: Vec<_> = learned.description.paintings.iter().map(|painting| painting.file.as_str()).collect();
+    Err(UsageError(anyhow!(
+        "'{name}' is a learnt style and carries no painting (expected the picture that it was learnt from: {})",
+        paintings.join(", ")
+    ))
+    .into())
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@ use anyhow::{Context, Result, bail};
 
 use super::{LearnArgs, UsageError, paintings, photos, state_path};
 use crate::commands::device::Compute;
+use crate::commands::styles::own_styles;
 use crate::commands::{sha256, style, thread_count};
 use crate::console::Console;
 use crate::learn::{Fitting, FittingSettings, FrozenNetwork, Judge, Painter, PaintingTarget, PhotoSet, State, start};
 use crate::runtime::{Providers as _, Runtime, SessionOptions};
-use crate::style::catalog::UnknownStyle;
 use crate::style::learned::PaintingRecord;
 use crate::style::spec::StyleRef;
 use crate::style::tables::StyleRow;
@@ -147,9 +147,9 @@ fn row_of(text: &str, network: &FrozenNetwork) -> Result<StyleRow> {
                 Ok(style) => {
                     network.tables.row(style.index).with_context(|| format!("the network has no style '{name}'"))?
                 }
-                Err(unknown) => {
+                Err(_) => {
                     let own = style::folder().and_then(|path| folder::find(&path, name));
-                    let own = own.ok_or_else(|| UsageError(anyhow::Error::new::<UnknownStyle>(unknown)))?;
+                    let own = own.ok_or_else(|| style::unknown_style(&catalog.unknown(name, &own_styles())))?;
                     learned(&own.path)?
                 }
             },

@@ -27,7 +27,7 @@ use super::device::Compute;
 use super::stages::{StageFigures, TemporalStages};
 use super::style::{self, OpenStyle};
 use super::video::stop_on_signals;
-use super::{Outcome, UsageError};
+use super::{Outcome, UsageError, is_named_like_video};
 use crate::cli::{LiveArgs, QualityMode};
 use crate::console::{self, Console};
 use crate::frame::{FramePool, FrameSize};
@@ -263,9 +263,7 @@ fn with_file_hint(error: ChooseCameraError) -> anyhow::Error {
 
 /// Whether a text has a folder or the extension of a video.
 fn is_file_name(text: &str) -> bool {
-    const VIDEOS: [&str; 11] = ["mp4", "mkv", "mov", "webm", "avi", "m4v", "mpg", "mpeg", "ts", "gif", "y4m"];
-    let extension = Path::new(text).extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
-    text.contains(std::path::is_separator) || extension.is_some_and(|extension| VIDEOS.contains(&extension.as_str()))
+    text.contains(std::path::is_separator) || is_named_like_video(Path::new(text))
 }
 
 fn with_lost_hint(error: anyhow::Error) -> anyhow::Error {
