@@ -155,7 +155,7 @@ fn the_table_csv_and_plot_say_what_they_measure() {
         folder.path(),
         &["in.mkv", "out.mkv", "--plot", "none/error.png"],
         1,
-        "cannot find the folder 'none'",
+        "there is no folder 'none'",
     );
     run(&["--plot", "error.png", "-y", "-q"]);
 }
