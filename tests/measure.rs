@@ -151,12 +151,7 @@ fn the_table_csv_and_plot_say_what_they_measure() {
 
     assert_refused(folder.path(), &["in.mkv", "out.mkv", "--plot", "error.png"], 1, "-y to replace it");
     assert_refused(folder.path(), &["in.mkv", "out.mkv", "--plot", "error.svg"], 2, "ends in .png");
-    assert_refused(
-        folder.path(),
-        &["in.mkv", "out.mkv", "--plot", "none/error.png"],
-        1,
-        "there is no folder 'none'",
-    );
+    assert_refused(folder.path(), &["in.mkv", "out.mkv", "--plot", "none/error.png"], 1, "there is no folder 'none'");
     run(&["--plot", "error.png", "-y", "-q"]);
 }
 
