@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
@@ -103,7 +103,7 @@ pub fn run(args: &BenchArgs) -> Result<Outcome> {
 
 /// Ctrl-C ends a bench at once, but for what lies in its folder.
 fn remove_on_signals(folder: &Path) -> Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("listen for Ctrl-C")?;
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("listen for Ctrl-C")?;
     let folder = folder.to_owned();
     thread::Builder::new()
         .name("signals".to_owned())

@@ -63,7 +63,7 @@ pub fn run(args: &ImageArgs) -> Result<Outcome> {
             match paint(task, style, args, &mut engine) {
                 Ok(notes) => {
                     report.painted += 1;
-                    report.first.get_or_insert_with(|| task.painting(style));
+                    report.first = report.first.or_else(|| task.painting(style));
                     notes.into_iter().for_each(|note| report.notes.entry(note).or_default().push(task.input.name()));
                 }
                 Err(_) if control.is_aborted() => break,
@@ -94,8 +94,8 @@ pub fn run(args: &ImageArgs) -> Result<Outcome> {
 #[derive(Default)]
 struct Report {
     painted: u64,
-    /// Where the first painting is; `None`: on stdout.
-    first: Option<Option<PathBuf>>,
+    /// The first painting in a file.
+    first: Option<PathBuf>,
     failed: usize,
     /// Names of pictures, and why they were not painted.
     failures: Vec<(String, String)>,
@@ -117,7 +117,7 @@ impl Report {
 
     fn describe(&self) -> String {
         let count = format!("{} {}", self.painted, if self.painted == 1 { "picture" } else { "pictures" });
-        match self.first.as_ref().and_then(Option::as_ref) {
+        match &self.first {
             Some(first) if self.painted == 1 => format!("{}: {count}", first.display()),
             Some(first) => format!("{} and {} more: {count}", first.display(), self.painted - 1),
             None => count,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::debug_view::DebugView;
@@ -201,7 +201,7 @@ pub(super) const FINISHING: &str = "stopping: the file is being finished (Ctrl-C
 
 /// First Ctrl-C: stop, saying so. Second: give up.
 pub(super) fn stop_on_signals(control: &Control, console: Console, stopping: &'static str) -> Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("listen for Ctrl-C")?;
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("listen for Ctrl-C")?;
     let control = control.clone();
     std::thread::Builder::new()
         .name("signals".to_owned())

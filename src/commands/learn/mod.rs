@@ -69,7 +69,7 @@ pub fn run(args: &LearnArgs) -> Result<Outcome> {
         Ok(())
     })?;
     if control.is_aborted() {
-        console.line("interrupted: nothing was written");
+        console.line(&format!("interrupted: '{}' was not written", args.output.display()));
         return Ok(Outcome::Interrupted);
     }
 

@@ -117,7 +117,7 @@ pub fn run(args: &PaintArgs) -> Result<Outcome> {
         Ok(()) => false,
     };
     if control.is_aborted() {
-        console.line("interrupted: nothing was written");
+        console.line(&format!("interrupted: '{}' was not written", args.output.display()));
         return Ok(Outcome::Interrupted);
     }
     let picture = painting.picture();
