@@ -42,7 +42,7 @@ pub struct NetworkArgs {
 pub struct PrecisionArgs {
     /// How exactly a network calculates: auto, fp32, fp16 or int8
     ///
-    /// int8 takes the convolutions of lite in 8-bit integers: twice as fast on a processor with VNNI, and 1 to 2 of 255 levels away; full,
+    /// int8 takes the convolutions of lite in 8-bit integers: twice as fast on a processor with VNNI, and 1 to 3 of 255 levels away; full,
     /// networks of others and styles in full depth have no such form. fp16 takes floats of 16 bits, which GPUs are fast at. auto takes
     /// int8 on such a processor, and fp16 with CUDA and TensorRT where it paints the same picture within 2 levels.
     #[arg(long, value_name = "PRECISION", default_value = "auto", value_parser = parse_word(Precision::NAMES.to_vec()), help_heading = "Speed")]
