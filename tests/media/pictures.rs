@@ -1,0 +1,262 @@
+//! Colours, turns, shapes, and what becomes of pictures that are not plain.
+
+use std::path::{Path, PathBuf};
+
+use super::{assert_same_times, copy, test_clip};
+use crate::common::{clip, ffmpeg, frame_rgb, mean_difference, stream};
+
+#[test]
+fn colour_bars_come_back_within_two_levels_whatever_their_tags() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases: [(&str, &[&str]); 5] = [
+        (
+            "709",
+            &[
+                "-vf",
+                "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p",
+                "-colorspace",
+                "bt709",
+                "-color_primaries",
+                "bt709",
+                "-color_trc",
+                "bt709",
+                "-color_range",
+                "tv",
+            ],
+        ),
+        (
+            "601",
+            &[
+                "-vf",
+                "scale=out_color_matrix=smpte170m:out_range=tv,format=yuv420p",
+                "-colorspace",
+                "smpte170m",
+                "-color_primaries",
+                "smpte170m",
+                "-color_trc",
+                "smpte170m",
+                "-color_range",
+                "tv",
+            ],
+        ),
+        (
+            "full",
+            &[
+                "-vf",
+                "scale=out_color_matrix=bt709:out_range=pc,format=yuv420p",
+                "-colorspace",
+                "bt709",
+                "-color_range",
+                "pc",
+            ],
+        ),
+        (
+            "2020",
+            &[
+                "-vf",
+                "scale=out_color_matrix=bt2020:out_range=tv,format=yuv420p10le",
+                "-colorspace",
+                "bt2020nc",
+                "-color_primaries",
+                "bt2020",
+                "-color_trc",
+                "bt2020-10",
+                "-color_range",
+                "tv",
+            ],
+        ),
+        ("untagged", &["-vf", "scale=out_color_matrix=smpte170m:out_range=tv,format=yuv420p"]),
+    ];
+    for (name, encoding) in cases {
+        let mut arguments = vec![
+            "-f",
+            "lavfi",
+            "-i",
+            "smptehdbars=size=320x180:rate=25",
+            "-frames:v",
+            "5",
+            "-c:v",
+            "libx264",
+            "-crf",
+            "1",
+        ];
+        arguments.extend_from_slice(encoding);
+        let input = clip(folder.path(), &format!("{name}.mp4"), &arguments);
+        for extension in ["mp4", "mkv", "webm"] {
+            let output = folder.path().join(format!("{name}-out.{extension}"));
+            copy(&input, &output);
+            let (.., before) = frame_rgb(&input, 2);
+            let (.., after) = frame_rgb(&output, 2);
+            let difference = mean_difference(&before, &after);
+            println!("{name}.{extension}: {difference:?}");
+            assert!(difference.iter().all(|levels| *levels <= 2.0), "{name}.{extension}: {difference:?}");
+            let (before, after) = (stream(&input, "video"), stream(&output, "video"));
+            for tag in ["color_space", "color_range", "color_primaries", "color_transfer"] {
+                if let Some(expected) = before[tag].as_str() {
+                    assert_eq!(after[tag], expected, "{name}.{extension}: {tag}");
+                }
+            }
+        }
+    }
+}
+
+/// Copies an MP4 file and turns its picture, in the matrix of its `tkhd` box. FFmpeg 5 takes the rotation from metadata,
+/// FFmpeg 6 and later from an option that FFmpeg 5 does not know.
+fn rotated_copy(plain: &Path, degrees: &str) -> PathBuf {
+    let [a, b, c, d] = match degrees {
+        "90" => [0, -1, 1, 0],
+        "180" => [-1, 0, 0, -1],
+        "flip" => [1, 0, 0, -1],
+        _ => [0, 1, -1, 0],
+    };
+    let mut bytes = std::fs::read(plain).unwrap();
+    let header = bytes.windows(4).position(|name| name == b"tkhd").unwrap();
+    let matrix = [a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30];
+    for (place, value) in bytes[header + 44..].as_chunks_mut::<4>().0.iter_mut().zip(matrix) {
+        *place = i32::to_be_bytes(value);
+    }
+    let rotated = plain.with_file_name(format!("{degrees}-{}", plain.file_name().unwrap().display()));
+    std::fs::write(&rotated, bytes).unwrap();
+    rotated
+}
+
+#[test]
+fn rotated_video_comes_out_upright() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = test_clip(folder.path(), "plain.mp4", &[]);
+    for (degrees, size) in [("90", (90, 160)), ("180", (160, 90)), ("270", (90, 160))] {
+        let rotated = rotated_copy(&plain, degrees);
+        // ffmpeg stands pictures upright by itself when it decodes.
+        let upright = folder.path().join(format!("{degrees}-upright.mkv"));
+        ffmpeg(&["-i", rotated.to_str().unwrap(), "-c:v", "ffv1", upright.to_str().unwrap()]);
+        let output = folder.path().join(format!("{degrees}-out.mp4"));
+        copy(&rotated, &output);
+        let (width, height, after) = frame_rgb(&output, 3);
+        assert_eq!((width, height), size);
+        let difference = mean_difference(&frame_rgb(&upright, 3).2, &after);
+        assert!(difference.iter().all(|levels| *levels < 3.0), "{degrees}: {difference:?}");
+        let output_stream = stream(&output, "video");
+        assert!(!output_stream["side_data_list"].to_string().contains("rotation"), "{output_stream}");
+    }
+}
+
+#[test]
+fn flipped_pictures_in_rgb_come_out_upright() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = test_clip(folder.path(), "plain.mov", &["-c:v", "qtrle", "-pix_fmt", "rgb24"]);
+    for flip in ["flip", "180"] {
+        let flipped = rotated_copy(&plain, flip);
+        let upright = folder.path().join("upright.mkv");
+        let filters = if flip == "flip" { "vflip" } else { "vflip,hflip" };
+        ffmpeg(&["-i", plain.to_str().unwrap(), "-vf", filters, "-c:v", "ffv1", upright.to_str().unwrap()]);
+        let output = folder.path().join(format!("{flip}-out.mkv"));
+        copy(&flipped, &output);
+        let difference = mean_difference(&frame_rgb(&upright, 3).2, &frame_rgb(&output, 3).2);
+        // What chroma loses at half its size.
+        assert!(difference.iter().all(|levels| *levels < 8.0), "{flip}: {difference:?}");
+    }
+}
+
+#[test]
+fn pixel_shape_is_kept_and_turns_with_the_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = test_clip(folder.path(), "wide.mp4", &["-vf", "setsar=32/27"]);
+    for name in ["out.mp4", "out.mkv"] {
+        let output = folder.path().join(name);
+        copy(&input, &output);
+        assert_eq!(stream(&output, "video")["sample_aspect_ratio"], "32:27", "{name}");
+    }
+    let rotated = rotated_copy(&input, "90");
+    let output = folder.path().join("rotated-out.mp4");
+    copy(&rotated, &output);
+    assert_eq!(stream(&output, "video")["sample_aspect_ratio"], "27:32");
+}
+
+#[test]
+fn odd_sizes_are_kept_in_every_container() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = test_clip(folder.path(), "odd.mkv", &["-vf", "scale=161:91", "-pix_fmt", "yuv444p"]);
+    for name in ["out.mp4", "out.mkv", "out.webm", "out.mov", "out.gif"] {
+        let output = folder.path().join(name);
+        let copied = copy(&input, &output);
+        let video = stream(&output, "video");
+        assert_eq!((video["width"].as_u64(), video["height"].as_u64()), (Some(161), Some(91)), "{name}");
+        assert_eq!(copied.notes.iter().any(|note| note.contains("odd")), video["codec_name"] == "h264", "{name}");
+    }
+}
+
+#[test]
+fn interlaced_video_is_deinterlaced_frame_for_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = [
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=size=320x240:rate=50",
+        "-t",
+        "1",
+        "-vf",
+        "interlace=scan=tff",
+        "-c:v",
+        "mpeg2video",
+        "-flags",
+        "+ilme+ildct",
+        "-b:v",
+        "4M",
+    ];
+    let input = clip(folder.path(), "interlaced.ts", &arguments);
+    let output = folder.path().join("out.mp4");
+    let copied = copy(&input, &output);
+    assert!(copied.notes.iter().any(|note| note.contains("deinterlaced")), "{:?}", copied.notes);
+    assert_same_times(&input, &output, 0.0011);
+    assert_eq!(stream(&output, "video")["field_order"], "progressive");
+}
+
+#[test]
+fn transparency_is_flattened_over_black() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = [
+        "-f",
+        "lavfi",
+        "-i",
+        "color=white:size=64x64:rate=10,format=argb,colorchannelmixer=aa=0.5",
+        "-t",
+        "0.3",
+        "-c:v",
+        "qtrle",
+    ];
+    let input = clip(folder.path(), "half.mov", &arguments);
+    let output = folder.path().join("out.mp4");
+    let copied = copy(&input, &output);
+    assert!(copied.notes.iter().any(|note| note.contains("transparency")), "{:?}", copied.notes);
+    let (.., pixels) = frame_rgb(&output, 0);
+    let mean = pixels.iter().map(|value| f64::from(*value)).sum::<f64>() / pixels.len() as f64;
+    assert!((mean - 127.5).abs() < 2.5, "{mean}");
+}
+
+#[test]
+fn high_dynamic_range_is_tone_mapped_and_tagged_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    for transfer in ["smpte2084", "arib-std-b67"] {
+        let arguments = [
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=size=160x90:rate=10",
+            "-t",
+            "0.4",
+            "-vf",
+            &format!("format=yuv420p10le,setparams=color_primaries=bt2020:color_trc={transfer}:colorspace=bt2020nc"),
+            "-c:v",
+            "libx264",
+        ];
+        let input = clip(folder.path(), &format!("{transfer}.mkv"), &arguments);
+        let output = folder.path().join(format!("{transfer}.mp4"));
+        let copied = copy(&input, &output);
+        assert!(copied.notes.iter().any(|note| note.contains("tone-mapped")), "{:?}", copied.notes);
+        let video = stream(&output, "video");
+        for tag in ["color_space", "color_primaries", "color_transfer"] {
+            assert_eq!(video[tag], "bt709", "{tag}");
+        }
+    }
+}

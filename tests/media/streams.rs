@@ -1,0 +1,184 @@
+//! What is copied beside the pictures, and parts of a clip.
+
+use std::path::{Path, PathBuf};
+
+use super::{copy, copy_with, test_clip};
+use crate::common::{self, clip, ffmpeg, frame_rgb, frame_times, mean_difference, packets, stream, streams};
+use impasto::media::{Cut, ReaderOptions, VideoReader, WriterOptions};
+
+/// Two audio streams, subtitles, a chapter and tags.
+fn clip_with_everything(folder: &Path) -> PathBuf {
+    let subtitles = folder.join("s.srt");
+    std::fs::write(&subtitles, "1\n00:00:00,100 --> 00:00:00,600\nhello\n").unwrap();
+    let chapters = folder.join("c.txt");
+    std::fs::write(
+        &chapters,
+        ";FFMETADATA1\ntitle=everything\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=400\ntitle=first\n\
+         [CHAPTER]\nTIMEBASE=1/1000\nSTART=400\nEND=1000\ntitle=second\n",
+    )
+    .unwrap();
+    let video = test_clip(folder, "v.mp4", &[]);
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let arguments = [
+        "-i",
+        &path(&video),
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=frequency=440:duration=1",
+        "-i",
+        &path(&subtitles),
+        "-i",
+        &path(&chapters),
+        "-map",
+        "0:v",
+        "-map",
+        "1:a",
+        "-map",
+        "1:a",
+        "-map",
+        "2:s",
+        "-map_metadata",
+        "3",
+        "-c:v",
+        "copy",
+        "-c:a:0",
+        "aac",
+        "-c:a:1",
+        "libopus",
+        "-ar",
+        "48000",
+        "-c:s",
+        "srt",
+        "-metadata:s:a:1",
+        "language=deu",
+    ];
+    clip(folder, "everything.mkv", &arguments)
+}
+
+#[test]
+fn sound_subtitles_chapters_and_tags_are_copied_unchanged() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = clip_with_everything(folder.path());
+    let output = folder.path().join("out.mkv");
+    let copied = copy(&input, &output);
+    assert_eq!(copied.notes, Vec::<String>::new());
+
+    let codecs = |path: &Path| -> Vec<String> {
+        streams(path).iter().map(|stream| stream["codec_name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(codecs(&output), codecs(&input));
+    let sizes = |path: &Path, kind| packets(path, kind).into_iter().map(|(_, size)| size).collect::<Vec<_>>();
+    for kind in ["a:0", "a:1", "s"] {
+        assert_eq!(sizes(&output, kind), sizes(&input, kind), "{kind}");
+    }
+    assert_eq!(streams(&output)[2]["tags"]["language"], "deu");
+    let about = common::probe(&output, &["-show_chapters", "-show_format"]);
+    let titles: Vec<_> = about["chapters"].as_array().unwrap().iter().map(|c| c["tags"]["title"].clone()).collect();
+    assert_eq!(titles, ["first", "second"]);
+    assert_eq!(about["format"]["tags"]["title"], "everything");
+}
+
+#[test]
+fn what_a_container_cannot_hold_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = clip_with_everything(folder.path());
+    let mp4 = copy(&input, &folder.path().join("out.mp4"));
+    assert_eq!(mp4.notes.len(), 1);
+    assert!(mp4.notes[0].contains("subtitles stream 3 (subrip)"), "{:?}", mp4.notes);
+    let webm = copy(&input, &folder.path().join("out.webm"));
+    assert!(webm.notes[0].contains("audio stream 1 (aac)"), "{:?}", webm.notes);
+    let gif = copy(&input, &folder.path().join("out.gif"));
+    assert!(gif.notes[0].contains("audio stream 1 (aac)") && gif.notes[0].contains("opus"), "{:?}", gif.notes);
+    // FFmpeg's table says that a .mov holds Opus, and its muxer that it does not.
+    let mov = copy(&input, &folder.path().join("out.mov"));
+    assert!(mov.notes[0].contains("audio stream 2 (opus)"), "{:?}", mov.notes);
+
+    // Another video and a cover are not copied, and the video keeps its name.
+    let cover = folder.path().join("cover.png");
+    ffmpeg(&["-f", "lavfi", "-i", "color=red:size=32x32", "-frames:v", "1", cover.to_str().unwrap()]);
+    let inputs = [input.to_str().unwrap(), cover.to_str().unwrap()];
+    let maps = ["-map", "0:v", "-map", "0:v", "-map", "1:v", "-c", "copy", "-disposition:v:2", "attached_pic"];
+    let tags = ["-metadata:s:v:0", "title=front", "-metadata:s:v:0", "language=fra"];
+    let two = clip(folder.path(), "two.mp4", &[&["-i", inputs[0], "-i", inputs[1]], &maps[..], &tags[..]].concat());
+    let output = folder.path().join("front.mkv");
+    assert_eq!(copy(&two, &output).notes, ["left out: video stream 1 (h264), cover picture stream 3 (png)"]);
+    assert_eq!(stream(&output, "video")["tags"]["language"], "fra");
+}
+
+#[test]
+fn sound_stays_in_sync_with_a_start_offset() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = clip_with_everything(folder.path());
+    let late = clip(
+        folder.path(),
+        "late.mkv",
+        &["-itsoffset", "1.5", "-i", plain.to_str().unwrap(), "-map", "0", "-c", "copy"],
+    );
+    for name in ["out.mkv", "out.mp4"] {
+        let output = folder.path().join(name);
+        copy(&late, &output);
+        let lag = |path: &Path| packets(path, "a:0")[0].0 - frame_times(path)[0];
+        assert!((lag(&late) - lag(&output)).abs() < 0.0015, "{name}: {} against {}", lag(&late), lag(&output));
+    }
+}
+
+#[test]
+fn muted_video_has_no_sound() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = clip_with_everything(folder.path());
+    let output = folder.path().join("out.mkv");
+    copy_with(&input, &output, Cut::default(), WriterOptions { mute: true, ..WriterOptions::default() }).unwrap();
+    let kinds: Vec<_> = streams(&output).iter().map(|stream| stream["codec_type"].clone()).collect();
+    assert_eq!(kinds, ["video", "subtitle"]);
+}
+
+#[test]
+fn a_cut_keeps_the_frames_and_the_sound_between_its_ends_and_starts_at_zero() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = clip_with_everything(folder.path());
+    let output = folder.path().join("out.mkv");
+    let cut = Cut { start: Some("0.2".parse().unwrap()), end: Some("0.6".parse().unwrap()), frames: None };
+    let copied = copy_with(&input, &output, cut, WriterOptions::default()).unwrap();
+    assert_eq!(copied.written.frames, 10);
+    let times = frame_times(&output);
+    assert!((times[0] - 0.0).abs() < 0.03 && (times[9] - times[0] - 0.36).abs() < 0.002, "{times:?}");
+    let sound = packets(&output, "a:0");
+    assert!(sound[0].0 < 0.05 && sound.last().unwrap().0 < 0.4, "{sound:?}");
+    let (.., expected) = frame_rgb(&input, 5);
+    let (.., first) = frame_rgb(&output, 0);
+    let difference = mean_difference(&expected, &first);
+    assert!(difference.iter().all(|levels| *levels < 3.0), "{difference:?}");
+
+    let first_three = Cut { frames: Some(3), ..Cut::default() };
+    let output = folder.path().join("three.mkv");
+    assert_eq!(copy_with(&input, &output, first_three, WriterOptions::default()).unwrap().written.frames, 3);
+    assert!(packets(&output, "a:0").last().unwrap().0 < 0.15);
+}
+
+#[test]
+fn a_cut_beyond_the_end_is_an_error_that_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = test_clip(folder.path(), "in.mp4", &[]);
+    let cut = Cut { start: Some("100".parse().unwrap()), ..Cut::default() };
+    let error = VideoReader::open(&input, ReaderOptions { cut, ..ReaderOptions::default() }).err().unwrap();
+    assert!(error.to_string().contains("no frames in the chosen part"), "{error:#}");
+}
+
+#[test]
+fn a_part_of_a_transport_stream_starts_where_it_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, gop) in [("short.ts", "50"), ("long.ts", "250")] {
+        let sound = ["-f", "lavfi", "-i", "sine=frequency=440:duration=8", "-c:a", "mp2", "-t", "8", "-g", gop];
+        let more = ["-f", "lavfi", "-i", "testsrc2=size=160x90:rate=25,gblur=2", "-c:v", "libx264"];
+        let input =
+            clip(folder.path(), name, &[&sound[..4], &more[..], &sound[4..], &["-pix_fmt", "yuv420p"]].concat());
+        let cut = Cut { start: Some("5.1".parse().unwrap()), ..Cut::default() };
+        let output = folder.path().join(format!("{name}.mkv"));
+        let copied = copy_with(&input, &output, cut, WriterOptions::default()).unwrap();
+        assert_eq!(copied.written.frames, 72, "{name}");
+        assert!(frame_times(&output)[0] < 0.05 && packets(&output, "a:0")[0].0 < 0.05, "{name}");
+        let difference = mean_difference(&frame_rgb(&input, 128).2, &frame_rgb(&output, 0).2);
+        assert!(difference.iter().all(|levels| *levels < 3.0), "{name}: {difference:?}");
+    }
+}

@@ -1,0 +1,130 @@
+//! Every frame at its own time.
+
+use super::{assert_same_times, copy, test_clip};
+use crate::common::{clip, frame_times, shared, stream};
+
+/// Good clips of the extra material: (file, where matroska's millisecond clock or joined clocks allow no better).
+const GOOD_CLIPS: &[&str] = &[
+    "alpha_prores4444.mov",
+    "alpha_qtrle.mov",
+    "alpha_vp9.webm",
+    "anamorphic_sar32x27.mp4",
+    "anim.gif",
+    "audio_flac51.mkv",
+    "audio_longer.mp4",
+    "audio_shorter.mp4",
+    "av1.mp4",
+    "fps_1.mp4",
+    "fps_59940.mp4",
+    "full_range.mp4",
+    "gray_ffv1.mkv",
+    "h264_hi10.mkv",
+    "hevc10_pq.mp4",
+    "interlaced_tff_mpeg2.ts",
+    "mjpeg.avi",
+    "multi_audio_subs.mkv",
+    "notmult4_322x182.mp4",
+    "odd_321x181_h264_444.mkv",
+    "odd_321x181_vp9.webm",
+    "rotate180.mp4",
+    "rotate90.mp4",
+    "scene_cut.mp4",
+    "single_frame.mp4",
+    "start_offset_1p5s.mkv",
+    "static_image.mp4",
+    "tiny_16x16.mp4",
+    "vfr_dropped.mp4",
+    "vfr_jitter.mkv",
+];
+
+#[test]
+fn every_good_odd_clip_keeps_its_frames_and_times_in_mp4_and_mkv() {
+    let Some(odd) = shared("clips/odd") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for name in GOOD_CLIPS {
+        for extension in ["mp4", "mkv"] {
+            let input = odd.join(name);
+            let output = folder.path().join(format!("{name}.{extension}"));
+            let copied = copy(&input, &output);
+            assert_eq!(copied.damage, None, "{name}");
+            assert_eq!(copied.written.frames as usize, frame_times(&input).len(), "{name}");
+            println!("{name}: {:?}", copied.notes);
+            // Matroska counts in milliseconds, and moves all streams if one starts before 0.
+            let shift = if extension == "mkv" { 0.0225 } else { 0.0011 };
+            assert_same_times(&input, &output, shift);
+        }
+    }
+}
+
+#[test]
+fn variable_frame_rate_and_a_start_offset_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let jitter = ["-vf", "setpts='(N*40+15*sin(N*1.7))/1000/TB'", "-fps_mode", "vfr", "-enc_time_base", "1/1000"];
+    let input = test_clip(folder.path(), "jitter.mkv", &jitter);
+    for name in ["out.mp4", "out.mkv"] {
+        let output = folder.path().join(name);
+        copy(&input, &output);
+        assert_same_times(&input, &output, 0.0006);
+    }
+
+    let late = clip(folder.path(), "late.mkv", &["-itsoffset", "1.5", "-i", input.to_str().unwrap(), "-c", "copy"]);
+    assert!(frame_times(&late)[0] > 1.4);
+    let output = folder.path().join("late.mp4");
+    copy(&late, &output);
+    assert_same_times(&late, &output, 0.0006);
+}
+
+#[test]
+fn rational_frame_rates_are_exact() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = test_clip(folder.path(), "ntsc.mp4", &["-vf", "fps=60000/1001"]);
+    let output = folder.path().join("out.mp4");
+    copy(&input, &output);
+    assert_eq!(stream(&output, "video")["avg_frame_rate"], "60000/1001");
+    assert_eq!(stream(&output, "video")["time_base"], stream(&input, "video")["time_base"]);
+    assert_same_times(&input, &output, 0.0);
+}
+
+#[test]
+fn a_single_frame_makes_a_video_of_one_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = test_clip(folder.path(), "one.mp4", &["-frames:v", "1"]);
+    for name in ["out.mp4", "out.mkv", "out.webm", "out.gif", "out.mov"] {
+        let output = folder.path().join(name);
+        assert_eq!(copy(&input, &output).written.frames, 1);
+        assert_eq!(frame_times(&output).len(), 1, "{name}");
+    }
+}
+
+#[test]
+fn a_gif_of_more_than_a_hundred_frames_a_second_keeps_them_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = test_clip(folder.path(), "fast.mp4", &["-vf", "fps=240"]);
+    let output = folder.path().join("out.gif");
+    assert_eq!(copy(&input, &output).written.frames, 240);
+    assert_eq!(frame_times(&output).len(), 240);
+}
+
+#[test]
+fn a_change_of_size_or_clock_in_the_middle_keeps_every_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    let make = |name, size: &str| {
+        let source = format!("testsrc2=size={size}:rate=25");
+        clip(
+            folder.path(),
+            name,
+            &["-f", "lavfi", "-i", &source, "-t", "0.8", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-f", "mpegts"],
+        )
+    };
+    let (first, second) = (make("1.ts", "160x90"), make("2.ts", "320x180"));
+    let input = folder.path().join("joined.ts");
+    std::fs::write(&input, [std::fs::read(first).unwrap(), std::fs::read(second).unwrap()].concat()).unwrap();
+    let output = folder.path().join("out.mp4");
+    let copied = copy(&input, &output);
+    assert_eq!((copied.written.frames, copied.damage), (40, None));
+    let times = frame_times(&output);
+    assert_eq!(times.len(), 40);
+    for pair in times.windows(2) {
+        assert!((pair[1] - pair[0] - 0.04).abs() < 0.025, "{times:?}");
+    }
+}
