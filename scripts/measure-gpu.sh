@@ -4,8 +4,9 @@
 #   scripts/measure-gpu.sh [OUT]      (out/gpu unless given)
 #
 # Takes the program from $IMPASTO (target/release/impasto), $DEVICE (cuda), frames of $SIZE (1920x1080), $FRAMES of them (60), $MINUTES (1) to
-# learn a style in, and at most $LIMIT seconds (150) for each step. Needs no compiler and no ffmpeg; with a $PYTHON (python3) that has
-# PyTorch the same networks are measured there as well. What a step prints goes into a file of its name, and to the terminal.
+# learn a style in, and at most $LIMIT seconds (150) for each step; steps whose names do not match $ONLY (a regular expression) are left
+# out. Needs no compiler and no ffmpeg; with a $PYTHON (python3) that has PyTorch the same networks are measured there as well. What a step
+# prints goes into a file of its name, and to the terminal.
 set -u
 cd "$(dirname "$0")/.."
 
@@ -15,6 +16,7 @@ size=${SIZE:-1920x1080}
 frames=${FRAMES:-60}
 minutes=${MINUTES:-1}
 limit=${LIMIT:-150}
+only=${ONLY:-.}
 python=${PYTHON:-python3}
 out=${1:-out/gpu}
 if [ ! -x "$impasto" ]; then
@@ -27,6 +29,7 @@ failed=0
 step() { # NAME COMMAND...: into a file; a step that fails or takes too long does not keep the others
     name=$1
     shift
+    echo "$name" | grep -qE "$only" || return 0
     printf '\n== %s: %s\n' "$name" "$*" | sed "s|$impasto|impasto|" | tee "$out/$name.txt"
     timeout -k 5 "$limit" "$@" >>"$out/$name.txt" 2>&1
     code=$?

@@ -74,7 +74,7 @@ MAX_SHIFT = 8  # pixels: the network's stride
 
 
 class Shift:
-    """Moves the window by a whole number of pixels below the stride: exact, and what stands still on the grid shows."""
+    """Moves the window by a whole number of pixels below the stride: what stands still on the grid shows."""
 
     def __init__(self, generator):
         self.y, self.x = torch.randint(0, MAX_SHIFT, (2,), generator=generator).tolist()
@@ -83,10 +83,15 @@ class Shift:
         """The moved window of `wide`, which is `MAX_SHIFT` larger than `size`; the unmoved one starts at 0, 0."""
         return wide[:, :, self.y : self.y + size, self.x : self.x + size]
 
-    def overlap(self, output, moved):
-        """The parts of both outputs that show the same."""
-        height, width = output.shape[2] - self.y, output.shape[3] - self.x
-        return output[:, :, self.y :, self.x :], moved[:, :, :height, :width]
+    def matrix(self, batch, size):
+        """`[batch, 2, 3]` for `affine_grid`: where the moved window shows what the unmoved one has."""
+        return torch.tensor([[1.0, 0.0, 2 * self.x / size], [0.0, 1.0, 2 * self.y / size]]).expand(batch, 2, 3)
+
+    def seen(self, size):
+        """`[1, 1, size, size]`: 1 where both windows show the same."""
+        mask = torch.zeros(1, 1, size, size)
+        mask[:, :, : size - self.y, : size - self.x] = 1
+        return mask
 
 
 class Affine:
@@ -98,20 +103,31 @@ class Affine:
 
         angle, zoom = 0.05 * uniform(batch), 1 + 0.04 * uniform(batch)
         cos, sin, offset = zoom * angle.cos(), zoom * angle.sin(), 0.05 * uniform(batch, 2)
-        self.matrix = torch.stack([torch.stack([cos, -sin, offset[:, 0]], 1), torch.stack([sin, cos, offset[:, 1]], 1)], 1)
-
-    def sample(self, image):
-        grid = F.affine_grid(data.on_device(self.matrix, image.device), image.shape, align_corners=False)
-        return F.grid_sample(image, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+        self.turn = torch.stack([torch.stack([cos, -sin, offset[:, 0]], 1), torch.stack([sin, cos, offset[:, 1]], 1)], 1)
 
     def move(self, wide, size):
         """The window at 0, 0 of `wide`, moved."""
-        return self.sample(wide[:, :, :size, :size])
+        image = wide[:, :, :size, :size]
+        return sampled(image, grid_of(data.on_device(self.turn, image.device), size))
 
-    def overlap(self, output, moved):
-        """The parts of both outputs that show the same, away from the border that moved in."""
-        margin = output.shape[2] // 10
-        return (image[:, :, margin:-margin, margin:-margin] for image in (self.sample(output), moved))
+    def matrix(self, batch, size):
+        """As `Shift.matrix`."""
+        return self.turn
+
+    def seen(self, size):
+        """As `Shift.seen`: away from the border that moved in."""
+        margin = size // 10
+        return F.pad(torch.ones(1, 1, size - 2 * margin, size - 2 * margin), [margin] * 4)
+
+
+def grid_of(matrix, size):
+    """`[B, size, size, 2]` for `sampled`, from `[B, 2, 3]`."""
+    return F.affine_grid(matrix, [len(matrix), 1, size, size], align_corners=False)
+
+
+def sampled(image, grid):
+    """`image` as it is seen at the places of `grid`."""
+    return F.grid_sample(image, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
 def random_motion(generator, batch):
@@ -131,12 +147,11 @@ def flatness(image):
     return torch.exp(-variance / FLAT_LEVELS**2)
 
 
-def stability_loss(motion, image, output, moved_output):
-    """L1 between the output of the moved picture and the moved output, in units of the whole range.
+def stability_loss(image, output, moved_output, grid, seen):
+    """L1 between the output of the moved picture and the moved output, in units of the whole range, where both are `seen`.
 
     Flat areas count more: there a network has nothing to hold on to but its own grid, and the eye sees that the pattern stands still.
     """
-    weight = 1 + FLAT_EXTRA * flatness(image)
-    still, moved = motion.overlap(output, moved_output)
-    weight, _ = motion.overlap(weight, weight)
-    return (weight * (moved - still).abs()).mean() / 255
+    still, flat = sampled(torch.cat([output, flatness(image)], 1), grid).split([3, 1], 1)
+    weight = seen * (1 + FLAT_EXTRA * flat)
+    return (weight * (moved_output - still).abs()).sum() / (seen.sum() * output.shape[0] * 3 * 255)

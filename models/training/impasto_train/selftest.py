@@ -106,18 +106,30 @@ def lite_keeps_its_budget():
     assert macs <= 9000, f"{macs} MAC/pixel (expected at most 9000)"
 
 
-def a_shift_compares_what_shows_the_same():
+def _stability(motion, image, output, moved_output):
+    """The stability term under one motion."""
+    batch, size = image.shape[0], image.shape[3]
+    return losses.stability_loss(image, output, moved_output, losses.grid_of(motion.matrix(batch, size), size), motion.seen(size))
+
+
+def a_motion_compares_what_shows_the_same():
     generator = torch.Generator().manual_seed(3)
-    wide = torch.rand(1, 3, 64 + losses.MAX_SHIFT, 64 + losses.MAX_SHIFT) * 255
-    for _ in range(5):
-        shift = losses.Shift(generator)
-        still = wide[:, :, :64, :64]
-        assert losses.stability_loss(shift, still, still, shift.move(wide, 64)) == 0
+    wide = torch.rand(2, 3, 64 + losses.MAX_SHIFT, 64 + losses.MAX_SHIFT, generator=generator) * 255
+    still = wide[:, :, :64, :64]
+    for motion in [losses.Shift(generator) for _ in range(5)] + [losses.Affine(generator, 2)]:
+        moved = motion.move(wide, 64)
+        assert moved.shape == still.shape, moved.shape
+        assert _stability(motion, still, still, moved) < 1e-5, _stability(motion, still, still, moved)
+        # Other pictures are told apart, and what is not seen does not count.
+        assert _stability(motion, still, still, 255 - moved) > 0.2
+        hidden = torch.where(motion.seen(64) > 0, moved, 0 * moved)
+        assert _stability(motion, still, still, hidden) < 1e-5
     # A pattern that stands still on the grid while the picture moves is seen.
     grid = torch.zeros(1, 3, 64, 64)
     grid[:, :, ::8, ::8] = 255
+    shift = losses.Shift(generator)
     shift.y, shift.x = 3, 0
-    assert losses.stability_loss(shift, grid, grid, grid) > 0.02
+    assert _stability(shift, grid, grid, grid) > 0.02
 
 
 def gram_errors_are_relative_to_the_painting():
@@ -177,7 +189,7 @@ def run():
     """Runs every check; 1 if one failed."""
     failed = 0
     for name, check in list(globals().items()):
-        if callable(check) and getattr(check, "__module__", "") == __name__ and name != "run":
+        if callable(check) and getattr(check, "__module__", "") == __name__ and name != "run" and not name.startswith("_"):
             try:
                 check()
                 print(f"ok      {name}")

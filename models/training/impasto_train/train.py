@@ -7,11 +7,12 @@ import signal
 import time
 from collections import deque
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from . import data, losses, optimizer, schedule, vgg, warm
+from . import captured, data, losses, optimizer, schedule, vgg, warm
 from .network import StyleNetwork
 
 STATE_FILE = "state.pt"
@@ -133,6 +134,8 @@ class Training:
         if options.rows:
             for name, parameter in self.network.named_parameters():
                 parameter.requires_grad_(".norm." in name)
+        self.parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        self.captured = {}
         self.optimizers = optimizer.make(self.network, options.optimizer, options.lr)
         self.average = Average(self.network, options.average)
         self.totals = Totals()
@@ -150,31 +153,21 @@ class Training:
         progress = self.totals.progress
         phase = schedule.phase(self.kind, progress)
         chosen = self.next_styles(phase.batch)
-        index = data.on_device(torch.tensor(chosen), self.device)
-        style = self.one_hot[index]
         wide = self.photos.crops(phase.batch, phase.crop + losses.MAX_SHIFT)
-        image = wide[:, :, : phase.crop, : phase.crop]
-        with torch.no_grad():
-            content = self.eye(image, losses.CONTENT_LAYER + 1)
-        output = self.network(image, style, torch.bfloat16)
-        grams = [layer[index] for layer in self.targets]
+        motion = losses.random_motion(self.generator, phase.batch)
+        moved = motion.move(wide, phase.crop)
+        noise = torch.randn(moved.shape, generator=self.noise_generator, device=self.device) * self.photos.uniform(0, 6)
+        inputs = (
+            wide[:, :, : phase.crop, : phase.crop].contiguous(),
+            moved * self.photos.uniform(0.97, 1.03) + noise,
+            losses.grid_of(data.on_device(motion.matrix(phase.batch, phase.crop).contiguous(), self.device), phase.crop),
+            data.on_device(motion.seen(phase.crop), self.device),
+            data.on_device(torch.tensor(chosen), self.device),
+            torch.full((), schedule.stability_weight(self.options.stability, progress), device=self.device),
+        )
         # relu4_3 costs a quarter of a step and counts little: every other step, twice as much.
-        blocks = 3 + self.totals.steps % 2
-        total, parts = losses.picture_losses(self.eye, output, content, grams, self.weights[index], blocks)
-        loss = total.mean()
-        stability = torch.zeros((), device=self.device)
-        weight = schedule.stability_weight(self.options.stability, progress)
-        if weight > 0:
-            motion = losses.random_motion(self.generator, phase.batch)
-            moved = motion.move(wide, phase.crop)
-            noise = torch.randn(moved.shape, generator=self.noise_generator, device=self.device) * self.photos.uniform(0, 6)
-            moved = moved * self.photos.uniform(0.97, 1.03) + noise
-            stability = losses.stability_loss(motion, image, output, self.network(moved, style, torch.bfloat16))
-            loss = loss + weight * stability
-        for each in self.optimizers:
-            each.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 50.0)
+        numbers = self.gradients(phase.crop, 3 + self.totals.steps % 2, inputs)
+        torch.nn.utils.clip_grad_norm_(self.parameters, 50.0)
         for each in self.optimizers:
             for group in each.param_groups:
                 group["lr"] = group["scale"] * schedule.learning_rate(self.options.lr, progress)
@@ -182,8 +175,32 @@ class Training:
         self.average.update(self.network)
         self.totals.steps += 1
         self.totals.pictures += phase.batch
+        return Measured(numbers, chosen, phase.crop, self.totals.steps, progress)
+
+    def gradients(self, crop, blocks, inputs):
+        """Leaves the gradients of one step in the parameters; returns what `differentiate` measured."""
+        if self.kind != "cuda":
+            return self.differentiate(blocks, *inputs)
+        if (crop, blocks) not in self.captured:
+            function = partial(self.differentiate, blocks)
+            self.captured[crop, blocks] = captured.Captured(function, inputs, self.parameters)
+        return self.captured[crop, blocks](inputs)
+
+    def differentiate(self, blocks, image, moved, grid, seen, index, stability_weight):
+        """The loss and its gradients; numbers `[4 or 5 + B]`: loss, content, stability, error of each of `blocks`, style of each picture."""
+        for parameter in self.parameters:
+            parameter.grad = None
+        style = self.one_hot[index]
+        with torch.no_grad():
+            content = self.eye(image, losses.CONTENT_LAYER + 1)
+        output = self.network(image, style, torch.bfloat16)
+        grams = [layer[index] for layer in self.targets]
+        total, parts = losses.picture_losses(self.eye, output, content, grams, self.weights[index], blocks)
+        stability = losses.stability_loss(image, output, self.network(moved, style, torch.bfloat16), grid, seen)
+        loss = total.mean() + stability_weight * stability
+        loss.backward()
         numbers = [loss, parts["content"].mean(), stability, *(e.mean() for e in parts["errors"])]
-        return Measured(torch.cat([torch.stack(numbers), parts["style"]]).detach(), chosen, phase.crop, self.totals.steps, progress)
+        return torch.cat([torch.stack(numbers), parts["style"]]).detach()
 
     def save(self, path):
         """Writes the state to a temporary file and renames it."""
