@@ -302,7 +302,7 @@ fn files_that_cannot_be_used_are_named_in_one_line() {
     write("cut.mp4", &no_index[..no_index.len() / 2]);
 
     let out = ["-o", "out.mp4"];
-    let cases: [(&[&str], &str); 18] = [
+    let cases: [(&[&str], &str); 19] = [
         (&["missing.mp4", "-o", "out.mp4"], "'missing.mp4': No such file"),
         (&["folder", "-o", "out.mp4"], "'folder' is a directory"),
         (&["empty.mp4", "-o", "out.mp4"], "'empty.mp4' is empty"),
@@ -318,6 +318,7 @@ fn files_that_cannot_be_used_are_named_in_one_line() {
         (&["in.mp4", "-o", "out.m3u8"], "expected .mp4"),
         (&["in.mp4", "-o", "out.webm", "--codec", "h264"], "--codec"),
         (&["in.mp4", "-o", "out.mp4", "--preset", "warp"], "preset=warp"),
+        (&["in.mp4", "-o", "out.mp4", "--crf", "60"], "encoder 'libx264' (expected 0 to 51)"),
         (&["in.mp4", "-o", "out.mp4", "--style", "missing.onnx"], "missing.onnx"),
         (&["in.mp4", "-o", "out.mp4", "--style", "broken.onnx"], "broken.onnx"),
         (&["in.mp4", "-o", "out.mp4", "--style", "empty.onnx"], "empty.onnx"),

@@ -1,6 +1,6 @@
 //! Which encoder, which pixel format, which options.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use ffmpeg_next as ffmpeg;
 
 use ffmpeg::codec::{self, encoder, threading};
@@ -206,10 +206,21 @@ fn choose_pixel_format(codec: Codec, size: FrameSize, wanted: Option<&str>) -> R
     Ok((chosen, note))
 }
 
+/// The largest quality number that an encoder knows: x264 and x265 take any, and mean this.
+fn most_crf(encoder: &str) -> f32 {
+    match encoder {
+        "libx264" | "libx265" => 51.0,
+        "libsvtav1" | "libaom-av1" | "libvpx" | "libvpx-vp9" => 63.0,
+        _ => 255.0,
+    }
+}
+
 /// Defaults, then what the user set; an option that the encoder does not have is an error.
 fn options(codec: &Codec, settings: &EncoderSettings, defaults: &[(&str, &str)]) -> Result<Vec<(String, String)>> {
     let mut asked: Vec<(String, String)> = Vec::new();
     if let Some(crf) = settings.crf {
+        let most = most_crf(codec.name());
+        ensure!(crf <= most, "--crf {crf} is out of the range of encoder '{}' (expected 0 to {most})", codec.name());
         asked.push(("crf".to_owned(), crf.to_string()));
     }
     if let Some(preset) = &settings.preset {

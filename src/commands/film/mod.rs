@@ -19,7 +19,7 @@ use serde::Serialize;
 use super::device::Compute;
 use super::paint::{WHOLE_BYTES, read_style};
 use super::video::{check_cut, judge_damage, stop_on_signals, with_hint};
-use super::{DEFAULT_SMOOTHING, Outcome, UsageError};
+use super::{DEFAULT_SMOOTHING, DEFAULT_WORK_SIZE, Outcome, UsageError};
 use crate::cli::VideoArgs;
 use crate::console::Console;
 use crate::film::{Planner, PlannerSettings, Spacing};
@@ -159,6 +159,9 @@ fn check(args: &VideoArgs) -> Result<()> {
         return usage(
             "--stride and --smooth are for networks (--keyframes and --anchor-weight are what --engine gatys has)",
         );
+    }
+    if args.style.look.work_size != DEFAULT_WORK_SIZE {
+        return usage("--work-size is for networks (expected --keyframe-size with --engine gatys)");
     }
     if args.debug_view.is_some() || args.stats {
         return usage("--debug-view and --stats are for networks (expected neither with --engine gatys)");
