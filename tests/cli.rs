@@ -470,6 +470,34 @@ fn ctrl_c_leaves_a_playable_file_and_exits_with_130() {
     assert!((1..1500).contains(&frames), "{frames}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_second_ctrl_c_ends_a_run_whose_network_does_not_open() {
+    use std::io::{BufRead as _, BufReader};
+    use std::os::unix::process::ExitStatusExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    small_clip(folder.path());
+    let network = folder.path().join("net.onnx");
+    assert!(Process::new("mkfifo").arg(&network).status().unwrap().success());
+    let mut child = Process::new(assert_cmd::cargo::cargo_bin("impasto"))
+        .current_dir(&folder)
+        .args(["video", "in.mp4", "-o", "out.mp4", "--style", "net.onnx"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Opens when the program reads it, which then waits for what never comes.
+    let never_written = std::fs::OpenOptions::new().write(true).open(&network).unwrap();
+    send(Signal::INT, &child);
+    let mut said = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.contains("as soon as the network is open"), "{said}");
+    send(Signal::INT, &child);
+    assert_eq!(child.wait().unwrap().signal(), Some(2));
+    drop(never_written);
+    assert_eq!(files(folder.path()), ["in.mp4", "net.onnx"]);
+}
+
 #[test]
 fn without_onnx_runtime_it_says_how_to_get_it() {
     let folder = tempfile::tempdir().unwrap();

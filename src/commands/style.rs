@@ -85,7 +85,7 @@ fn open_with(
     };
     let settings =
         StyleSettings { strength: look.strength, keep_color: look.keep_color, work_size: look.work_size as usize };
-    let mut engines = open(&spec, &options, settings).map_err(misused)?;
+    let mut engines = control.opening(|| open(&spec, &options, settings)).map_err(misused)?;
     for terminator in engines.iter().map(StyleEngine::terminator) {
         control.on_abort(move || terminator.terminate());
     }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
 
 use super::debug_view::DebugView;
 use super::device::Compute;
@@ -199,19 +200,26 @@ pub(super) fn check_cut(args: &VideoArgs) -> Result<Cut> {
 /// What is said to the first Ctrl-C while a file is written.
 pub(super) const FINISHING: &str = "stopping: the file is being finished (Ctrl-C again to give it up)";
 
-/// First Ctrl-C: stop, saying so. Second: give up.
+/// What is said to it before that, while a network is being opened.
+const OPENING: &str = "stopping as soon as the network is open (Ctrl-C again to end at once)";
+
+/// First Ctrl-C: stop, saying so. Second: give up; while a network is being opened, which nothing else ends, the system ends the process.
 pub(super) fn stop_on_signals(control: &Control, console: Console, stopping: &'static str) -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("listen for Ctrl-C")?;
     let control = control.clone();
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
-            for _ in signals.forever() {
-                if control.is_stopped() {
+            for signal in signals.forever() {
+                if control.is_stopped() && control.is_opening() {
+                    if let Err(error) = emulate_default_handler(signal) {
+                        tracing::debug!("signal {signal}: {error}");
+                    }
+                } else if control.is_stopped() {
                     control.abort();
                 } else {
                     control.stop();
-                    console.line(stopping);
+                    console.line(if control.is_opening() { OPENING } else { stopping });
                 }
             }
         })

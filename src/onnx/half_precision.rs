@@ -132,7 +132,8 @@ impl<'a> Turning<'a> {
     fn take(&mut self, node: &'a NodeProto) {
         let given = || node.input.iter().enumerate().filter(|(_, input)| !input.is_empty());
         let mut turned = given().filter(|&(index, _)| turns(node, index)).map(|(_, input)| input.as_str()).peekable();
-        if turned.peek().is_none() || !turned.all(|input| self.floats.contains(input)) {
+        let all_turn = turned.peek().is_some() && turned.all(|input| self.floats.contains(input));
+        if !all_turn || self.would_lose_a_constant(node) {
             self.keep(node);
             return;
         }
@@ -150,6 +151,16 @@ impl<'a> Turning<'a> {
             self.floats.insert(output);
         }
         self.nodes.push(node_in_half);
+    }
+
+    /// Whether a number that is there to keep another from 0, as the epsilon of a normalization does, would be 0 in half precision.
+    fn would_lose_a_constant(&self, node: &NodeProto) -> bool {
+        matches!(node.op_type(), "Add" | "Sub" | "Max" | "Div")
+            && node
+                .input
+                .iter()
+                .filter_map(|input| self.model.small_constant(input))
+                .any(|elements| elements.iter().any(|&element| element != 0.0 && f16::from_f32(element) == f16::ZERO))
     }
 
     /// Adds a node that stays as it is.
@@ -294,6 +305,38 @@ mod tests {
         assert!(!of_root.input[0].ends_with(SUFFIX) && !of_root.output[0].ends_with(SUFFIX));
         let sums = half.nodes().iter().filter(|node| node.op_type() == "Add");
         assert!(sums.flat_map(|node| &node.input).all(|input| input.ends_with(SUFFIX)));
+    }
+
+    #[test]
+    fn an_epsilon_that_a_half_cannot_hold_still_keeps_from_dividing_by_zero() {
+        for is_node in [false, true] {
+            let mut graph = GraphBuilder::new();
+            let variance = graph.input("x", &[2]);
+            let epsilon = graph.constant(&[1], &[1e-9]);
+            let kept = graph.add(&variance, &epsilon);
+            let root = graph.push("Sqrt", &[&kept], &[]);
+            let normal = graph.push("Div", &[&variance, &root], &[]);
+            graph.output("y", &normal);
+            let mut model = graph.finish().unwrap();
+            if is_node {
+                // As exporters write it that know no initializers for constants.
+                let tensor = model.graph.initializer.remove(0);
+                let constant = NodeProto {
+                    op_type: Some("Constant".to_owned()),
+                    output: vec![tensor.name().to_owned()],
+                    attribute: vec![crate::onnx::schema::AttributeProto {
+                        name: Some("value".to_owned()),
+                        r#type: Some(crate::onnx::schema::attribute_proto::AttributeType::Tensor.into()),
+                        t: Some(TensorProto { name: None, ..tensor }),
+                        ..Default::default()
+                    }],
+                    ..Default::default()
+                };
+                model.graph.node.insert(0, constant);
+            }
+            let x = Tensor { shape: vec![2], data: vec![0.0, 4.0] };
+            assert_eq!(run(&model.to_half().unwrap(), &[("x", &x)], "y").data, [0.0, 2.0]);
+        }
     }
 
     #[test]

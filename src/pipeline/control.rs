@@ -16,6 +16,7 @@ pub struct Control {
 struct Inner {
     stopped: AtomicBool,
     aborted: AtomicBool,
+    opening: AtomicBool,
     /// Nothing is ever sent: dropping the sender wakes everyone who waits on the receiver.
     abort_sender: Mutex<Option<Sender<()>>>,
     abort_receiver: Receiver<()>,
@@ -36,6 +37,7 @@ impl Control {
             inner: Arc::new(Inner {
                 stopped: AtomicBool::new(false),
                 aborted: AtomicBool::new(false),
+                opening: AtomicBool::new(false),
                 abort_sender: Mutex::new(Some(abort_sender)),
                 abort_receiver,
                 hooks: Mutex::new(Vec::new()),
@@ -68,6 +70,19 @@ impl Control {
             }
             hooks.push(Box::new(hook));
         }
+    }
+
+    /// Does what an abort cannot end, and what there is nothing to lose in: to open a network, which may take minutes.
+    pub fn opening<T>(&self, open: impl FnOnce() -> T) -> T {
+        self.inner.opening.store(true, Ordering::SeqCst);
+        let opened = open();
+        self.inner.opening.store(false, Ordering::SeqCst);
+        opened
+    }
+
+    /// Whether [`Control::opening`] is under way.
+    pub fn is_opening(&self) -> bool {
+        self.inner.opening.load(Ordering::SeqCst)
     }
 
     /// Whether [`Control::stop`] or [`Control::abort`] was called.

@@ -8,7 +8,7 @@ use super::{Runtime, cuda};
 /// An NVIDIA GPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gpu {
-    /// Its number, as in `cuda:N`.
+    /// Its number with the driver: `cuda:N`'s only where all GPUs are alike, or `CUDA_DEVICE_ORDER` is `PCI_BUS_ID`.
     pub index: u32,
     /// Its model.
     pub name: String,
@@ -42,6 +42,11 @@ const DRIVER_FOLDER: &str = "/proc/driver/nvidia";
 /// How many of NVIDIA's GPUs the driver shows; `None` where it does not tell.
 pub fn nvidia_gpu_count() -> Option<usize> {
     gpu_folders(Path::new(DRIVER_FOLDER)).map(|folders| folders.len())
+}
+
+/// Whether a driver of NVIDIA shows itself: in `/proc`, or that of Windows below WSL.
+pub fn has_nvidia_driver() -> bool {
+    nvidia_gpu_count().is_some() || Path::new("/dev/dxg").exists()
 }
 
 /// A folder for each GPU, in their order.

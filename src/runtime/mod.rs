@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 pub use assignment::Assignment;
 pub use choice::{Chosen, Providers, choose};
 pub use device::{Device, DeviceChoice, Provider};
-pub use gpus::{CudaLibrary, Gpu, NvidiaState, nvidia_gpu_count};
+pub use gpus::{CudaLibrary, Gpu, NvidiaState, has_nvidia_driver, nvidia_gpu_count};
 pub use library::{Library, LibrarySearch, RuntimeError};
 pub use memory::available_memory;
 use ort::environment::Environment;

@@ -198,14 +198,27 @@ impl Opening<'_> {
     /// A graph of which these are the bytes, with weights where the network has them.
     pub fn graph_from(&self, bytes: &[u8]) -> Graph {
         let names = self.model.external_files();
-        let folder = self.location.path().and_then(Path::parent).filter(|_| !names.is_empty()).map(Path::to_owned);
+        let folder = self.location.path().and_then(folder_of).filter(|_| !names.is_empty());
         Graph::Bytes { bytes: bytes.into(), weights: folder.map(|folder| WeightFiles { folder, names }) }
     }
+}
+
+/// Where a file lies; that of a bare name is empty, which is no folder to ONNX Runtime.
+fn folder_of(file: &Path) -> Option<PathBuf> {
+    let folder = file.parent()?;
+    Some(if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bare_name_lies_in_the_working_folder() {
+        assert_eq!(folder_of(Path::new("net.onnx")), Some(".".into()));
+        assert_eq!(folder_of(Path::new("nets/net.onnx")), Some("nets".into()));
+        assert_eq!(folder_of(Path::new("/net.onnx")), Some("/".into()));
+    }
 
     #[test]
     fn a_device_is_compared_in_levels_of_the_picture() {

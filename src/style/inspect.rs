@@ -30,13 +30,17 @@ pub(super) struct Ports {
 /// When the graph is no style network; the message says what is wrong and what was expected.
 pub(super) fn find_ports(model: &Model, hints: &Hints) -> Result<Ports> {
     let inputs = model.inputs();
-    let outputs = model.outputs();
-    for port in inputs.iter().chain(&outputs) {
-        check_element_type(port)?;
+    let mut outputs = model.outputs();
+    inputs.iter().try_for_each(check_element_type)?;
+    // What else a network tells beside its picture is not read.
+    let is_asked = |port: &Port| hints.output.as_ref().is_some_and(|known| known.value == port.name);
+    if outputs.iter().any(|port| port.element_type == Some(DataType::Float)) {
+        outputs.retain(|port| port.element_type == Some(DataType::Float) || is_asked(port));
     }
     let (image, image_origin) = find_image_input(&inputs, hints)?;
     let (layout, layout_origin) = find_layout(model, image, hints)?;
     let (output, output_origin) = find_image_output(&outputs, layout, hints)?;
+    check_element_type(output)?;
     let (style, strength_input) = find_style_inputs(&inputs, image, layout, hints)?;
     Ok(Ports {
         declared_size: declared_size(image, layout)?,
@@ -472,5 +476,34 @@ mod tests {
         assert_eq!(refusal(small, Some(&[1, 100, 1, 1]), &hints), None);
         let text = refusal(small, Some(&[1 << 40, 1 << 40]), &hints).unwrap();
         assert!(text.contains("expected at most 16777216 numbers"), "{text}");
+    }
+
+    #[test]
+    fn outputs_that_are_no_floats_are_left_alone_unless_they_are_asked_for() {
+        let mut graph = GraphBuilder::new();
+        let image = graph.input("image", &[1, 3, 32, 48]);
+        let painted = graph.relu(&image);
+        graph.output("size", &painted);
+        let twice = graph.relu(&painted);
+        graph.output("stylized", &twice);
+        let mut model = graph.finish().unwrap();
+        let to_int64 = |from: &str, to: &str| {
+            crate::onnx::node(
+                "Cast",
+                &[from],
+                to,
+                &[crate::onnx::Attribute::Int("to", i64::from(i32::from(DataType::Int64)))],
+            )
+        };
+        let shape = [Some(1), Some(3), Some(32), Some(48)];
+        model.put_behind("size", ("whole", DataType::Int64, &shape), vec![to_int64("size", "whole")]).unwrap();
+        let ports = find_ports(&model, &Hints::default()).unwrap();
+        assert_eq!(ports.image_output.value, "stylized");
+        let asked = Known { value: "whole".to_owned(), origin: Origin::Assumed };
+        let error = find_ports(&model, &Hints { output: Some(asked), ..Hints::default() }).unwrap_err().to_string();
+        assert!(error.contains("'whole' holds INT64 elements (expected FLOAT"), "{error}");
+        model.put_behind("stylized", ("all", DataType::Int64, &shape), vec![to_int64("stylized", "all")]).unwrap();
+        let error = find_ports(&model, &Hints::default()).unwrap_err().to_string();
+        assert!(error.contains("holds INT64 elements"), "{error}");
     }
 }

@@ -116,7 +116,8 @@ impl Painter {
             let Some(smaller) = smaller_tile(last, &self.contract) else {
                 let short_side = last.width.min(last.height);
                 return Err(error.context(format!(
-                    "memory does not suffice for tiles of {last} (expected more free memory, or a work size below {short_side})"
+                    "memory does not suffice for tiles of {last} (expected more free memory, fewer networks at one time, or a work \
+                     size below {short_side})"
                 )));
             };
             self.memory.limit_to(whole, smaller);

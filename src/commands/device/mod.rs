@@ -100,8 +100,17 @@ impl Compute {
         let mut engines = vec![first];
         let devices = std::iter::once(&device).chain(&more);
         // The first is there already.
-        for device in std::iter::repeat_n(devices, count).flatten().skip(1) {
-            engines.push(engines[0].beside(device, threads)?);
+        for beside in std::iter::repeat_n(devices, count).flatten().skip(1) {
+            match engines[0].beside(beside, threads) {
+                Ok(engine) => engines.push(engine),
+                // Nobody asked for so many: one paints as well.
+                Err(error) if parallel.is_none() && *beside == device => {
+                    let count = engines.len();
+                    self.console.note(&format!("{device} takes no more than {count} at one time: {error:#}"));
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
         }
         self.findings.others = more;
         self.findings.networks = engines.len();
@@ -239,7 +248,7 @@ impl Compute {
         if let Some(refused @ Smoothing::Refused(_)) = findings.smoothing.as_ref().filter(|_| !details) {
             console.note(&refused.to_string());
         }
-        if findings.device.is_cpu() && runtime::nvidia_gpu_count().is_some() && !details {
+        if runtime::has_nvidia_driver() && !details {
             findings.refused.iter().for_each(|reason| console.warning(&format!("the GPU is not used: {reason}")));
         }
     }

@@ -103,9 +103,14 @@ pub fn gpus() -> Section {
         Some(driver) => checks.push(Check::ok("driver", format!("NVIDIA {driver}"))),
         None => checks.push(Check::absent("driver", "no driver of NVIDIA", DRIVER_ADVICE)),
     }
+    // CUDA counts the fastest GPU first, and only those that it is let see; the driver counts all in the order of their slots.
+    let are_numbers_cudas = std::env::var_os("CUDA_VISIBLE_DEVICES").is_none()
+        && (state.gpus.windows(2).all(|pair| pair[0].name == pair[1].name)
+            || std::env::var("CUDA_DEVICE_ORDER").is_ok_and(|order| order == "PCI_BUS_ID"));
+    let number = if are_numbers_cudas { "cuda:" } else { "driver's GPU " };
     checks.extend(state.gpus.iter().map(|gpu| {
         let memory = gpu.memory_mib.map(|mib| format!(", {:.0} GiB", mib as f64 / 1024.0)).unwrap_or_default();
-        Check::ok(format!("cuda:{}", gpu.index), format!("{}{memory}", gpu.name))
+        Check::ok(format!("{number}{}", gpu.index), format!("{}{memory}", gpu.name))
     }));
     let Ok(runtime) = Runtime::load() else { return Section { name: "NVIDIA", checks } };
     let is_of_use = state.driver.is_some() || runtime.providers().contains(&Provider::Cuda);
