@@ -100,6 +100,19 @@ fn folders_keep_their_structure_and_a_bad_file_does_not_stop_the_rest() {
 }
 
 #[test]
+fn paintings_in_a_folder_below_their_photos_are_not_painted_again() {
+    let folder = tempfile::tempdir().unwrap();
+    picture(folder.path(), "in/a.png", "rgb24");
+    let style = identity();
+    for _ in 0..2 {
+        let output =
+            impasto().current_dir(&folder).args(["in", "-o", "in/out", "-y", "--style", &style]).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        assert_eq!(files(&folder.path().join("in")), ["a.png", "out/a.png"]);
+    }
+}
+
+#[test]
 fn several_styles_and_patterns_make_a_file_each() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["one.png", "two.png", "other.png"] {

@@ -257,14 +257,33 @@ fn files_that_are_no_usable_style_are_told() {
         .assert()
         .code(1)
         .stderr(contains("comes with impasto"));
+    write("my.onnx.style", &bytes);
+    impasto(&folder).args(["styles", "add", "my.onnx.style"]).assert().code(1).stderr(contains("no name to ask for"));
+    write("My Fog.style", &bytes);
+    write("my_fog.style", &bytes);
+    let both = ["styles", "add", "-y", "My Fog.style", "my_fog.style"];
+    impasto(&folder).args(both).assert().code(1).stderr(contains("two of the files would be the style 'my-fog'"));
+    let mut hostile = style_of(0);
+    hostile.description.paintings[0].file = "\u{1b}[2Jpainting".to_owned();
+    write("hostile.style", &hostile.to_bytes().unwrap());
+    let shown = impasto(&folder).args(["styles", "show", "hostile.style"]).assert().success();
+    shown.stdout(contains("[2Jpainting").and(contains("\u{1b}").not()));
+    let from = ["learn", &painting(), "-o", "new.style", "--from", "other.style", "--steps", "1"];
+    impasto(&folder).args(from).args(QUICK).assert().code(1).stderr(contains("another version of the network"));
+    write("new.style.state", b"what is left");
+    let anew = ["learn", &painting(), "-o", "new.style", "--steps", "1"];
+    impasto(&folder).args(anew).assert().code(1).stderr(contains("expected --resume to go on with it"));
     // One that cannot be used is listed as such and keeps nothing from working.
     std::fs::create_dir_all(folder.path().join("data/impasto/styles")).unwrap();
+    write("data/impasto/styles/outdated.style", &other.to_bytes().unwrap());
+    impasto(&folder).arg("styles").assert().success().stdout(contains("another version of the network"));
     write("data/impasto/styles/broken.style", b"x");
     impasto(&folder).arg("styles").assert().success().stdout(contains("broken").and(contains("cannot be used")));
     impasto(&folder)
         .args(["styles", "sheet", "photo.png", "-o", "sheet.png"])
         .assert()
         .success()
+        .stderr(contains("'outdated' was learnt for another version"))
         .stderr(contains("left out").and(contains(format!("{} styles", bundled_count()))));
 }
 

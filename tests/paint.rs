@@ -209,13 +209,31 @@ fn what_cannot_be_painted_is_told_with_the_file_and_what_to_do() {
     image::RgbImage::new(64, 64).save(folder.path().join("black.png")).unwrap();
     std::fs::write(folder.path().join("taken.png"), "mine").unwrap();
     std::fs::write(folder.path().join("seen.0002.png"), "mine").unwrap();
+    std::fs::copy(folder.path().join("stripes.png"), folder.path().join("r.0002.png")).unwrap();
+    image::RgbaImage::from_pixel(96, 64, image::Rgba([255, 255, 255, 9]))
+        .save(folder.path().join("drawn.png"))
+        .unwrap();
     let cases: &[(&[&str], i32, &str)] = &[
         (&["--style", "nothing.png", "-o", "o.png"], 1, "nothing.png"),
+        (&["--style", "stripes.png", "-o", "o.png", "--mask", "drawn.png"], 1, "'drawn.png' is transparent"),
+        (&["--style", "stripes.png:2", "-o", "o.png", "--mask", "left.png"], 2, "means nothing with --mask"),
+        (&["--style", "r.0002.png", "-o", "r.png", "--preview-every", "9", "-y"], 1, "'r.0002.png' would be replaced"),
+        (&["--style", "stripes.png", "-o", "stripes.png", "-y"], 1, "'stripes.png' would be replaced"),
+        (
+            &["--style", "stripes.png", "-o", "o.png", "--mask", "left.png", "--heatmap", "left.png", "-y"],
+            1,
+            "'left.png' would be replaced",
+        ),
+        (
+            &["--style", "stripes.png", "-o", "o.png", "--preview-every", "9", "--heatmap", "o.0007.png"],
+            2,
+            "the name of a preview as well",
+        ),
         (&["--style", "text.png", "-o", "o.png"], 1, "text.png"),
         (&["--style", "tiny.png", "-o", "o.png"], 1, "'tiny.png' is 1×1 (expected at least 32"),
         (&["--style", "glass.png", "-o", "o.png"], 1, "flatten it first"),
         (&["--style", "stripes.png", "-o", "taken.png"], 1, "-y to replace it"),
-        (&["--style", "stripes.png", "-o", "content.png", "-y"], 1, "would replace the content"),
+        (&["--style", "stripes.png", "-o", "content.png", "-y"], 1, "would be replaced by what is painted of it"),
         (&["--style", "stripes.png", "-o", "no/o.png"], 1, "there is no folder 'no'"),
         (&["--style", "stripes.png", "-o", "o.png", "--plot", "./o.png"], 2, "written twice"),
         (&["--style", "stripes.png", "-o", "seen.png", "--preview-every", "9"], 1, "'seen.0002.png' exists already"),
@@ -243,6 +261,10 @@ fn what_cannot_be_painted_is_told_with_the_file_and_what_to_do() {
     for (arguments, code, expected) in cases {
         paint(&folder, arguments).assert().code(*code).stderr(contains(*expected));
     }
+    std::fs::write(folder.path().join("o.png.state"), "what is left").unwrap();
+    let left = ["--style", "stripes.png", "-o", "o.png"];
+    paint(&folder, &left).assert().code(1).stderr(contains("expected --resume o.png.state to go on with it"));
+    std::fs::remove_file(folder.path().join("o.png.state")).unwrap();
     assert_eq!(std::fs::read(folder.path().join("taken.png")).unwrap(), b"mine");
     assert!(!folder.path().join("o.png").exists());
     paint(&folder, &["--style", "stripes.png", "-o", "o.png", "--mask", "black.png"]).assert().code(1);
@@ -286,7 +308,14 @@ fn ctrl_c_saves_the_painting_and_a_state_to_go_on_from() {
     let short = line.replace(&format!("\"iteration\":{done}"), "\"iteration\":799");
     let bytes = std::fs::read(&state).unwrap();
     std::fs::write(&state, [short.as_bytes(), &bytes[line.len()..]].concat()).unwrap();
-    resume(&[]).assert().success().stderr(contains("96×64, 1 iterations"));
+    std::fs::write(folder.path().join("t.csv"), "the first part's").unwrap();
+    resume(&["--trace", "t.csv"]).assert().code(1).stderr(contains("'t.csv' exists already"));
+    // Previews are numbered on, and the whole is counted.
+    let last = resume(&["--preview-every", "100", "--json"]).assert().success();
+    let last = last.stderr(contains("96×64, 1 iterations"));
+    let summary: serde_json::Value = serde_json::from_slice(&last.get_output().stdout).unwrap();
+    assert_eq!(summary["iterations"], 800);
+    assert!(folder.path().join("out.0008.png").exists());
     assert!(!state.exists(), "a finished painting needs no state");
 }
 

@@ -254,7 +254,7 @@ fn tasks(args: &ImageArgs, styles: &[NamedStyle]) -> Result<Vec<Task>> {
     }
     let mut found = Vec::new();
     for input in &args.inputs {
-        find(input, &mut found)?;
+        find(input, &args.output, &mut found)?;
     }
     let is_one_file = matches!(args.inputs.as_slice(), [input] if found.len() == 1 && !input.is_dir());
     if to_stdout {
@@ -333,12 +333,15 @@ fn format_of(path: &Path) -> Option<StillFormat> {
 }
 
 /// The pictures that `input` means: itself, those in and below a folder by name, or those that fit a pattern.
-fn find(input: &Path, found: &mut Vec<Found>) -> Result<()> {
+fn find(input: &Path, output: &Path, found: &mut Vec<Found>) -> Result<()> {
     let before = found.len();
     if input.is_dir() {
         // Links to folders are not followed: they could lead back.
-        let is_shown =
-            |entry: &walkdir::DirEntry| entry.depth() == 0 || !entry.file_name().to_string_lossy().starts_with('.');
+        // Nor are paintings painted again that went into a folder in there.
+        let is_shown = |entry: &walkdir::DirEntry| {
+            let is_output = || entry.file_type().is_dir() && outputs::is_same(entry.path(), output);
+            entry.depth() == 0 || !(entry.file_name().to_string_lossy().starts_with('.') || is_output())
+        };
         for entry in WalkDir::new(input).sort_by_file_name().into_iter().filter_entry(is_shown) {
             let entry = entry.with_context(|| format!("cannot read the folder '{}'", input.display()))?;
             if !entry.file_type().is_dir() && format_of(entry.path()).is_some() {

@@ -56,12 +56,20 @@ pub fn run(args: &SheetArgs) -> Result<Outcome> {
     };
     let small_content = small(&content)?;
     let styles = all_styles(args.network.network, console)?;
+    let bundled = Catalog::bundled()?.styles().len();
     let mut compute = Compute::new(&args.device, thread_count(args.threads), console)?;
     let mut progress = console.progress_of_pictures(styles.len() as u64);
     // One column for each style, a painting for each strength.
     let mut columns = vec![vec![Cell { name: "input".to_owned(), picture: copy(&small_content) }]];
     for (index, style) in styles.iter().enumerate() {
-        let OpenStyle { mut engine, .. } = style::open(&style_args(args, style), &mut compute, &control)?;
+        let OpenStyle { mut engine, .. } = match style::open(&style_args(args, style), &mut compute, &control) {
+            Ok(opened) => opened,
+            Err(error) if index >= bundled => {
+                console.warning(&format!("left out: {error:#}"));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         if index == 0 {
             compute.tell(false);
         }
@@ -87,7 +95,7 @@ pub fn run(args: &SheetArgs) -> Result<Outcome> {
     progress.end();
     let sheet = lay_out(&columns, cell_size, args.strengths.len());
     save(&sheet, &args.output, args.overwrite)?;
-    console.line(&format!("{}: {} styles of {}", args.output.display(), styles.len(), args.input.display()));
+    console.line(&format!("{}: {} styles of {}", args.output.display(), columns.len() - 1, args.input.display()));
     Ok(Outcome::Done)
 }
 
@@ -97,6 +105,9 @@ fn all_styles(network: NetworkChoice, console: Console) -> Result<Vec<String>> {
     let mut styles: Vec<String> = bundled.map(|style| style.name.clone()).collect();
     for own in styles::own_styles() {
         match LearnedStyle::load(&own.path) {
+            Ok(style) if style.description.bundled_network().is_err() => {
+                console.warning(&format!("left out: '{}' was learnt for another version of its network", own.name));
+            }
             Ok(style) => {
                 let of = &style.description.network;
                 if matches!(network, NetworkChoice::Auto) || NetworkChoice::of(of) == network {

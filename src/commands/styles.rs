@@ -12,7 +12,8 @@ use crate::output;
 use crate::style::catalog::normalized;
 use crate::style::folder::{self, FolderStyle};
 use crate::style::learned::{Description, EXTENSION};
-use crate::style::{Catalog, CatalogStyle, LearnedStyle};
+use crate::style::spec::StyleRef;
+use crate::style::{Catalog, CatalogStyle, LearnedStyle, StyleSpec};
 
 /// A style in JSON.
 #[derive(Debug, Serialize)]
@@ -54,7 +55,10 @@ impl<'a> StyleFigures<'a> {
 
     fn learned(style: FolderStyle) -> Self {
         let (description, error) = match LearnedStyle::load(&style.path) {
-            Ok(learned) => (Some(learned.description), None),
+            Ok(learned) => {
+                let error = learned.description.bundled_network().err().map(|error| format!("{error:#}"));
+                (Some(learned.description), error)
+            }
             Err(error) => (None, Some(format!("{:#}", error))),
         };
         Self::Learned { name: style.name, file: style.path, description, error }
@@ -90,7 +94,12 @@ fn network_names(catalog: &Catalog) -> impl Iterator<Item = &str> {
 }
 
 fn painting_files(description: &Description) -> String {
-    description.paintings.iter().map(|painting| painting.file.as_str()).collect::<Vec<_>>().join(", ")
+    description.paintings.iter().map(|painting| printable(&painting.file)).collect::<Vec<_>>().join(", ")
+}
+
+/// A text from a file of others, without what a terminal would obey.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// Runs the command.
@@ -144,6 +153,9 @@ fn add(args: &StylesAddArgs) -> Result<Outcome> {
         let bytes = std::fs::read(file).with_context(|| format!("cannot read '{}'", file.display()))?;
         let target =
             folder::find(&folder, &name).map_or_else(|| folder.join(format!("{name}.{EXTENSION}")), |taken| taken.path);
+        if let Some((other, ..)) = checked.iter().find(|(_, taken, _)| *taken == target) {
+            bail!("two of the files would be the style '{other}' (rename '{}')", file.display());
+        }
         if output::is_taken(&target) && !args.overwrite {
             bail!("there is a style '{name}' in '{}' already (-y replaces it)", folder.display());
         }
@@ -161,7 +173,11 @@ fn add(args: &StylesAddArgs) -> Result<Outcome> {
 /// The name that a file gives its style, if it can be asked for by it.
 fn check_name(stem: &str, file: &Path) -> Result<String> {
     let name = normalized(stem);
-    let is_usable = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '.'));
+    let is_named = || {
+        name.parse::<StyleSpec>()
+            .is_ok_and(|spec| matches!(spec.terms(), [term] if matches!(&term.style, StyleRef::Named(_))))
+    };
+    let is_usable = name.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '.')) && is_named();
     if !is_usable {
         bail!("'{}' gives no name to ask for (expected letters, digits and hyphens: rename it)", file.display());
     }
@@ -231,7 +247,7 @@ fn show(args: &StylesShowArgs) -> Result<Outcome> {
     let text = if args.json {
         serde_json::to_string_pretty(&style.description).context("describe the style")? + "\n"
     } else {
-        describe(&path, &style.description)?
+        describe(&path, &style.description)
     };
     console::data(&text).context("write to stdout")?;
     Ok(Outcome::Done)
@@ -244,18 +260,19 @@ fn find_own(name: &str) -> Result<FolderStyle> {
     Err(style::unknown_style(&Catalog::bundled()?.unknown(name, &own_styles())).into())
 }
 
-fn describe(path: &Path, description: &Description) -> Result<String> {
-    let Description { network, network_sha256, paintings, learning, .. } = description;
-    let is_known = Catalog::bundled()?.network_with_sha256(network_sha256).is_some();
+fn describe(path: &Path, description: &Description) -> String {
+    let Description { network, paintings, learning, .. } = description;
+    let is_known = description.bundled_network().is_ok();
     let mut text = format!("{}\n", path.display());
     for painting in paintings {
-        text += &format!("  painting  {} (sha256 {})\n", painting.file, painting.sha256);
+        text += &format!("  painting  {} (sha256 {})\n", printable(&painting.file), printable(&painting.sha256));
     }
+    let network = printable(network);
     text += &format!(
         "  network   {network}{}\n  learnt    from {} on {}, {} steps in {:.0} s\n  settings  depth {}, stroke size {}, style weight {}\n  loss      {:.3} → {:.3} on held-out photos (content {:.3}, style {:.3})\n",
         if is_known { "" } else { ", of another version than this impasto has: it cannot be used" },
-        learning.start,
-        learning.photos,
+        printable(&learning.start),
+        printable(&learning.photos),
         learning.steps,
         learning.seconds,
         learning.depth,
@@ -266,5 +283,5 @@ fn describe(path: &Path, description: &Description) -> Result<String> {
         learning.content_loss,
         learning.style_loss,
     );
-    Ok(text)
+    text
 }

@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
+use super::catalog::Catalog;
 use super::outer::Weights;
 use super::tables::{StyleRow, StyleTables};
 use crate::onnx::Model;
@@ -144,6 +145,23 @@ pub struct LearnedStyle {
     pub convolutions: Vec<Weights>,
     /// A painted photo, JPEG.
     pub preview: Vec<u8>,
+}
+
+impl Description {
+    /// The network in the binary that the style was learnt for.
+    ///
+    /// # Errors
+    /// When it was another one.
+    pub fn bundled_network(&self) -> Result<&'static str> {
+        let network = Catalog::bundled()?.network_with_sha256(&self.network_sha256);
+        network.map(|network| network.name.as_str()).with_context(|| {
+            let hash: String = self.network_sha256.chars().take(8).collect();
+            format!(
+                "it was learnt for another version of the network '{}' ({hash}…), which this impasto does not have (learn it anew)",
+                self.network
+            )
+        })
+    }
 }
 
 impl LearnedStyle {

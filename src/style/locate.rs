@@ -150,7 +150,8 @@ impl Learned {
     /// Reads one more; which style of the network it will be.
     fn read(&mut self, path: &Path, catalog: &'static Catalog) -> Result<StyleChoice> {
         let style = LearnedStyle::load(path)?;
-        let network = network_of(&style, catalog).with_context(|| format!("open the style '{}'", path.display()))?;
+        let network =
+            style.description.bundled_network().with_context(|| format!("open the style '{}'", path.display()))?;
         match &self.bound {
             Some((first, bound)) if *bound != network => bail!(
                 "the style '{}' was learnt for '{bound}' and '{}' for '{network}' (only styles of one network can be blended: learn one of \
@@ -221,22 +222,6 @@ pub(super) fn locate(
         (None, _, None) => Location::Bundled(network.on(is_gpu)),
     };
     Ok(Located { location, choices, learned: learned.styles })
-}
-
-/// The network in the binary that a style was learnt for.
-///
-/// # Errors
-/// When it was another one.
-fn network_of(style: &LearnedStyle, catalog: &'static Catalog) -> Result<&'static str> {
-    let description = &style.description;
-    let network = catalog.network_with_sha256(&description.network_sha256);
-    network.map(|network| network.name.as_str()).with_context(|| {
-        let hash = description.network_sha256.get(..8).unwrap_or(&description.network_sha256);
-        format!(
-            "it was learnt for another version of the network '{}' ({hash}…), which this impasto does not have (learn it anew)",
-            description.network
-        )
-    })
 }
 
 #[cfg(test)]

@@ -40,12 +40,18 @@ const QUALITY: u8 = 92;
 /// Runs the command.
 pub fn run(args: &LearnArgs) -> Result<Outcome> {
     let console = Console::new(args.quiet);
-    let started = Instant::now();
     check_outputs(args)?;
     let control = Control::new();
     stop_on_signals(&control, console, "stopping: the best style so far is being saved (Ctrl-C again to give it up)")?;
-    let Setup { network, paintings, mut fitting, mut painter, start, photos, fingerprint, seconds_before, notes } =
-        Setup::new(args, console)?;
+    // Nothing is learnt yet that a second Ctrl-C could lose.
+    let setup = control.opening(|| Setup::new(args, &control, console))?;
+    let Some(Setup { network, paintings, mut fitting, mut painter, start, photos, fingerprint, seconds_before, notes }) =
+        setup.filter(|_| !control.is_stopped())
+    else {
+        console.line("interrupted: nothing was learnt yet");
+        return Ok(Outcome::Interrupted);
+    };
+    let started = Instant::now();
     notes.iter().for_each(|note| console.note(note));
     let start_loss = fitting.start_loss();
     console.line(&format!("learning on {photos}, from {start}: {}", describe(start_loss)));
@@ -248,6 +254,13 @@ fn check_outputs(args: &LearnArgs) -> Result<()> {
     }
     if let Some(preview) = &args.preview {
         picture_format(preview)?;
+    }
+    let state = state_path(&args.output);
+    if state.exists() && !args.overwrite && !args.resume {
+        bail!(
+            "'{}' is what an interrupted run left (expected --resume to go on with it, or -y to begin anew)",
+            state.display()
+        );
     }
     for path in [Some(&args.output), args.preview.as_ref()].into_iter().flatten() {
         if args.paintings.iter().any(|painting| outputs::is_same(painting, path)) {

@@ -10,6 +10,7 @@ use crate::frame::Frame;
 use crate::learn::PhotoSet;
 use crate::learn::views::ViewSampler;
 use crate::media::{ReaderOptions, VideoReader};
+use crate::pipeline::Control;
 use crate::scale::{Filter, Scaler};
 use crate::stills::{Still, StillFormat};
 
@@ -59,11 +60,11 @@ pub fn of_folder(folder: &Path, side: usize, console: Console) -> Result<PhotoSe
     PhotoSet::new(photos, description).with_context(|| format!("the folder '{}'", folder.display()))
 }
 
-/// Frames of a video, spread over all of it.
+/// Frames of a video, spread over all of it; `None` when reading it was stopped.
 ///
 /// # Errors
 /// When it cannot be read, or has too few frames or too small ones.
-pub fn of_video(clip: &Path, side: usize, console: Console) -> Result<PhotoSet> {
+pub fn of_video(clip: &Path, side: usize, control: &Control, console: Console) -> Result<Option<PhotoSet>> {
     let mut reader = VideoReader::open(clip, ReaderOptions::default())?;
     let smallest = ViewSampler::smallest_photo(side);
     let size = reader.info().size;
@@ -76,6 +77,10 @@ pub fn of_video(clip: &Path, side: usize, console: Console) -> Result<PhotoSet> 
     let mut progress = console.progress(reader.info().expected_frames);
     let (mut frames, mut stride, mut index) = (Vec::new(), 1, 0);
     while let Some(frame) = reader.next_frame()? {
+        if control.is_stopped() {
+            progress.end();
+            return Ok(None);
+        }
         if index % stride == 0 {
             frames.push(kept(&frame)?);
         }
@@ -93,7 +98,7 @@ pub fn of_video(clip: &Path, side: usize, console: Console) -> Result<PhotoSet> 
     }
     progress.end();
     let description = format!("{} frames of '{}'", frames.len(), clip.display());
-    PhotoSet::new(frames, description).with_context(|| format!("the video '{}'", clip.display()))
+    PhotoSet::new(frames, description).map(Some).with_context(|| format!("the video '{}'", clip.display()))
 }
 
 fn kept(photo: &Frame) -> Result<Frame> {

@@ -1,5 +1,7 @@
 //! From arguments to a fit that is ready for its first step.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use anyhow::{Context, Result, bail};
 
 use super::{LearnArgs, UsageError, paintings, photos, state_path};
@@ -8,6 +10,7 @@ use crate::commands::styles::own_styles;
 use crate::commands::{sha256, style, thread_count};
 use crate::console::Console;
 use crate::learn::{Fitting, FittingSettings, FrozenNetwork, Judge, Painter, PaintingTarget, PhotoSet, State, start};
+use crate::pipeline::Control;
 use crate::runtime::{Providers as _, Runtime, SessionOptions};
 use crate::style::learned::PaintingRecord;
 use crate::style::spec::StyleRef;
@@ -37,11 +40,12 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Reads and checks what the arguments name, and prepares the fit. Blocks for some seconds.
+    /// Reads and checks what the arguments name, and prepares the fit. Blocks for some seconds, and as long as a video takes to be read;
+    /// `None` when that was stopped.
     ///
     /// # Errors
     /// [`UsageError`] for arguments that do not go together; else the file, what is wrong with it and what to do.
-    pub fn new(args: &LearnArgs, console: Console) -> Result<Self> {
+    pub fn new(args: &LearnArgs, control: &Control, console: Console) -> Result<Option<Self>> {
         let mut settings = FittingSettings {
             side: args.crop as usize,
             style_weight: args.style_weight,
@@ -66,11 +70,14 @@ impl Setup {
         let from = args.from.as_deref().map(|from| row_of(from, &network)).transpose()?;
         let photos = match (&args.photos, &args.video) {
             (Some(folder), _) => photos::of_folder(folder, settings.side, console)?,
-            (None, Some(clip)) => photos::of_video(clip, settings.side, console)?,
+            (None, Some(clip)) => match photos::of_video(clip, settings.side, control, console)? {
+                Some(frames) => frames,
+                None => return Ok(None),
+            },
             (None, None) => PhotoSet::bundled()?,
         };
         let description = photos.description.clone();
-        let fingerprint = fingerprint(args, &network, &records, &description);
+        let fingerprint = fingerprint(args, &network, &records, &photos);
         let resumed = args.resume.then(|| read_state(args, &fingerprint)).transpose()?;
 
         let target = PaintingTarget::new(&frames, &options)?;
@@ -90,7 +97,7 @@ impl Setup {
         if let Some(state) = state {
             fitting.resume(state).with_context(|| format!("go on from '{}'", state_path(&args.output).display()))?;
         }
-        Ok(Self {
+        Ok(Some(Self {
             network,
             paintings: records,
             fitting,
@@ -100,7 +107,7 @@ impl Setup {
             fingerprint,
             seconds_before,
             notes,
-        })
+        }))
     }
 }
 
@@ -140,6 +147,7 @@ fn row_of(text: &str, network: &FrozenNetwork) -> Result<StyleRow> {
                 );
                 return Err(UsageError(anyhow::anyhow!(text)).into());
             }
+            style.description.bundled_network().with_context(|| format!("start from '{}'", path.display()))?;
             style.row(&network.tables).with_context(|| format!("start from '{}'", path.display()))
         };
         let row = match &term.style {
@@ -180,7 +188,10 @@ fn blend_name(shares: &[f32]) -> Result<String> {
     })
 }
 
-fn fingerprint(args: &LearnArgs, network: &FrozenNetwork, paintings: &[PaintingRecord], photos: &str) -> String {
+fn fingerprint(args: &LearnArgs, network: &FrozenNetwork, paintings: &[PaintingRecord], photos: &PhotoSet) -> String {
+    let mut hasher = DefaultHasher::new();
+    photos.photos.iter().chain(&photos.held_out).for_each(|photo| photo.pixels().hash(&mut hasher));
+    let photos = hasher.finish();
     let hashes: Vec<&str> = paintings.iter().map(|painting| painting.sha256.as_str()).collect();
     let text = format!(
         "{} {hashes:?} {photos} {} {} {} {} {} {}",

@@ -96,12 +96,14 @@ pub fn run(args: &PaintArgs) -> Result<Outcome> {
         state::resume(&mut painting, resume, &fingerprint)?;
     }
     let mut trace = Trace::default();
-    let mut previews = 0;
+    // A painting that is gone on with has the previews of before.
+    let before = iterations_before(&painting);
+    let mut previews = args.report.preview_every.map_or(0, |every| before / every);
     let mut last_state = Instant::now();
     let overwrite = may_overwrite(args);
     let ended = optimize(&mut painting, &control, console, |progress, painting| {
         trace.push(progress, started.elapsed().as_secs_f64());
-        if args.report.preview_every.is_some_and(|every| (trace.len() as u64).is_multiple_of(every)) {
+        if args.report.preview_every.is_some_and(|every| (before + trace.len() as u64).is_multiple_of(every)) {
             previews += 1;
             save(args, &setup, &painting.picture(), &preview_path(&args.output, previews), overwrite)?;
         }
@@ -146,7 +148,7 @@ pub fn run(args: &PaintArgs) -> Result<Outcome> {
         output: &args.output,
         width: picture.size.width,
         height: picture.size.height,
-        iterations: trace.len() as u64,
+        iterations: before + trace.len() as u64,
         seconds: started.elapsed().as_secs_f64(),
         total_loss: trace.last().map(|losses| losses.total),
         content_loss: trace.last().map(Losses::content),
@@ -160,11 +162,18 @@ pub fn run(args: &PaintArgs) -> Result<Outcome> {
         "{}: {}, {} iterations in {:.1} s{}",
         args.output.display(),
         picture.size,
-        summary.iterations,
+        trace.len(),
         summary.seconds,
         trace.last().map(|losses| format!(", {}", describe(losses))).unwrap_or_default()
     ));
     Ok(if control.is_stopped() { Outcome::Interrupted } else { Outcome::Done })
+}
+
+/// Iterations that a painting has seen at all its sizes.
+fn iterations_before(painting: &Painting<'_>) -> u64 {
+    let state = painting.state();
+    let sizes = painting.settings().scales.iter().take(state.scale_index);
+    sizes.map(|scale| scale.iterations).sum::<u64>() + state.iteration
 }
 
 /// Steps until all is done, somebody stops it or `each` fails.
@@ -231,14 +240,29 @@ fn check_outputs(args: &PaintArgs) -> Result<()> {
     let all = [Some(&args.output), report.trace.as_ref(), report.plot.as_ref(), report.heatmap.as_ref()];
     let all: Vec<&PathBuf> = all.into_iter().flatten().collect();
     for (index, path) in all.iter().enumerate() {
-        if outputs::is_same(&args.content, path) {
-            bail!("'{}' would replace the content (choose another name)", path.display());
-        }
         if all[..index].iter().any(|other| outputs::is_same(other, path)) {
             let text = format!("'{}' is to be written twice (expected a name for each output)", path.display());
             return Err(UsageError(anyhow::anyhow!(text)).into());
         }
-        outputs::check(path, may_overwrite(args))?;
+        // What an earlier part told of its iterations is not told again by this one.
+        let is_whole = report.trace.as_ref() != Some(path) && report.plot.as_ref() != Some(path);
+        outputs::check(path, if is_whole { may_overwrite(args) } else { args.overwrite })?;
+    }
+    for input in inputs(args) {
+        if all.iter().any(|path| outputs::is_same(&input, path)) || is_preview_of(args, &input) {
+            bail!("'{}' would be replaced by what is painted of it (choose another output)", input.display());
+        }
+    }
+    if let Some(taken) = all.iter().skip(1).find(|path| is_preview_of(args, path)) {
+        let text = format!("'{}' is the name of a preview as well (expected a name for each output)", taken.display());
+        return Err(UsageError(anyhow::anyhow!(text)).into());
+    }
+    let state = state::path_beside(&args.output);
+    if state.exists() && args.search.resume.is_none() && report.sweep.is_none() && !args.overwrite {
+        bail!(
+            "'{state}' is what an interrupted run left (expected --resume {state} to go on with it, or -y to begin anew)",
+            state = state.display()
+        );
     }
     if report.preview_every.is_some() && !may_overwrite(args) {
         let taken = (1..=MOST_PREVIEWS).map(|index| preview_path(&args.output, index)).find(|path| path.exists());
@@ -247,6 +271,27 @@ fn check_outputs(args: &PaintArgs) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Files that the painting is made from.
+fn inputs(args: &PaintArgs) -> Vec<PathBuf> {
+    let styles = args.styles.iter().filter_map(|style| setup::parse_style(style).ok()).map(|(path, _)| path);
+    let init = Path::new(&args.search.init);
+    let others = args.objective.masks.iter().chain(&args.objective.vgg).cloned();
+    let all = std::iter::once(args.content.clone()).chain(styles).chain(others).chain([init.to_owned()]);
+    all.filter(|path| path.exists()).collect()
+}
+
+/// Whether a preview may be called so.
+fn is_preview_of(args: &PaintArgs, path: &Path) -> bool {
+    let previews = (1..=MOST_PREVIEWS).map(|index| preview_path(&args.output, index));
+    args.report.preview_every.is_some()
+        && outputs::is_same(&folder_of(path), &folder_of(&args.output))
+        && previews.into_iter().any(|preview| preview.file_name() == path.file_name())
+}
+
+fn folder_of(file: &Path) -> PathBuf {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
 }
 
 /// Whoever goes on with a painting has its outputs there already.

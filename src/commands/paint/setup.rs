@@ -9,7 +9,7 @@ use super::{KeepColor, UsageError};
 use crate::cli::PaintArgs;
 use crate::commands::device::Compute;
 use crate::commands::painting::painting_bytes;
-use crate::commands::thread_count;
+use crate::commands::{sha256, thread_count};
 use crate::console::Console;
 use crate::frame::{CHANNELS, Frame};
 use crate::gatys::painting::scale_schedule;
@@ -39,6 +39,8 @@ pub struct Setup {
     /// What was found that is worth knowing.
     pub notes: Vec<String>,
     vgg: Vgg,
+    /// Tells another VGG from the bundled one.
+    vgg_sha256: Option<String>,
 }
 
 impl Setup {
@@ -54,6 +56,15 @@ impl Setup {
                 "{} masks for {} styles (expected one --mask for each --style, in their order)",
                 objective_args.masks.len(),
                 styles.len()
+            );
+            return Err(UsageError(anyhow!(text)).into());
+        }
+        if !objective_args.masks.is_empty()
+            && let Some((path, weight)) = styles.iter().find(|(_, weight)| *weight != 1.0)
+        {
+            let text = format!(
+                "the weight {weight} of '{}' means nothing with --mask, where each style has its own part (expected none)",
+                path.display()
             );
             return Err(UsageError(anyhow!(text)).into());
         }
@@ -94,9 +105,12 @@ impl Setup {
                 start
             }
         };
-        let vgg = match &objective_args.vgg {
-            Some(path) => Vgg::load(path)?,
-            None => Vgg::bundled()?.clone(),
+        let (vgg, vgg_sha256) = match &objective_args.vgg {
+            Some(path) => {
+                let vgg = Vgg::load(path)?;
+                (vgg, Some(sha256(&std::fs::read(path).with_context(|| format!("read '{}'", path.display()))?)))
+            }
+            None => (Vgg::bundled()?.clone(), None),
         };
         let mut setup = Self {
             settings: settings(args, &content, regions.len()),
@@ -106,6 +120,7 @@ impl Setup {
             start,
             notes,
             vgg,
+            vgg_sha256,
         };
         setup.settings.objective.check(&setup.vgg)?;
         let mut compute = Compute::new(&args.device, thread_count(args.threads), console)?;
@@ -133,6 +148,9 @@ impl Setup {
         let mut settings = self.settings.clone();
         settings.session = SessionOptions::default();
         format!("{settings:?}").hash(&mut hasher);
+        if let Some(vgg) = &self.vgg_sha256 {
+            vgg.hash(&mut hasher);
+        }
         for region in &self.regions {
             region.styles.iter().for_each(|(_, share)| share.to_bits().hash(&mut hasher));
             region.mask.iter().flatten().for_each(|value| value.to_bits().hash(&mut hasher));
@@ -170,7 +188,7 @@ fn settings(args: &PaintArgs, content: &Picture, regions: usize) -> PaintSetting
 }
 
 /// `painting.jpg:2` is the painting with twice the weight of others.
-fn parse_style(text: &str) -> Result<(PathBuf, f32)> {
+pub fn parse_style(text: &str) -> Result<(PathBuf, f32)> {
     // A file that is called so is meant, whatever follows its colon.
     let (path, weight) = match text.rsplit_once(':') {
         Some((path, weight)) if !Path::new(text).exists() && !weight.contains(['/', '\\']) => (path, weight),
@@ -223,7 +241,13 @@ fn check_size(picture: &Picture, path: &Path) -> Result<()> {
 
 /// How white a mask is at each pixel of the content.
 fn read_mask(path: &Path, content: &Picture) -> Result<Vec<f32>> {
-    let mask = read_still(path)?.content;
+    let still = read_still(path)?;
+    ensure!(
+        !still.has_transparency(),
+        "the mask '{}' is transparent in places (expected an opaque picture, white where the style is to be: flatten it over black)",
+        path.display()
+    );
+    let mask = still.content;
     let (a, b) = (mask.size.width * content.size.height, mask.size.height * content.size.width);
     // A mask of another size is scaled; one of another shape is a mistake.
     if a.abs_diff(b) * 50 > a.max(b) {
