@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempPath;
 
+/// File systems take no longer names, in bytes.
+const LONGEST_NAME: usize = 255;
+
 /// A file that grows under a temporary name. Dropped without [`AtomicFile::commit`], it leaves nothing behind.
 #[derive(Debug)]
 pub struct AtomicFile {
@@ -20,9 +23,20 @@ impl AtomicFile {
     /// Creates an empty file in the folder of `path`, with the same extension and a name of its own.
     ///
     /// # Errors
-    /// [`io::ErrorKind::AlreadyExists`] if there is a file of the final name and `overwrite` is not set; else if the
-    /// folder takes no files.
+    /// [`io::ErrorKind::AlreadyExists`] if there is a file of the final name and `overwrite` is not set; else if it is a device or a
+    /// pipe, if its name is too long, or if the folder takes no files.
     pub fn create(path: &Path, overwrite: bool) -> io::Result<Self> {
+        if path.metadata().is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+            // To take its name would be to remove it: /dev/null, say.
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it is a device or a pipe (expected the name of a file)",
+            ));
+        }
+        if path.file_name().is_some_and(|name| name.len() > LONGEST_NAME) {
+            let text = format!("the name is too long (expected at most {LONGEST_NAME} bytes)");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
         if !overwrite && is_taken(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -112,6 +126,19 @@ mod tests {
         file.commit().unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "all of it");
         assert_eq!(names(folder.path()), ["a.png"]);
+    }
+
+    #[test]
+    fn what_is_no_file_is_never_replaced_and_long_names_are_told_before() {
+        if cfg!(unix) {
+            let refusal = AtomicFile::create(Path::new("/dev/null"), true).unwrap_err();
+            assert!(refusal.to_string().contains("a device or a pipe"), "{refusal}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let name = |length: usize| folder.path().join(format!("{}.png", "n".repeat(length - 4)));
+        let refusal = AtomicFile::create(&name(256), false).unwrap_err();
+        assert!(refusal.to_string().contains("too long"), "{refusal}");
+        AtomicFile::create(&name(255), false).unwrap().commit().unwrap();
     }
 
     #[test]

@@ -246,7 +246,7 @@ fn stats_show_every_stage() {
 fn wrong_arguments_are_usage_errors_that_say_what_was_expected() {
     let folder = tempfile::tempdir().unwrap();
     small_clip(folder.path());
-    let cases: [(&[&str], &str); 29] = [
+    let cases: [(&[&str], &str); 30] = [
         (&["video", "in.mp4"], "--output"),
         (&["video", "in.mp4", "-o", "out.mp4", "--strength", "2"], "from 0 to 1"),
         (&["video", "in.mp4", "-o", "out.mp4", "--work-size", "3"], "whole number from 16 to 8192"),
@@ -270,6 +270,7 @@ fn wrong_arguments_are_usage_errors_that_say_what_was_expected() {
         ),
         (&["styles", "show", "a.jpg"], "`impasto learn a.jpg -o my.style`"),
         (&["styles", "show", "my/a.jpg"], "'my/a.jpg' is a picture and no style"),
+        (&["video", "in.mp4", "-o", "out.mp4", "--debug-view", "./out.mp4"], "is the input or the output"),
         (&["video", "in.mp4", "-o", "out.mp4", "--start", "soon"], "1:30"),
         (&["video", "in.mp4", "-o", "out.mp4", "--start", "2", "--end", "1"], "not after"),
         (&["video", "in.mp4", "-o", "out.mp4", "--frames", "0"], "whole number from 1 on"),
@@ -302,7 +303,7 @@ fn files_that_cannot_be_used_are_named_in_one_line() {
     write("cut.mp4", &no_index[..no_index.len() / 2]);
 
     let out = ["-o", "out.mp4"];
-    let cases: [(&[&str], &str); 19] = [
+    let cases: [(&[&str], &str); 20] = [
         (&["missing.mp4", "-o", "out.mp4"], "'missing.mp4': No such file"),
         (&["folder", "-o", "out.mp4"], "'folder' is a directory"),
         (&["empty.mp4", "-o", "out.mp4"], "'empty.mp4' is empty"),
@@ -318,6 +319,7 @@ fn files_that_cannot_be_used_are_named_in_one_line() {
         (&["in.mp4", "-o", "out.m3u8"], "expected .mp4"),
         (&["in.mp4", "-o", "out.webm", "--codec", "h264"], "--codec"),
         (&["in.mp4", "-o", "out.mp4", "--preset", "warp"], "preset=warp"),
+        (&["in.mp4", "-o", "/dev/null", "-y"], "'/dev/null'"),
         (&["in.mp4", "-o", "out.mp4", "--crf", "60"], "encoder 'libx264' (expected 0 to 51)"),
         (&["in.mp4", "-o", "out.mp4", "--style", "missing.onnx"], "missing.onnx"),
         (&["in.mp4", "-o", "out.mp4", "--style", "broken.onnx"], "broken.onnx"),

@@ -42,6 +42,26 @@ fn refusal(path: &Path, error: io::Error) -> anyhow::Error {
 
 /// Whether two names are of one file; of files that are not there yet as well.
 pub fn is_same(one: &Path, other: &Path) -> bool {
-    let place = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
-    matches!((place(one), place(other)), (Ok(one), Ok(other)) if one == other)
+    let place = |path: &Path| {
+        let in_folder = || Some(output::folder_of(path).canonicalize().ok()?.join(path.file_name()?));
+        path.canonicalize().ok().or_else(in_folder)
+    };
+    matches!((place(one), place(other)), (Some(one), Some(other)) if one == other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_the_same_by_every_way_to_them_also_before_they_are_there() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("in")).unwrap();
+        let at = |name: &str| folder.path().join(name);
+        assert!(is_same(&at("a.png"), &at("in/../a.png")) && is_same(&at("a.png"), &at("./a.png")));
+        assert!(!is_same(&at("a.png"), &at("in/a.png")) && !is_same(&at("a.png"), &at("b.png")));
+        assert!(!is_same(&at("no/a.png"), &at("no/a.png")), "there is no such folder");
+        std::fs::write(at("a.png"), "").unwrap();
+        assert!(is_same(&at("in/../a.png"), &at("a.png")));
+    }
 }

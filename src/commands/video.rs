@@ -15,7 +15,7 @@ use super::device::Compute;
 use super::file_sink::FileSink;
 use super::stages::{Chain, StageFigures, TemporalStages};
 use super::style;
-use super::{Outcome, UsageError};
+use super::{Outcome, UsageError, outputs};
 use crate::cli::{EncodingArgs, RunArgs, VideoArgs, VideoEngine};
 use crate::console::Console;
 use crate::frame::FramePool;
@@ -176,11 +176,7 @@ pub(super) fn judge_damage(input: &Path, damage: Option<&str>, keep_going: bool,
 
 fn open_debug_view(args: &VideoArgs, path: &Path, info: &VideoInfo, threads: usize) -> Result<DebugView> {
     for other in [&args.input, &args.output] {
-        let is_same = match (path.canonicalize(), other.canonicalize()) {
-            (Ok(path), Ok(other)) => path == other,
-            _ => path == other,
-        };
-        if is_same {
+        if outputs::is_same(path, other) {
             let text = format!("the debug view '{}' is the input or the output (choose another name)", path.display());
             return Err(UsageError(anyhow::anyhow!(text)).into());
         }

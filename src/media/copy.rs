@@ -29,6 +29,8 @@ pub struct StreamCopier {
 struct Route {
     output: usize,
     last_dts: Option<i64>,
+    /// Ticks from one packet to the next at least: subtitles may begin together.
+    least_step: i64,
 }
 
 impl StreamCopier {
@@ -119,10 +121,11 @@ impl Route {
         packet.rescale_ts(time_base, output_time_base);
         // Muxers refuse a step back; where two clocks were joined a packet may overlap the one before.
         if let (Some(dts), Some(last)) = (packet.dts(), self.last_dts)
-            && dts <= last
+            && dts < last + self.least_step
         {
-            packet.set_dts(Some(last + 1));
-            packet.set_pts(packet.pts().map(|pts| pts.max(last + 1)));
+            let next = last + self.least_step;
+            packet.set_dts(Some(next));
+            packet.set_pts(packet.pts().map(|pts| pts.max(next)));
         }
         self.last_dts = packet.dts().or(self.last_dts);
         packet.set_stream(self.output);
@@ -163,7 +166,8 @@ fn add_stream(
     let added = added.index();
     ffi::set_codec_tag(output, added, None);
     ffi::set_disposition(output, added, ffi::disposition_bits(&stream));
-    Ok(Some(Route { output: added, last_dts: None }))
+    let least_step = if kind == "subtitles" { 0 } else { 1 };
+    Ok(Some(Route { output: added, last_dts: None, least_step }))
 }
 
 /// A stream that is never copied.

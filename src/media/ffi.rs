@@ -56,6 +56,22 @@ pub fn can_hold(output: &context::Output, codec: codec::Id) -> bool {
     // What the muxers' tables promise and their headers then refuse.
     let is_refused = match output.format().name() {
         "mov" => matches!(codec, codec::Id::FLAC | codec::Id::OPUS | codec::Id::TRUEHD),
+        // It takes anything, and calls what it does not know data.
+        "mpegts" if codec.medium() == ffmpeg::media::Type::Audio => !matches!(
+            codec,
+            codec::Id::MP1
+                | codec::Id::MP2
+                | codec::Id::MP3
+                | codec::Id::AAC
+                | codec::Id::AAC_LATM
+                | codec::Id::AC3
+                | codec::Id::EAC3
+                | codec::Id::DTS
+                | codec::Id::TRUEHD
+                | codec::Id::OPUS
+                | codec::Id::S302M
+                | codec::Id::PCM_BLURAY
+        ),
         "flv" => codec.name().starts_with("pcm_") && !matches!(codec, codec::Id::PCM_U8 | codec::Id::PCM_S16LE),
         _ => false,
     };

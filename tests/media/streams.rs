@@ -124,6 +124,36 @@ fn sound_stays_in_sync_with_a_start_offset() {
 }
 
 #[test]
+fn subtitles_that_begin_together_stay_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines: String =
+        (1..=9).map(|line| format!("{line}\n00:00:00,200 --> 00:00:00,{line}50\nline {line}\n\n")).collect();
+    let subtitles = folder.path().join("s.srt");
+    std::fs::write(&subtitles, lines.replace(",150", ",250")).unwrap();
+    let picture = ["-f", "lavfi", "-i", "testsrc2=size=96x64:rate=10:duration=1", "-i", subtitles.to_str().unwrap()];
+    let input = clip(folder.path(), "in.mkv", &[&picture[..], &["-map", "0", "-map", "1", "-c:v", "libx264"]].concat());
+    let output = folder.path().join("out.mkv");
+    copy(&input, &output);
+    let times: Vec<f64> = packets(&output, "s:0").iter().map(|packet| packet.0).collect();
+    assert_eq!(times, [0.2; 9]);
+}
+
+#[test]
+fn sound_that_a_transport_stream_would_call_data_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let sources = ["-f", "lavfi", "-i", "testsrc2=size=96x64:rate=10", "-f", "lavfi", "-i", "sine"];
+    for (codec, is_kept) in [("flac", false), ("pcm_s16le", false), ("mp2", true), ("ac3", true)] {
+        let coded = ["-t", "0.5", "-c:v", "libx264", "-c:a", codec];
+        let input = clip(folder.path(), &format!("{codec}.mkv"), &[&sources[..], &coded[..]].concat());
+        let output = folder.path().join(format!("{codec}.ts"));
+        let notes = copy(&input, &output).notes;
+        assert_eq!(notes.iter().any(|note| note.contains("left out") && note.contains(codec)), !is_kept, "{notes:?}");
+        let kinds: Vec<_> = streams(&output).iter().map(|stream| stream["codec_type"].clone()).collect();
+        assert_eq!(kinds, if is_kept { vec!["video", "audio"] } else { vec!["video"] }, "{codec}");
+    }
+}
+
+#[test]
 fn muted_video_has_no_sound() {
     let folder = tempfile::tempdir().unwrap();
     let input = clip_with_everything(folder.path());
