@@ -493,7 +493,7 @@ fn a_second_ctrl_c_ends_a_run_whose_network_does_not_open() {
     send(Signal::INT, &child);
     let mut said = String::new();
     BufReader::new(child.stderr.take().unwrap()).read_line(&mut said).unwrap();
-    assert!(said.contains("before anything is done"), "{said}");
+    assert!(said.contains("stopping (Ctrl-C again to end at once)"), "{said}");
     send(Signal::INT, &child);
     assert_eq!(child.wait().unwrap().signal(), Some(2));
     drop(never_written);

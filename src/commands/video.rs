@@ -196,8 +196,8 @@ pub(super) fn check_cut(args: &VideoArgs) -> Result<Cut> {
 /// What is said to the first Ctrl-C while a file is written.
 pub(super) const FINISHING: &str = "stopping: the file is being finished (Ctrl-C again to give it up)";
 
-/// What is said to it before that, while networks are opened and read is what they are opened with.
-const OPENING: &str = "stopping before anything is done (Ctrl-C again to end at once)";
+/// What is said to it where there is nothing to finish: while a network is opened, or of live pictures.
+pub(super) const STOPPING: &str = "stopping (Ctrl-C again to end at once)";
 
 /// First Ctrl-C: stop, saying so. Second: give up; while a network is being opened, which nothing else ends, the system ends the process.
 pub(super) fn stop_on_signals(control: &Control, console: Console, stopping: &'static str) -> Result<()> {
@@ -215,7 +215,7 @@ pub(super) fn stop_on_signals(control: &Control, console: Console, stopping: &'s
                     control.abort();
                 } else {
                     control.stop();
-                    console.line(if control.is_opening() { OPENING } else { stopping });
+                    console.line(if control.is_opening() { STOPPING } else { stopping });
                 }
             }
         })

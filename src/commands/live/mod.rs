@@ -26,7 +26,7 @@ use self::source::{CameraRecipe, LiveSource};
 use super::device::Compute;
 use super::stages::{StageFigures, TemporalStages};
 use super::style::{self, OpenStyle};
-use super::video::stop_on_signals;
+use super::video::{STOPPING, stop_on_signals};
 use super::{Outcome, UsageError, is_named_like_video};
 use crate::cli::{LiveArgs, QualityMode};
 use crate::console::{self, Console};
@@ -62,7 +62,7 @@ pub fn run(args: &LiveArgs) -> Result<Outcome> {
     let choice = CameraChoice::parse(&args.camera, &list_cameras()).map_err(with_file_hint)?;
     check(args, &choice)?;
     let control = Control::new();
-    stop_on_signals(&control, console, "stopping (Ctrl-C again to end at once)")?;
+    stop_on_signals(&control, console, STOPPING)?;
     let pool = FramePool::new();
     let threads = super::thread_count(args.threads);
 

@@ -20,6 +20,7 @@ use crate::console::Console;
 use crate::frame::Frame;
 use crate::gatys::objective::TooSmall;
 use crate::gatys::{Ending, Losses, Painting, Picture, Progress};
+use crate::output::folder_of;
 use crate::pipeline::Control;
 use crate::stills::{Still, StillFormat};
 use crate::style::pixels::{Mix, mix_in_place};
@@ -284,14 +285,10 @@ fn inputs(args: &PaintArgs) -> Vec<PathBuf> {
 
 /// Whether a preview may be called so.
 fn is_preview_of(args: &PaintArgs, path: &Path) -> bool {
-    let previews = (1..=MOST_PREVIEWS).map(|index| preview_path(&args.output, index));
+    let mut previews = (1..=MOST_PREVIEWS).map(|index| preview_path(&args.output, index));
     args.report.preview_every.is_some()
-        && outputs::is_same(&folder_of(path), &folder_of(&args.output))
-        && previews.into_iter().any(|preview| preview.file_name() == path.file_name())
-}
-
-fn folder_of(file: &Path) -> PathBuf {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
+        && outputs::is_same(folder_of(path), folder_of(&args.output))
+        && previews.any(|preview| preview.file_name() == path.file_name())
 }
 
 /// Whoever goes on with a painting has its outputs there already.
