@@ -46,6 +46,14 @@ pub fn start_time(input: &context::Input) -> Option<i64> {
     (start != ffi::AV_NOPTS_VALUE).then_some(start)
 }
 
+/// Duration of the whole file as its header or its streams' have it, in microseconds; `None` where FFmpeg guesses it.
+pub fn promised_duration(input: &context::Input) -> Option<i64> {
+    // SAFETY: an open input's context is valid for as long as it lives.
+    let is_told = unsafe { (*input.as_ptr()).duration_estimation_method }
+        == ffi::AVDurationEstimationMethod::AVFMT_DURATION_FROM_STREAM;
+    known_time(input.duration()).filter(|duration| is_told && *duration > 0)
+}
+
 /// A time that FFmpeg may have left unset.
 pub fn known_time(value: i64) -> Option<i64> {
     (value != ffi::AV_NOPTS_VALUE).then_some(value)

@@ -71,28 +71,41 @@ pub struct PacketReader {
     interrupt: Option<Interrupt>,
     damage: Damage,
     clock: Clock,
+    /// What the header says of the whole file, in microseconds; `None` where FFmpeg guesses it.
+    promised_duration: Option<i64>,
+    /// Where the packets end that were read, in microseconds.
+    read_until: i64,
     unreadable_in_a_row: u32,
 }
 
 impl PacketReader {
     /// A demuxer that reports garbage this often without a packet in between is not going to recover.
     const MAX_UNREADABLE_IN_A_ROW: u32 = 1000;
-    /// How far before a time a key frame is looked for first, in microseconds; then twice as far, and so on.
-    const FIRST_STEP_BACK: i64 = 1_000_000;
 
     pub fn open(path: &Path, interrupt: Option<&Interrupt>, damage: Damage) -> Result<Self> {
         let input = open_input(path, interrupt)?;
         let clock = Clock::new(&input);
-        Ok(Self { input, path: path.to_owned(), interrupt: interrupt.cloned(), damage, clock, unreadable_in_a_row: 0 })
+        let promised_duration = ffi::promised_duration(&input).filter(|_| counts_time(&input));
+        Ok(Self {
+            input,
+            path: path.to_owned(),
+            interrupt: interrupt.cloned(),
+            damage,
+            clock,
+            promised_duration,
+            read_until: i64::MIN,
+            unreadable_in_a_row: 0,
+        })
     }
 
     pub fn input(&self) -> &Input {
         &self.input
     }
 
-    /// Leaves out a stream that nobody wants. Where the clock may jump all streams are read, to see the same jumps.
+    /// Leaves out a stream that nobody wants. Where the clock may jump all streams are read, to see the same jumps; and
+    /// where a header promises a duration, to see how far the longest of them goes.
     pub fn discard(&mut self, stream: usize) {
-        if !self.clock.may_jump {
+        if !self.clock.may_jump && self.promised_duration.is_none() {
             ffi::discard_stream(&mut self.input, stream);
         }
     }
@@ -102,48 +115,55 @@ impl PacketReader {
         self.clock.offset
     }
 
+    /// How much time the header promises and no packet has, in microseconds; to be asked at the end of the file.
+    pub fn missing_time(&self) -> i64 {
+        self.promised_duration.map_or(0, |promised| promised.saturating_sub(self.read_until).clamp(0, promised))
+    }
+
     /// Goes to a key frame of stream `video` at or before `time` (microseconds in the clock that this reader gives out).
-    /// Where the file cannot seek, reading starts at the beginning: slower, not wrong.
+    ///
+    /// Where the file cannot seek, reading starts at the beginning: slower, not wrong. Where the clock may jump, times
+    /// are only known by reading, which is done twice: up to `time`, then up to the key frame.
+    ///
+    /// # Errors
+    /// If reading was interrupted, or the file cannot be opened again.
     pub fn seek(&mut self, time: i64, video: usize) -> Result<()> {
-        let time = time - self.clock.offset;
         if !self.clock.may_jump {
-            self.seek_near(time);
+            if let Err(error) = self.input.seek(time, ..time.saturating_add(1)) {
+                tracing::debug!("cannot seek to {time} µs, reading from the start: {error}");
+            }
             return Ok(());
         }
-        // Demuxers of such containers go to a time, wherever the next key frame is.
-        let start = ffi::start_time(&self.input).unwrap_or(0);
-        let (mut target, mut step) = (time, Self::FIRST_STEP_BACK);
-        while target > start && self.seek_near(target) {
-            if self.next_key_frame(video).is_some_and(|key| key <= time) && self.seek_near(target) {
-                return Ok(());
-            }
-            target -= step;
-            step *= 2;
+        let before = self.packets_before(time, video)?;
+        *self = Self::open(&self.path, self.interrupt.as_ref(), self.damage.clone())?;
+        for _ in 0..before {
+            self.next()?;
         }
-        self.input = open_input(&self.path, self.interrupt.as_ref())?;
-        self.clock.forget_positions();
         Ok(())
     }
 
-    fn seek_near(&mut self, time: i64) -> bool {
-        let result = self.input.seek(time, ..time.saturating_add(1));
-        match &result {
-            Ok(()) => self.clock.forget_positions(),
-            Err(error) => tracing::debug!("cannot seek to {time} µs, reading from the start: {error}"),
-        }
-        result.is_ok()
-    }
-
-    /// Reads on to a stream's next key frame and says when it is shown, in microseconds of the file.
-    fn next_key_frame(&mut self, stream: usize) -> Option<i64> {
-        let time_base = self.input.stream(stream)?.time_base();
-        let mut packet = Packet::empty();
-        while packet.read(&mut self.input).is_ok() {
-            if packet.stream() == stream && packet.is_key() {
-                return packet.pts().or(packet.dts()).map(|time| rescale(time, time_base, MICROSECONDS));
+    /// How many packets come before all that is needed to show what comes from `time` on: the last key frame of stream
+    /// `video` at or before it, and whatever of other streams is stored earlier.
+    fn packets_before(&self, time: i64, video: usize) -> Result<u64> {
+        let mut packets = Self::open(&self.path, self.interrupt.as_ref(), Damage::default())?;
+        let (mut read, mut key_frame, mut first_wanted) = (0, 0, None);
+        while let Some(packet) = packets.next()? {
+            let time_base = packets.input.stream(packet.stream()).map(|stream| stream.time_base());
+            let microseconds = |value: Option<i64>| Some(rescale(value?, time_base?, MICROSECONDS));
+            let is_video = packet.stream() == video;
+            if is_video && microseconds(packet.dts()).is_some_and(|dts| dts > time) {
+                break;
             }
+            let shown = microseconds(packet.pts().or(packet.dts()));
+            if shown.is_some_and(|shown| shown >= time) {
+                first_wanted.get_or_insert(read);
+            }
+            if is_video && packet.is_key() && shown.is_some_and(|shown| shown <= time) {
+                key_frame = read;
+            }
+            read += 1;
         }
-        None
+        Ok(first_wanted.map_or(key_frame, |first| key_frame.min(first)))
     }
 
     /// The next packet of any stream, or `None` at the end.
@@ -154,6 +174,7 @@ impl PacketReader {
                 Ok(()) => {
                     self.unreadable_in_a_row = 0;
                     self.clock.mend(&self.input, &mut packet);
+                    self.note_end_of(&packet);
                     return Ok(Some(packet));
                 }
                 Err(Error::Eof) => return Ok(None),
@@ -170,6 +191,19 @@ impl PacketReader {
             }
         }
     }
+
+    fn note_end_of(&mut self, packet: &Packet) {
+        let time_base = self.input.stream(packet.stream()).map(|stream| stream.time_base());
+        if let (Some(time_base), Some(time)) = (time_base, packet.pts().or(packet.dts())) {
+            let end = rescale(time.saturating_add(packet.duration().max(0)), time_base, MICROSECONDS);
+            self.read_until = self.read_until.max(end);
+        }
+    }
+}
+
+/// Whether a container's header says how long the file is and not how many pictures it holds.
+fn counts_time(input: &Input) -> bool {
+    ["matroska", "flv"].iter().any(|name| input.format().name().contains(name))
 }
 
 fn open_input(path: &Path, interrupt: Option<&Interrupt>) -> Result<Input> {

@@ -14,7 +14,7 @@ use super::cut::{Cut, Window};
 use super::filter::{self, FilterChain, FilterInput};
 use super::packets::{Damage, PacketReader};
 use super::stream::{
-    best_video_stream, check_is_readable, frame_rate_of, open_decoder, promised_frames, rotation_of, what_it_holds,
+    PromisedFrames, best_video_stream, check_is_readable, frame_rate_of, open_decoder, rotation_of, what_it_holds,
 };
 use super::to_rgb::describe_chain;
 use super::{Interrupt, MICROSECONDS, ffi, rescale};
@@ -93,6 +93,7 @@ pub struct VideoReader {
     chain: Option<(FilterInput, bool, FilterChain)>,
     rotation: Option<&'static str>,
     is_interlaced: bool,
+    promised_frames: PromisedFrames,
     pending: VecDeque<Frame>,
     state: State,
     packets_read: u64,
@@ -108,6 +109,10 @@ enum State {
 }
 
 impl VideoReader {
+    /// Microseconds by which a header's duration may be longer than what the packets say: a last picture or piece of
+    /// sound without a duration of its own.
+    const ROUNDING_OF_DURATIONS: i64 = 1_000_000;
+
     /// Opens a file and decodes its first frame, so that what [`VideoReader::info`] says is what comes.
     ///
     /// # Errors
@@ -124,6 +129,7 @@ impl VideoReader {
             .with_context(|| format!("cannot decode the video of '{}'", path.display()))?;
         let (rotation, frame_rate) = (rotation_of(&stream), frame_rate_of(&stream));
         let (time_base, start) = (stream.time_base(), stream.start_time());
+        let promised_frames = PromisedFrames::of(input, &stream);
         let stream = stream.index();
 
         let rebased = packets.rebased_by();
@@ -168,6 +174,7 @@ impl VideoReader {
             chain: None,
             rotation,
             is_interlaced: false,
+            promised_frames,
             pending: VecDeque::new(),
             state: State::Reading,
             packets_read: 0,
@@ -293,11 +300,14 @@ impl VideoReader {
         }
     }
 
-    /// A file whose index promises more pictures than it holds was cut off.
+    /// A file whose index promises more pictures than it holds, or whose header promises more time, was cut off.
     fn note_missing_frames(&mut self) {
-        let promised = promised_frames(self.packets.input(), self.stream);
-        if self.window.start.is_none() && promised > self.packets_read {
-            self.damage.add_missing(promised - self.packets_read);
+        let missing_time = self.packets.missing_time();
+        if missing_time > Self::ROUNDING_OF_DURATIONS {
+            let frames = missing_time as f64 / 1e6 * f64::from(self.info.frame_rate);
+            self.damage.add_missing(frames.round().max(1.0) as u64);
+        } else if self.window.start.is_none() {
+            self.damage.add_missing(self.promised_frames.missing(self.packets_read));
         }
     }
 
@@ -411,7 +421,7 @@ impl VideoReader {
 
     fn estimate_frames(&self, origin: i64) -> Option<u64> {
         let rate = f64::from(self.info.frame_rate);
-        let whole = Some(promised_frames(self.packets.input(), self.stream)).filter(|frames| *frames > 0);
+        let whole = Some(self.promised_frames.most()).filter(|frames| *frames > 0);
         let duration = ffi::known_time(self.packets.input().duration()).filter(|duration| *duration > 0);
         let in_part = if self.cut.start.is_none() && self.cut.end.is_none() && whole.is_some() {
             whole

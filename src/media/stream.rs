@@ -84,14 +84,37 @@ pub fn frame_rate_of(stream: &Stream<'_>) -> Rational {
         .unwrap_or(Rational(0, 1))
 }
 
-/// How many pictures of a stream a file says that it shows; 0 where it does not say.
-pub fn promised_frames(input: &Input, stream: usize) -> u64 {
-    let Some(stream) = input.stream(stream) else { return 0 };
-    let frames = u64::try_from(stream.frames()).unwrap_or(0);
-    // A trimmed MP4 holds more pictures than its edit list shows, and the index is of those.
-    match ffi::index_entries(&stream) {
-        entries if entries > 0 && input.format().name().contains("mov") => frames.min(entries),
-        _ => frames,
+/// How many pictures of a stream a file says that it holds, as it is opened; 0 where it does not say.
+#[derive(Debug, Clone, Copy)]
+pub struct PromisedFrames {
+    in_header: u64,
+    in_index: u64,
+}
+
+impl PromisedFrames {
+    pub fn of(input: &Input, stream: &Stream<'_>) -> Self {
+        let frames = u64::try_from(stream.frames()).unwrap_or(0);
+        match (ffi::index_entries(stream), input.format().name()) {
+            // A trimmed MP4 holds more pictures than its edit list shows, and the index is of those.
+            (entries, name) if entries > 0 && name.contains("mov") => {
+                Self { in_header: frames.min(entries), in_index: frames.min(entries) }
+            }
+            // The header of an AVI counts moments too whose picture was left out, and its index does not.
+            (entries, "avi") => Self { in_header: frames, in_index: entries },
+            _ => Self { in_header: frames, in_index: 0 },
+        }
+    }
+
+    /// For an estimate.
+    pub fn most(self) -> u64 {
+        self.in_header
+    }
+
+    /// How many are missing in a file that holds `there`. The index of an AVI stands at its end: where it has fewer
+    /// than that, it is missing too, and its entries are those of the packets that were looked at.
+    pub fn missing(self, there: u64) -> u64 {
+        let promised = if self.in_index >= there { self.in_index } else { self.in_header };
+        promised.saturating_sub(there)
     }
 }
 

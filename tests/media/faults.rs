@@ -35,6 +35,50 @@ fn a_truncated_file_gives_what_it_holds_and_says_how_much_is_missing() {
 }
 
 #[test]
+fn a_truncated_file_of_any_container_that_promises_a_length_says_how_much_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let sources = ["-f", "lavfi", "-i", "testsrc2=size=160x90:rate=25", "-f", "lavfi", "-i", "sine", "-t", "8"];
+    for (name, video, sound) in [
+        ("clip.mkv", "libx264", "aac"),
+        ("clip.webm", "libvpx", "libopus"),
+        ("clip.flv", "libx264", "aac"),
+        ("clip.avi", "mpeg4", "mp3"),
+    ] {
+        let codecs = ["-c:v", video, "-b:v", "400k", "-g", "25", "-pix_fmt", "yuv420p", "-c:a", sound];
+        let whole = clip(folder.path(), name, &[&sources[..], &codecs[..]].concat());
+        let copied = copy(&whole, &folder.path().join(format!("{name}.mp4")));
+        assert_eq!((copied.written.frames, copied.damage), (200, None), "{name}");
+
+        let bytes = std::fs::read(&whole).unwrap();
+        let cut = folder.path().join(format!("cut.{name}"));
+        std::fs::write(&cut, &bytes[..bytes.len() * 6 / 10]).unwrap();
+        let copied = copy(&cut, &folder.path().join(format!("cut.{name}.mp4")));
+        let damage = copied.damage.unwrap();
+        let missing: u64 = damage.split(' ').next().unwrap().parse().unwrap();
+        assert!(damage.contains("missing at the end"), "{name}: {damage}");
+        assert!(copied.written.frames.abs_diff(200 - missing) <= 2, "{name}: {} and {damage}", copied.written.frames);
+    }
+}
+
+#[test]
+fn sound_that_outlasts_the_pictures_and_pictures_left_out_are_no_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = "testsrc2=size=160x90:rate=25:duration=8";
+    let sources = ["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", "sine=duration=9"];
+    let codecs = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "mp3"];
+    for (name, left_out, frames) in [
+        ("long.mkv", "select=lt(n\\,100)", 100),
+        ("long.flv", "select=lt(n\\,100)", 100),
+        ("dropped.avi", "select=not(between(n\\,40\\,90))*lt(n\\,170)", 119),
+    ] {
+        let select = ["-vf", left_out, "-fps_mode", "passthrough"];
+        let input = clip(folder.path(), name, &[&sources[..], &select[..], &codecs[..]].concat());
+        let copied = copy(&input, &folder.path().join(format!("{name}.mp4")));
+        assert_eq!((copied.written.frames, copied.damage), (frames, None), "{name}");
+    }
+}
+
+#[test]
 fn flipped_bits_are_counted_and_the_rest_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let whole = test_clip(folder.path(), "whole.mp4", &["-movflags", "+faststart"]);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{copy, copy_with, test_clip};
 use crate::common::{self, clip, ffmpeg, frame_rgb, frame_times, mean_difference, packets, stream, streams};
-use impasto::media::{Cut, ReaderOptions, VideoReader, WriterOptions};
+use impasto::media::{Cut, EncoderSettings, ReaderOptions, Time, VideoReader, WriterOptions};
 
 /// Two audio streams, subtitles, a chapter and tags.
 fn clip_with_everything(folder: &Path) -> PathBuf {
@@ -210,5 +210,35 @@ fn a_part_of_a_transport_stream_starts_where_it_is_asked_for() {
         assert!(frame_times(&output)[0] < 0.05 && packets(&output, "a:0")[0].0 < 0.05, "{name}");
         let difference = mean_difference(&frame_rgb(&input, 128).2, &frame_rgb(&output, 0).2);
         assert!(difference.iter().all(|levels| *levels < 3.0), "{name}: {difference:?}");
+    }
+}
+
+#[test]
+fn a_part_of_a_joined_recording_is_counted_in_pictures_whatever_its_clocks_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let make = |name: &str, color: &str, start: &str| {
+        let source = format!("testsrc2=size=160x90:rate=25,gblur=2,drawbox=color={color}:width=60:height=40:thickness=fill");
+        let sound = ["-f", "lavfi", "-i", "sine", "-c:a", "mp2", "-t", "3", "-output_ts_offset", start];
+        let video = ["-f", "lavfi", "-i", &source, "-c:v", "libx264", "-g", "25", "-pix_fmt", "yuv420p"];
+        std::fs::read(clip(folder.path(), name, &[&video[..4], &sound[..4], &video[4..], &sound[4..]].concat())).unwrap()
+    };
+    let lossless = |input: &Path, output: &Path, cut| {
+        let encoder = EncoderSettings { codec: Some("ffv1".to_owned()), ..EncoderSettings::default() };
+        copy_with(input, output, cut, WriterOptions { encoder, ..WriterOptions::default() }).unwrap()
+    };
+    let (early, late) = (make("early.ts", "red", "0"), make("late.ts", "blue", "100"));
+    for (name, parts) in [("back.ts", [&late, &early]), ("ahead.ts", [&early, &late]), ("again.ts", [&early, &early])] {
+        let input = folder.path().join(name);
+        std::fs::write(&input, [&parts[0][..], &parts[1][..]].concat()).unwrap();
+        let whole = folder.path().join(format!("{name}.whole.mkv"));
+        assert_eq!(lossless(&input, &whole, Cut::default()).written.frames, 150, "{name}");
+        for first in [12, 62, 80, 130] {
+            let cut = Cut { start: Some(Time(first * 40_000)), end: Some(Time((first + 15) * 40_000)), frames: None };
+            let output = folder.path().join(format!("{name}.{first}.mkv"));
+            let copied = lossless(&input, &output, cut);
+            assert_eq!(copied.written.frames, 15, "{name} from {first}");
+            assert!(frame_times(&output)[0] < 0.05 && packets(&output, "a:0")[0].0 < 0.07, "{name} from {first}");
+            assert!(frame_rgb(&whole, first as usize) == frame_rgb(&output, 0), "{name} from {first}");
+        }
     }
 }
