@@ -8,6 +8,7 @@ use impasto::commands::{self, Outcome, UsageError};
 use impasto::console;
 
 fn main() -> ExitCode {
+    silence_encoders();
     let cli = Cli::parse();
     start_log(cli.verbose);
     match commands::run(cli) {
@@ -18,6 +19,17 @@ fn main() -> ExitCode {
             console::error(&error);
             ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
         }
+    }
+}
+
+/// SVT-AV1 would write its settings between the lines of the progress bar; its variable of the environment is the only way
+/// to stop it. What somebody set there stays.
+#[allow(unsafe_code)]
+fn silence_encoders() {
+    const ONLY_FATAL: &str = "0";
+    if std::env::var_os("SVT_LOG").is_none() {
+        // SAFETY: no other thread runs yet that could read the environment.
+        unsafe { std::env::set_var("SVT_LOG", ONLY_FATAL) };
     }
 }
 

@@ -67,7 +67,7 @@ pub fn opencv_version() -> Result<String> {
 
 /// The codecs that can be asked for by name, with the encoder that each would get.
 pub fn encoders() -> Vec<CodecAbility> {
-    let found = |codec| encoder::find(codec).ok().map(|(encoder, _)| encoder.name().to_owned());
+    let found = |codec| Some(encoder::find(codec).ok()?.first()?.codec.name().to_owned());
     encoder::known_names().map(|codec| CodecAbility { codec, found: found(codec) }).collect()
 }
 
@@ -82,7 +82,8 @@ pub fn hardware_encoders() -> Vec<HardwareEncoder> {
     let in_build = HARDWARE_ENCODERS.iter().filter_map(|name| Some((*name, ffmpeg::encoder::find_by_name(name)?)));
     let trial = |(name, codec)| {
         let info = VideoInfo::plain(FrameSize::new(640, 360), 25);
-        let opened = encoder::open(&info, &EncoderSettings::default(), codec, &[], false);
+        let candidate = encoder::Candidate { codec, defaults: &[] };
+        let opened = encoder::open(&info, &EncoderSettings::default(), &[candidate], false);
         HardwareEncoder { name, trouble: opened.err().map(|error| error.root_cause().to_string()) }
     };
     in_build.map(trial).collect()

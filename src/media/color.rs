@@ -44,8 +44,6 @@ impl ColorTags {
             480 => (Space::SMPTE170M, Primaries::SMPTE170M),
             _ => (Space::SMPTE170M, Primaries::BT709),
         };
-        let full_range_format =
-            matches!(pixel, Pixel::YUVJ411P | Pixel::YUVJ420P | Pixel::YUVJ422P | Pixel::YUVJ440P | Pixel::YUVJ444P);
         Self {
             // A picture that came as RGB leaves as YCbCr, whose matrix is ours to choose.
             matrix: if self.matrix == Space::Unspecified || self.matrix == Space::RGB || ffi::is_rgb(pixel) {
@@ -55,7 +53,7 @@ impl ColorTags {
             },
             range: match self.range {
                 _ if ffi::is_rgb(pixel) => Range::MPEG,
-                Range::Unspecified if full_range_format => Range::JPEG,
+                Range::Unspecified if is_full_range(pixel) => Range::JPEG,
                 Range::Unspecified => Range::MPEG,
                 known => known,
             },
@@ -103,6 +101,11 @@ impl ColorTags {
     pub(super) fn range_name(self) -> &'static str {
         if self.range == Range::JPEG { "pc" } else { "tv" }
     }
+}
+
+/// Whether a pixel format says by its name that black is 0.
+pub(super) fn is_full_range(pixel: Pixel) -> bool {
+    matches!(pixel, Pixel::YUVJ411P | Pixel::YUVJ420P | Pixel::YUVJ422P | Pixel::YUVJ440P | Pixel::YUVJ444P)
 }
 
 /// Whether players take a picture that does not say so for high definition.

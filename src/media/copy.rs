@@ -23,6 +23,8 @@ pub struct StreamCopier {
     routes: Vec<Option<Route>>,
     held: Option<Packet>,
     window: Window,
+    /// Whether the output can say that packets are there to be decoded and not to be heard, as a trimmed MP4 does.
+    can_hide: bool,
     is_finished: bool,
 }
 
@@ -69,7 +71,8 @@ impl StreamCopier {
         copy_metadata(packets.input(), output);
         copy_chapters(packets.input(), window, output)?;
         let is_finished = routes.iter().all(Option::is_none);
-        Ok(Self { packets, routes, held: None, window, is_finished })
+        let can_hide = super::is_mp4(output.format().name());
+        Ok(Self { packets, routes, held: None, window, can_hide, is_finished })
     }
 
     /// Writes all packets whose decoding time is at most `limit` (microseconds on the output's clock); all there are
@@ -90,6 +93,9 @@ impl StreamCopier {
             let Some(time_base) = self.packets.input().stream(packet.stream()).map(|stream| stream.time_base()) else {
                 continue;
             };
+            if !self.can_hide && ffi::is_hidden(&packet) {
+                continue;
+            }
             // A packet without any time belongs where it stands.
             let time = |value: Option<i64>| value.map(|value| rescale(value, time_base, MICROSECONDS));
             let dts = time(packet.dts().or(packet.pts())).map(|dts| dts - self.window.shift());

@@ -4,9 +4,11 @@ use anyhow::{Context, Result, bail, ensure};
 use ffmpeg_next as ffmpeg;
 
 use ffmpeg::codec::{self, encoder, threading};
+use ffmpeg::color::{Range, Space};
 use ffmpeg::format::Pixel;
 use ffmpeg::{Codec, Dictionary, Rational};
 
+use super::color::{ColorTags, is_full_range};
 use super::ffi;
 use super::reader::VideoInfo;
 use crate::frame::FrameSize;
@@ -70,10 +72,20 @@ const KNOWN_CODECS: &[KnownCodec] = &[
     KnownCodec { names: &["mpeg4"], encoders: &[("mpeg4", &[("global_quality", "354"), ("flags", "+qscale")])] },
 ];
 
+/// One of FFmpeg's encoders, with options that give high quality.
+#[derive(Clone, Copy)]
+pub struct Candidate {
+    pub codec: Codec,
+    pub defaults: &'static [(&'static str, &'static str)],
+}
+
 /// What was opened.
 pub struct OpenedEncoder {
     pub encoder: encoder::video::Encoder,
+    pub name: String,
     pub pixel: Pixel,
+    /// Of the video, as far as the encoder can write them.
+    pub color: ColorTags,
     pub time_base: Rational,
     pub note: Option<String>,
 }
@@ -83,18 +95,18 @@ pub fn known_names() -> impl Iterator<Item = &'static str> {
     KNOWN_CODECS.iter().filter_map(|known| known.names.first().copied())
 }
 
-/// Finds the encoder for `wanted`, a codec's everyday name or an encoder's own.
-pub fn find(wanted: &str) -> Result<(Codec, &'static [(&'static str, &'static str)])> {
+/// Finds the encoders for `wanted`, a codec's everyday name or an encoder's own: at least one, all of one codec, best first.
+pub fn find(wanted: &str) -> Result<Vec<Candidate>> {
     let wanted = wanted.to_ascii_lowercase();
     if let Some(known) = KNOWN_CODECS.iter().find(|known| known.names.contains(&wanted.as_str())) {
-        return known
-            .encoders
-            .iter()
-            .find_map(|(name, defaults)| Some((ffmpeg::encoder::find_by_name(name)?, *defaults)))
-            .with_context(|| {
-                let names: Vec<&str> = known.encoders.iter().map(|(name, _)| *name).collect();
-                format!("this FFmpeg has no encoder for '{wanted}' (expected one of: {})", names.join(", "))
-            });
+        let candidate =
+            |&(name, defaults): &_| Some(Candidate { codec: ffmpeg::encoder::find_by_name(name)?, defaults });
+        let candidates: Vec<Candidate> = known.encoders.iter().filter_map(candidate).collect();
+        if candidates.is_empty() {
+            let names: Vec<&str> = known.encoders.iter().map(|(name, _)| *name).collect();
+            bail!("this FFmpeg has no encoder for '{wanted}' (expected one of: {})", names.join(", "));
+        }
+        return Ok(candidates);
     }
     let Some(codec) = ffmpeg::encoder::find_by_name(&wanted).filter(Codec::is_video) else {
         let names: Vec<&str> = known_names().collect();
@@ -108,19 +120,44 @@ pub fn find(wanted: &str) -> Result<(Codec, &'static [(&'static str, &'static st
         .flat_map(|known| known.encoders)
         .find_map(|(name, defaults)| (*name == wanted).then_some(*defaults))
         .unwrap_or_default();
-    Ok((codec, defaults))
+    Ok(vec![Candidate { codec, defaults }])
 }
 
-/// Opens `codec` for frames like `info`.
+/// Opens the first of the encoders that takes frames like `info` (one may refuse a size that the next can do); where
+/// none does, the reason is the first one's.
 pub fn open(
     info: &VideoInfo,
     settings: &EncoderSettings,
-    codec: Codec,
-    defaults: &[(&str, &str)],
+    candidates: &[Candidate],
+    has_global_header: bool,
+) -> Result<OpenedEncoder> {
+    let mut reason = None;
+    for candidate in candidates {
+        match open_one(info, settings, *candidate, has_global_header) {
+            Ok(opened) => return Ok(opened),
+            Err(error) => {
+                tracing::debug!("{error:#}");
+                reason.get_or_insert(error);
+            }
+        }
+    }
+    Err(reason.context("no encoder to open")?)
+}
+
+fn open_one(
+    info: &VideoInfo,
+    settings: &EncoderSettings,
+    Candidate { codec, defaults }: Candidate,
     has_global_header: bool,
 ) -> Result<OpenedEncoder> {
     let name = codec.name().to_owned();
     let (pixel, note) = choose_pixel_format(codec, info.size, settings.pixel_format.as_deref())?;
+    let color = match codec.id() {
+        // JFIF knows nothing but BT.601 in full range, whatever the video was.
+        codec::Id::MJPEG => ColorTags { matrix: Space::BT470BG, range: Range::JPEG, ..info.color },
+        _ if is_full_range(pixel) => ColorTags { range: Range::JPEG, ..info.color },
+        _ => info.color,
+    };
 
     let mut context = codec::Context::new_with_codec(codec);
     context.set_threading(threading::Config {
@@ -141,11 +178,11 @@ pub fn open(
     }
     video.set_aspect_ratio(info.sample_aspect_ratio);
     if !ffi::is_rgb(pixel) {
-        video.set_colorspace(info.color.matrix);
-        video.set_color_range(info.color.range);
+        video.set_colorspace(color.matrix);
+        video.set_color_range(color.range);
     }
-    video.set_color_primaries(info.color.primaries);
-    video.set_color_transfer_characteristic(info.color.transfer);
+    video.set_color_primaries(color.primaries);
+    video.set_color_transfer_characteristic(color.transfer);
 
     let options = options(&codec, settings, defaults)?;
     let text: Vec<String> = options.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -157,7 +194,7 @@ pub fn open(
             text.join(" ")
         )
     })?;
-    Ok(OpenedEncoder { encoder, pixel, time_base, note })
+    Ok(OpenedEncoder { encoder, name, pixel, color, time_base, note })
 }
 
 /// The input's own time base, so that every timestamp is kept; but MPEG-4 part 2 counts at most to 65535, and GIF in hundredths.

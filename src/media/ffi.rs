@@ -5,6 +5,7 @@ use ffmpeg_next as ffmpeg;
 
 use ffmpeg::ffi;
 use ffmpeg::format::{Pixel, context};
+use ffmpeg::packet::Ref;
 use ffmpeg::{Rational, codec};
 
 use super::Interrupt;
@@ -104,6 +105,12 @@ pub fn can_hold(output: &context::Output, codec: codec::Id) -> bool {
             }
         }
     }
+}
+
+/// Whether a packet is only there so that later ones can be decoded: before the start of a trimmed MP4.
+pub fn is_hidden(packet: &ffmpeg::Packet) -> bool {
+    // SAFETY: a packet's fields are valid for as long as it lives.
+    unsafe { (*packet.as_ptr()).flags & ffi::AV_PKT_FLAG_DISCARD != 0 }
 }
 
 /// Lets a muxer write what FFmpeg still calls experimental: FLAC and Opus in MP4, which players have long known.

@@ -39,9 +39,9 @@ impl LiveOutput {
     ) -> Result<Self> {
         super::init()?;
         let mut muxer = ffi::open_output(address, format, interrupt)?;
-        let codec = choice::find(settings.codec.as_deref().unwrap_or("h264"))?;
+        let candidates = choice::find(settings.codec.as_deref().unwrap_or("h264"))?;
         let has_global_header = muxer.output.format().flags().contains(Flags::GLOBAL_HEADER);
-        let encoder = PictureEncoder::open(info, settings, codec, has_global_header)?;
+        let encoder = PictureEncoder::open(info, settings, &candidates, has_global_header)?;
         encoder.add_stream(&mut muxer.output)?;
         let options: Dictionary<'_> = container_options.iter().copied().collect();
         muxer.output.write_header_with(options).context("the container refuses the video")?;

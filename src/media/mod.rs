@@ -82,6 +82,11 @@ pub fn is_url(path: &Path) -> bool {
     path.to_str().is_some_and(|text| text.contains("://"))
 }
 
+/// Whether a muxer writes MP4 or one of its kin, by its name.
+fn is_mp4(muxer: &str) -> bool {
+    ["mov", "mp4", "ipod", "3gp", "3g2", "psp", "f4v", "ismv"].contains(&muxer)
+}
+
 /// What FFmpeg is told to open: files are marked as such, so that a colon in a name is no protocol.
 fn address(path: &Path) -> Result<String> {
     match path.to_str() {

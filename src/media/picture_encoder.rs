@@ -6,10 +6,10 @@ use ffmpeg_next as ffmpeg;
 use ffmpeg::color::{Primaries, Range, Space, TransferCharacteristic};
 use ffmpeg::format::Pixel;
 use ffmpeg::format::context::Output;
-use ffmpeg::{Codec, Error, Packet, Rational, codec, encoder, frame};
+use ffmpeg::{Error, Packet, Rational, codec, encoder, frame};
 
 use super::color::ColorTags;
-use super::encoder::{self as choice, EncoderSettings};
+use super::encoder::{self as choice, Candidate, EncoderSettings};
 use super::filter::{FilterChain, FilterInput};
 use super::{MICROSECONDS, VideoInfo, ffi, rescale};
 use crate::frame::{CHANNELS, Frame};
@@ -30,28 +30,29 @@ pub struct PictureEncoder {
 }
 
 impl PictureEncoder {
-    /// Opens `codec` for frames like `info`.
+    /// Opens the first of `candidates` that takes frames like `info`.
     ///
     /// # Errors
-    /// If the encoder cannot take such frames, or does not know a setting.
+    /// If none of them can take such frames, or knows a setting.
     pub fn open(
         info: &VideoInfo,
         settings: &EncoderSettings,
-        (codec, defaults): (Codec, &[(&str, &str)]),
+        candidates: &[Candidate],
         has_global_header: bool,
     ) -> Result<Self> {
-        let opened = choice::open(info, settings, codec, defaults, has_global_header)?;
+        let opened = choice::open(info, settings, candidates, has_global_header)?;
+        let info = VideoInfo { color: opened.color, ..info.clone() };
         let rgb = frame::Video::new(Pixel::RGB24, u32::try_from(info.size.width)?, u32::try_from(info.size.height)?);
-        let chain = FilterChain::new(&rgb_input(info), &to_encoder(info, opened.pixel))?;
+        let chain = FilterChain::new(&rgb_input(&info), &to_encoder(&info, opened.pixel))?;
         Ok(Self {
             encoder: opened.encoder,
-            name: codec.name().to_owned(),
+            name: opened.name,
             time_base: opened.time_base,
             default_duration: 0,
             chain,
             rgb,
             converted: frame::Video::empty(),
-            info: info.clone(),
+            info,
             note: opened.note,
             last_pts: None,
             end: 0,
@@ -174,8 +175,7 @@ fn add_video_stream(
         ffi::set_sample_aspect_ratio(output, stream, info.sample_aspect_ratio);
     }
     // Apple's players know HEVC in MP4 only under this name.
-    let is_mp4 = container.contains("mp4") || container.contains("mov");
-    let tag = (is_mp4 && encoder.id() == codec::Id::HEVC).then_some(*b"hvc1");
+    let tag = (super::is_mp4(container) && encoder.id() == codec::Id::HEVC).then_some(*b"hvc1");
     ffi::set_codec_tag(output, stream, tag);
     Ok(())
 }

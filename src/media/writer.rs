@@ -97,12 +97,14 @@ impl VideoWriter {
         let mut output = open_container(path, file.temporary())?;
         ffi::allow_experimental(&mut output);
 
-        let codec = choice::find(options.encoder.codec.as_deref().unwrap_or(&default_codec(path, &output)?))?;
-        if !ffi::can_hold(&output, codec.0.id()) {
-            bail!(OutputError::CannotHold { path: path.to_owned(), codec: codec.0.id().name() });
+        let candidates = choice::find(options.encoder.codec.as_deref().unwrap_or(&default_codec(path, &output)?))?;
+        if let Some(codec) =
+            candidates.iter().map(|candidate| candidate.codec.id()).find(|codec| !ffi::can_hold(&output, *codec))
+        {
+            bail!(OutputError::CannotHold { path: path.to_owned(), codec: codec.name() });
         }
         let has_global_header = output.format().flags().contains(Flags::GLOBAL_HEADER);
-        let encoder = PictureEncoder::open(info, &options.encoder, codec, has_global_header)?;
+        let encoder = PictureEncoder::open(info, &options.encoder, &candidates, has_global_header)?;
         notes.extend(encoder.note().map(str::to_owned));
         encoder.add_stream(&mut output)?;
         let copier = match source {
@@ -240,9 +242,8 @@ fn default_codec(path: &Path, output: &Output) -> Result<String> {
 }
 
 fn write_header(output: &mut Output) -> Result<(), Error> {
-    let container = output.format().name().to_owned();
     let mut options = Dictionary::new();
-    if container.contains("mp4") || container.contains("mov") {
+    if super::is_mp4(output.format().name()) {
         // The index goes to the front, so that a browser can start before it has the whole file.
         options.set("movflags", "+faststart");
     }

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{assert_same_times, copy, test_clip};
+use super::{assert_same_times, copy, copy_with, test_clip};
 use crate::common::{clip, ffmpeg, frame_rgb, mean_difference, stream};
+use impasto::media::{Cut, EncoderSettings, WriterOptions, encoders};
 
 #[test]
 fn colour_bars_come_back_within_two_levels_whatever_their_tags() {
@@ -170,6 +171,52 @@ fn pixel_shape_is_kept_and_turns_with_the_picture() {
     let output = folder.path().join("rotated-out.mp4");
     copy(&rotated, &output);
     assert_eq!(stream(&output, "video")["sample_aspect_ratio"], "27:32");
+}
+
+#[test]
+fn full_range_codecs_keep_the_colors_of_limited_video() {
+    let folder = tempfile::tempdir().unwrap();
+    let bars =
+        ["-f", "lavfi", "-i", "smptehdbars=size=320x180:rate=25", "-frames:v", "2", "-c:v", "libx264", "-crf", "1"];
+    let limited = ["-vf", "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p", "-colorspace", "bt709"];
+    let input = clip(folder.path(), "in.mp4", &[&bars[..], &limited[..], &["-color_range", "tv"]].concat());
+    for (name, codec, pixel_format) in [
+        ("motion.mkv", "mjpeg", None),
+        ("motion.mov", "mjpeg", None),
+        ("named.mkv", "mjpeg", Some("yuvj444p")),
+        ("plain.mkv", "h264", Some("yuvj420p")),
+    ] {
+        let output = folder.path().join(name);
+        let encoder = EncoderSettings {
+            codec: Some(codec.to_owned()),
+            pixel_format: pixel_format.map(str::to_owned),
+            ..EncoderSettings::default()
+        };
+        copy_with(&input, &output, Cut::default(), WriterOptions { encoder, ..WriterOptions::default() }).unwrap();
+        assert_eq!(stream(&output, "video")["color_range"], "pc", "{name}");
+        let difference = mean_difference(&frame_rgb(&input, 1).2, &frame_rgb(&output, 1).2);
+        assert!(difference.iter().all(|levels| *levels <= 2.5), "{name}: {difference:?}");
+    }
+}
+
+#[test]
+fn a_size_that_an_encoder_refuses_goes_to_the_next_of_its_codec() {
+    let folder = tempfile::tempdir().unwrap();
+    let encoders = encoders().into_iter().find(|ability| ability.codec == "av1").unwrap();
+    if encoders.found.is_none() {
+        println!("skipped: this FFmpeg has no encoder for AV1");
+        return;
+    }
+    let encoder = EncoderSettings { codec: Some("av1".to_owned()), ..EncoderSettings::default() };
+    for (name, size) in [("odd.mkv", "161:91"), ("tiny.mkv", "16:16")] {
+        let input = test_clip(folder.path(), name, &["-vf", &format!("scale={size}"), "-pix_fmt", "yuv444p"]);
+        let output = folder.path().join(format!("out-{name}"));
+        let options = WriterOptions { encoder: encoder.clone(), ..WriterOptions::default() };
+        copy_with(&input, &output, Cut::default(), options).unwrap();
+        let video = stream(&output, "video");
+        assert_eq!(format!("{}:{}", video["width"], video["height"]), size);
+        assert_eq!(video["codec_name"], "av1");
+    }
 }
 
 #[test]

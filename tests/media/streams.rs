@@ -154,6 +154,29 @@ fn sound_that_a_transport_stream_would_call_data_is_left_out() {
 }
 
 #[test]
+fn sound_that_a_trim_hides_stays_hidden() {
+    let folder = tempfile::tempdir().unwrap();
+    let sources =
+        ["-f", "lavfi", "-i", "testsrc2=size=96x64:rate=25:duration=4", "-f", "lavfi", "-i", "sine=duration=4"];
+    let coded = ["-c:v", "libx264", "-g", "100", "-pix_fmt", "yuv420p", "-c:a", "aac"];
+    let whole = clip(folder.path(), "whole.mp4", &[&sources[..], &coded[..]].concat());
+    let trimmed = clip(folder.path(), "in.mp4", &["-ss", "2.5", "-i", whole.to_str().unwrap(), "-c", "copy"]);
+    let first = |path: &Path| packets(path, "a:0")[0].0;
+    assert!(first(&trimmed) < -0.9, "{}", first(&trimmed));
+    for name in ["out.mkv", "out.ts", "out.avi", "out.flv", "out.mp4", "out.m4v", "out.mov"] {
+        let output = folder.path().join(name);
+        assert_eq!(copy(&trimmed, &output).written.frames, 37, "{name}");
+        let (picture, sound) = (frame_times(&output)[0], first(&output));
+        if name.contains(".m") && !name.contains("mkv") {
+            assert!(picture.abs() < 0.001 && (sound - first(&trimmed)).abs() < 0.001, "{name}: {picture}, {sound}");
+        } else {
+            // A transport stream and FLV begin later; of AAC, a packet is given to the decoder before its time.
+            assert!((picture - sound).abs() < 0.1, "{name}: {picture}, {sound}");
+        }
+    }
+}
+
+#[test]
 fn muted_video_has_no_sound() {
     let folder = tempfile::tempdir().unwrap();
     let input = clip_with_everything(folder.path());
@@ -217,10 +240,12 @@ fn a_part_of_a_transport_stream_starts_where_it_is_asked_for() {
 fn a_part_of_a_joined_recording_is_counted_in_pictures_whatever_its_clocks_say() {
     let folder = tempfile::tempdir().unwrap();
     let make = |name: &str, color: &str, start: &str| {
-        let source = format!("testsrc2=size=160x90:rate=25,gblur=2,drawbox=color={color}:width=60:height=40:thickness=fill");
+        let source =
+            format!("testsrc2=size=160x90:rate=25,gblur=2,drawbox=color={color}:width=60:height=40:thickness=fill");
         let sound = ["-f", "lavfi", "-i", "sine", "-c:a", "mp2", "-t", "3", "-output_ts_offset", start];
         let video = ["-f", "lavfi", "-i", &source, "-c:v", "libx264", "-g", "25", "-pix_fmt", "yuv420p"];
-        std::fs::read(clip(folder.path(), name, &[&video[..4], &sound[..4], &video[4..], &sound[4..]].concat())).unwrap()
+        std::fs::read(clip(folder.path(), name, &[&video[..4], &sound[..4], &video[4..], &sound[4..]].concat()))
+            .unwrap()
     };
     let lossless = |input: &Path, output: &Path, cut| {
         let encoder = EncoderSettings { codec: Some("ffv1".to_owned()), ..EncoderSettings::default() };
