@@ -231,6 +231,18 @@ fn json_is_one_summary_on_stdout_and_quiet_is_quiet() {
 }
 
 #[test]
+fn quiet_is_quiet_whatever_the_encoder_has_to_say() {
+    let folder = tempfile::tempdir().unwrap();
+    small_clip(folder.path());
+    if !impasto::media::encoders().iter().any(|ability| ability.found.as_deref() == Some("libsvtav1")) {
+        println!("skipped: this FFmpeg has no SVT-AV1");
+        return;
+    }
+    let arguments = ["video", "in.mp4", "-o", "out.mkv", "--codec", "libsvtav1", "--quiet", "--frames", "2"];
+    impasto().current_dir(&folder).args(arguments).assert().success().stderr("");
+}
+
+#[test]
 fn stats_show_every_stage() {
     let folder = tempfile::tempdir().unwrap();
     small_clip(folder.path());
@@ -433,7 +445,7 @@ fn a_damaged_clip_is_stylized_as_far_as_it_goes_and_reported() {
 
 /// Starts a long run, waits until it writes, and sends signals.
 #[cfg(unix)]
-fn interrupted(folder: &Path, signals: usize) -> (std::process::Output, Vec<String>) {
+fn interrupted(folder: &Path, signals: &[Signal]) -> (std::process::Output, Vec<String>) {
     let source = "testsrc2=size=320x180:rate=25";
     clip(folder, "long.mp4", &["-f", "lavfi", "-i", source, "-t", "60", "-c:v", "libx264", "-preset", "ultrafast"]);
     let child = Process::new(assert_cmd::cargo::cargo_bin("impasto"))
@@ -453,8 +465,8 @@ fn interrupted(folder: &Path, signals: usize) -> (std::process::Output, Vec<Stri
         assert!(Instant::now() < deadline, "the run does not start");
         std::thread::sleep(Duration::from_millis(20));
     }
-    for _ in 0..signals {
-        send(Signal::INT, &child);
+    for signal in signals {
+        send(*signal, &child);
         std::thread::sleep(Duration::from_millis(30));
     }
     let output = child.wait_with_output().unwrap();
@@ -465,11 +477,39 @@ fn interrupted(folder: &Path, signals: usize) -> (std::process::Output, Vec<Stri
 #[test]
 fn ctrl_c_leaves_a_playable_file_and_exits_with_130() {
     let folder = tempfile::tempdir().unwrap();
-    let (output, left) = interrupted(folder.path(), 1);
+    let (output, left) = interrupted(folder.path(), &[Signal::INT]);
     assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(left, ["long.mp4", "out.mp4"]);
     let frames = frame_times(&folder.path().join("out.mp4")).len();
     assert!((1..1500).contains(&frames), "{frames}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_closed_terminal_leaves_a_playable_file_and_ends_no_run_that_shall_outlive_it() {
+    let folder = tempfile::tempdir().unwrap();
+    // From the terminal and from its shell.
+    let (output, left) = interrupted(folder.path(), &[Signal::HUP, Signal::HUP]);
+    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(left, ["long.mp4", "out.mp4"]);
+    assert!((1..1500).contains(&frame_times(&folder.path().join("out.mp4")).len()));
+
+    if !cfg!(target_os = "linux") {
+        println!("skipped: this system does not say which signals a program was started without");
+        return;
+    }
+    let child = Process::new("sh")
+        .current_dir(&folder)
+        .args(["-c", "trap '' HUP; exec \"$0\" video long.mp4 -o short.mp4 --frames 30 --work-size 64"])
+        .arg(assert_cmd::cargo::cargo_bin("impasto"))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    send(Signal::HUP, &child);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(frame_times(&folder.path().join("short.mp4")).len(), 30);
 }
 
 #[cfg(unix)]

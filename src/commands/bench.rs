@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
-use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
 use super::Outcome;
 use super::device::Compute;
 use super::file_sink::FileSink;
+use super::signals;
 use super::stages::{Chain, StageFigures, TemporalStages};
 use super::style;
 use crate::cli::{BenchArgs, TemporalArgs};
@@ -103,7 +103,7 @@ pub fn run(args: &BenchArgs) -> Result<Outcome> {
 
 /// Ctrl-C ends a bench at once, but for what lies in its folder.
 fn remove_on_signals(folder: &Path) -> Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM]).context("listen for Ctrl-C")?;
+    let mut signals = Signals::new(signals::that_end()).context("listen for Ctrl-C")?;
     let folder = folder.to_owned();
     thread::Builder::new()
         .name("signals".to_owned())

@@ -9,8 +9,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use walkdir::WalkDir;
 
 use super::device::Compute;
+use super::signals::{FINISHING, stop_on_signals};
 use super::style::{self, OpenStyle};
-use super::video::{FINISHING, stop_on_signals};
 use super::{Outcome, UsageError, is_named_like_video, outputs, thread_count};
 use crate::cli::{ImageArgs, StyleArgs};
 use crate::console::Console;

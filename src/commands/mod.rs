@@ -18,6 +18,7 @@ mod paint;
 mod painting;
 mod pipe;
 mod sheet;
+mod signals;
 mod stages;
 mod style;
 mod styles;

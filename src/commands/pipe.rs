@@ -13,6 +13,7 @@ use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
 use super::device::Compute;
+use super::signals;
 use super::stages::{Chain, SmoothedFrame, TemporalStages};
 use super::style;
 use super::{Outcome, UsageError};
@@ -132,7 +133,7 @@ fn stop_on_signals(control: &Control, console: Console) -> Result<()> {
         flag::register_conditional_default(signal, Arc::clone(&is_second)).context("listen for Ctrl-C")?;
         flag::register(signal, Arc::clone(&is_second)).context("listen for Ctrl-C")?;
     }
-    let mut signals = Signals::new([SIGINT, SIGTERM]).context("listen for Ctrl-C")?;
+    let mut signals = Signals::new(signals::that_end()).context("listen for Ctrl-C")?;
     let control = control.clone();
     std::thread::Builder::new()
         .name("signals".to_owned())

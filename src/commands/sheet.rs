@@ -7,9 +7,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use image::{ImageFormat, Rgb, RgbImage};
 
 use super::device::Compute;
+use super::signals::{FINISHING, stop_on_signals};
 use super::style::{self, OpenStyle};
 use super::styles;
-use super::video::{FINISHING, stop_on_signals};
 use super::{Outcome, UsageError, outputs, thread_count};
 use crate::cli::{LookArgs, SheetArgs, StyleArgs};
 use crate::console::Console;

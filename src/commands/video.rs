@@ -6,13 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-use signal_hook::low_level::emulate_default_handler;
 
 use super::debug_view::DebugView;
 use super::device::Compute;
 use super::file_sink::FileSink;
+use super::signals::{FINISHING, stop_on_signals};
 use super::stages::{Chain, StageFigures, TemporalStages};
 use super::style;
 use super::{Outcome, UsageError, outputs};
@@ -191,36 +189,6 @@ pub(super) fn check_cut(args: &VideoArgs) -> Result<Cut> {
         return Err(UsageError(anyhow::anyhow!("--end {end} is not after --start {start}")).into());
     }
     Ok(Cut { start: args.start, end: args.end, frames: args.frames })
-}
-
-/// What is said to the first Ctrl-C while a file is written.
-pub(super) const FINISHING: &str = "stopping: the file is being finished (Ctrl-C again to give it up)";
-
-/// What is said to it where there is nothing to finish: while a network is opened, or of live pictures.
-pub(super) const STOPPING: &str = "stopping (Ctrl-C again to end at once)";
-
-/// First Ctrl-C: stop, saying so. Second: give up; while a network is being opened, which nothing else ends, the system ends the process.
-pub(super) fn stop_on_signals(control: &Control, console: Console, stopping: &'static str) -> Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM]).context("listen for Ctrl-C")?;
-    let control = control.clone();
-    std::thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || {
-            for signal in signals.forever() {
-                if control.is_stopped() && control.is_opening() {
-                    if let Err(error) = emulate_default_handler(signal) {
-                        tracing::debug!("signal {signal}: {error}");
-                    }
-                } else if control.is_stopped() {
-                    control.abort();
-                } else {
-                    control.stop();
-                    console.line(if control.is_opening() { STOPPING } else { stopping });
-                }
-            }
-        })
-        .context("start a thread")?;
-    Ok(())
 }
 
 /// Adds the flag that cures an error of the library.

@@ -18,7 +18,8 @@ use serde::Serialize;
 
 use super::device::Compute;
 use super::paint::{WHOLE_BYTES, read_style};
-use super::video::{check_cut, judge_damage, stop_on_signals, with_hint};
+use super::signals::stop_on_signals;
+use super::video::{check_cut, judge_damage, with_hint};
 use super::{DEFAULT_SMOOTHING, DEFAULT_WORK_SIZE, Outcome, UsageError};
 use crate::cli::VideoArgs;
 use crate::console::Console;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-use super::video::stop_on_signals;
+use super::signals::stop_on_signals;
 use super::{Outcome, UsageError, outputs};
 use crate::cli::LearnArgs;
 use crate::console::Console;
