@@ -1,0 +1,128 @@
+//! What a run leaves that is ended from outside.
+
+use std::path::Path;
+use std::process::{Command as Process, Stdio};
+use std::time::{Duration, Instant};
+
+use super::{files, small_clip};
+use crate::common::{Signal, clip, frame_times, send};
+
+/// Starts a long run, waits until it writes, and sends signals.
+#[cfg(unix)]
+fn interrupted(folder: &Path, signals: &[Signal]) -> (std::process::Output, Vec<String>) {
+    let source = "testsrc2=size=320x180:rate=25";
+    clip(folder, "long.mp4", &["-f", "lavfi", "-i", source, "-t", "60", "-c:v", "libx264", "-preset", "ultrafast"]);
+    let child = Process::new(assert_cmd::cargo::cargo_bin("impasto"))
+        .current_dir(folder)
+        .args(["video", "long.mp4", "-o", "out.mp4", "--style", "wave"])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let is_writing = || {
+        files(folder).iter().any(|name| {
+            name.starts_with(".impasto-") && std::fs::metadata(folder.join(name)).is_ok_and(|file| file.len() > 1000)
+        })
+    };
+    while !is_writing() {
+        assert!(Instant::now() < deadline, "the run does not start");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for signal in signals {
+        send(*signal, &child);
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    let output = child.wait_with_output().unwrap();
+    (output, files(folder))
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_leaves_a_playable_file_and_exits_with_130() {
+    let folder = tempfile::tempdir().unwrap();
+    let (output, left) = interrupted(folder.path(), &[Signal::INT]);
+    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(left, ["long.mp4", "out.mp4"]);
+    let frames = frame_times(&folder.path().join("out.mp4")).len();
+    assert!((1..1500).contains(&frames), "{frames}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_closed_terminal_leaves_a_playable_file_and_ends_no_run_that_shall_outlive_it() {
+    let folder = tempfile::tempdir().unwrap();
+    // From the terminal and from its shell.
+    let (output, left) = interrupted(folder.path(), &[Signal::HUP, Signal::HUP]);
+    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(left, ["long.mp4", "out.mp4"]);
+    assert!((1..1500).contains(&frame_times(&folder.path().join("out.mp4")).len()));
+
+    if !cfg!(target_os = "linux") {
+        println!("skipped: this system does not say which signals a program was started without");
+        return;
+    }
+    let child = Process::new("sh")
+        .current_dir(&folder)
+        .args(["-c", "trap '' HUP; exec \"$0\" video long.mp4 -o short.mp4 --frames 30 --work-size 64"])
+        .arg(assert_cmd::cargo::cargo_bin("impasto"))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    send(Signal::HUP, &child);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(frame_times(&folder.path().join("short.mp4")).len(), 30);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_ctrl_c_ends_a_run_whose_network_does_not_open() {
+    use std::io::{BufRead as _, BufReader};
+    use std::os::unix::process::ExitStatusExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    small_clip(folder.path());
+    let network = folder.path().join("net.onnx");
+    assert!(Process::new("mkfifo").arg(&network).status().unwrap().success());
+    let mut child = Process::new(assert_cmd::cargo::cargo_bin("impasto"))
+        .current_dir(&folder)
+        .args(["video", "in.mp4", "-o", "out.mp4", "--style", "net.onnx"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Opens when the program reads it, which then waits for what never comes.
+    let never_written = std::fs::OpenOptions::new().write(true).open(&network).unwrap();
+    send(Signal::INT, &child);
+    let mut said = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.contains("stopping (Ctrl-C again to end at once)"), "{said}");
+    send(Signal::INT, &child);
+    assert_eq!(child.wait().unwrap().signal(), Some(2));
+    drop(never_written);
+    assert_eq!(files(folder.path()), ["in.mp4", "net.onnx"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_bench_that_is_interrupted_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let child = Process::new(assert_cmd::cargo::cargo_bin("impasto"))
+        .env("TMPDIR", folder.path())
+        .args(["bench", "--size", "640x360", "--frames", "3000"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let folders =
+        || std::fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
+    while folders().all(|folder| files(&folder).is_empty()) {
+        assert!(Instant::now() < deadline, "the bench does not start");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    send(Signal::INT, &child);
+    let output = child.wait_with_output().unwrap();
+    assert!(!output.status.success());
+    assert_eq!(folders().count(), 0);
+}
