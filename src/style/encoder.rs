@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::contract::Hints;
 use super::pixels::{ChannelOrder, Layout, TensorFormat, ValueRange};
-use super::{inspect, probe};
+use super::{evidence, inspect, probe};
 use crate::frame::{Frame, FrameSize};
 use crate::onnx::Model;
 use crate::runtime::{ModelSource, Runtime, Session, SessionOptions, Tensor};
@@ -42,7 +42,7 @@ impl Encoder {
             .find(fits)
             .map(|output| output.name.clone())
             .with_context(|| format!("no output has the {count} elements that the style input takes"))?;
-        let evidence = inspect::input_evidence(&model, &input);
+        let evidence = evidence::input_evidence(&model, &input);
         Ok(Self {
             session,
             input,

@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod contract;
 mod encoder;
 pub mod engine;
+mod evidence;
 pub mod folder;
 mod form;
 mod frame_ports;

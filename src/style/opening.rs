@@ -9,8 +9,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::contract::{Hints, Known, NetworkContract, Origin, StyleInput};
 use super::encoder::{Encoder, PAINTING_SHORT_SIDE, TRIAL_PAINTING_SHORT_SIDE, painting_tensor};
+use super::evidence;
 use super::form::{Graph, Opened};
-use super::inspect::{self, Ports};
+use super::inspect::Ports;
 use super::locate::Location;
 use super::memory::{Memory, Need};
 use super::network::{StyleOptions, StyleValue};
@@ -37,8 +38,8 @@ pub(super) type SideInputs = Vec<(String, Tensor)>;
 impl Opening<'_> {
     /// Opens the session and finds out what is not known, in trial runs.
     pub fn finish(self) -> Result<Opened> {
-        let input_evidence = inspect::input_evidence(self.model, &self.ports.image_input.value);
-        let output_evidence = inspect::output_evidence(self.model, &self.ports.image_output.value);
+        let input_evidence = evidence::input_evidence(self.model, &self.ports.image_input.value);
+        let output_evidence = evidence::output_evidence(self.model, &self.ports.image_output.value);
         let channels = self
             .hints
             .channels
