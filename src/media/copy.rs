@@ -16,6 +16,9 @@ use super::reader::VideoReader;
 use super::writer::WriterOptions;
 use super::{MICROSECONDS, ffi, rescale};
 
+/// How long before the start of a cut subtitles are looked for that are still shown, in microseconds.
+const LONGEST_SUBTITLE: i64 = 15_000_000;
+
 /// Copies what is not pictures.
 pub struct StreamCopier {
     packets: PacketReader,
@@ -31,8 +34,7 @@ pub struct StreamCopier {
 struct Route {
     output: usize,
     last_dts: Option<i64>,
-    /// Ticks from one packet to the next at least: subtitles may begin together.
-    least_step: i64,
+    is_subtitles: bool,
 }
 
 impl StreamCopier {
@@ -66,7 +68,9 @@ impl StreamCopier {
             notes.push(format!("left out: {}", not_copied.join(", ")));
         }
         if let Some(start) = window.start {
-            packets.seek(start, source.stream())?;
+            let has_subtitles = routes.iter().flatten().any(|route: &Route| route.is_subtitles);
+            let before = if has_subtitles { LONGEST_SUBTITLE } else { 0 };
+            packets.seek(start.saturating_sub(before), source.stream())?;
         }
         copy_metadata(packets.input(), output);
         copy_chapters(packets.input(), window, output)?;
@@ -89,6 +93,7 @@ impl StreamCopier {
                     }
                 },
             };
+            let mut packet = packet;
             let Some(Some(route)) = self.routes.get_mut(packet.stream()) else { continue };
             let Some(time_base) = self.packets.input().stream(packet.stream()).map(|stream| stream.time_base()) else {
                 continue;
@@ -102,6 +107,9 @@ impl StreamCopier {
             if limit.zip(dts).is_some_and(|(limit, dts)| dts > limit) {
                 self.held = Some(packet);
                 return Ok(());
+            }
+            if let Some(start) = self.window.start.filter(|_| route.is_subtitles) {
+                begin_not_before(rescale(start, MICROSECONDS, time_base), &mut packet);
             }
             if time(packet.pts().or(packet.dts())).is_some_and(|pts| !self.window.contains(pts)) {
                 continue;
@@ -125,11 +133,13 @@ impl Route {
         packet.set_pts(packet.pts().or(packet.dts()).map(|pts| pts - shift));
         packet.set_dts(packet.dts().or(packet.pts()).map(|dts| dts - shift));
         packet.rescale_ts(time_base, output_time_base);
+        // Subtitles may begin together.
+        let least_step = i64::from(!self.is_subtitles);
         // Muxers refuse a step back; where two clocks were joined a packet may overlap the one before.
         if let (Some(dts), Some(last)) = (packet.dts(), self.last_dts)
-            && dts < last + self.least_step
+            && dts < last + least_step
         {
-            let next = last + self.least_step;
+            let next = last + least_step;
             packet.set_dts(Some(next));
             packet.set_pts(packet.pts().map(|pts| pts.max(next)));
         }
@@ -137,6 +147,17 @@ impl Route {
         packet.set_stream(self.output);
         packet.set_position(-1);
         packet.write_interleaved(output).context("write the copied sound and subtitles")
+    }
+}
+
+/// A subtitle that is still shown at `start` (in the packet's time base) begins there.
+fn begin_not_before(start: i64, packet: &mut Packet) {
+    let Some(shown) = packet.pts().or(packet.dts()) else { return };
+    let end = shown.saturating_add(packet.duration());
+    if shown < start && end > start {
+        packet.set_pts(Some(start));
+        packet.set_dts(Some(start));
+        packet.set_duration(end - start);
     }
 }
 
@@ -172,8 +193,7 @@ fn add_stream(
     let added = added.index();
     ffi::set_codec_tag(output, added, None);
     ffi::set_disposition(output, added, ffi::disposition_bits(&stream));
-    let least_step = if kind == "subtitles" { 0 } else { 1 };
-    Ok(Some(Route { output: added, last_dts: None, least_step }))
+    Ok(Some(Route { output: added, last_dts: None, is_subtitles: kind == "subtitles" }))
 }
 
 /// A stream that is never copied.

@@ -139,6 +139,28 @@ fn subtitles_that_begin_together_stay_together() {
 }
 
 #[test]
+fn a_subtitle_that_a_cut_begins_in_is_shown_for_the_rest_of_its_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let subtitles = folder.path().join("s.srt");
+    let line =
+        |number: u32, from: u32, to: u32| format!("{number}\n00:00:{from:02},000 --> 00:00:{to:02},000\nline\n\n");
+    std::fs::write(&subtitles, [line(1, 0, 2), line(2, 3, 9), line(3, 9, 10)].concat()).unwrap();
+    let picture = ["-f", "lavfi", "-i", "testsrc2=size=96x64:rate=10:duration=12", "-i", subtitles.to_str().unwrap()];
+    for (name, codec) in [("cut.mkv", "srt"), ("cut.mp4", "mov_text")] {
+        let coded = ["-map", "0", "-map", "1", "-c:v", "libx264", "-g", "10", "-c:s", codec];
+        let input = clip(folder.path(), name, &[&picture[..], &coded[..]].concat());
+        let output = folder.path().join(format!("out-{name}"));
+        let cut = Cut { start: Some("7.5".parse().unwrap()), ..Cut::default() };
+        copy_with(&input, &output, cut, WriterOptions::default()).unwrap();
+        // MP4 has an empty subtitle wherever none is shown.
+        let times: Vec<f64> =
+            packets(&output, "s:0").iter().filter(|packet| packet.1 > 2).map(|packet| packet.0).collect();
+        assert_eq!(times.len(), 2, "{name}: {times:?}");
+        assert!(times[0].abs() < 0.03 && (times[1] - 1.5).abs() < 0.03, "{name}: {times:?}");
+    }
+}
+
+#[test]
 fn sound_that_a_transport_stream_would_call_data_is_left_out() {
     let folder = tempfile::tempdir().unwrap();
     let sources = ["-f", "lavfi", "-i", "testsrc2=size=96x64:rate=10", "-f", "lavfi", "-i", "sine"];
