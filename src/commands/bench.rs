@@ -63,8 +63,8 @@ pub fn run(args: &BenchArgs) -> Result<Outcome> {
     let temporal = temporal.placed(|| compute.place(info.size));
     let (motion, smooth) = measure_smoothing(temporal, &pictures, count)?;
     let encoder = args.encoding.settings(threads);
-    let encode = measure_encode(&folder.path().join("encode.mp4"), &pictures, count, &info, &encoder)?;
-    let output = folder.path().join("chain.mp4");
+    let encode = measure_encode(&folder.path().join("encode.mkv"), &pictures, count, &info, &encoder)?;
+    let output = folder.path().join("chain.mkv");
     let TemporalArgs { smooth: seconds, stride, .. } = args.temporal;
     let temporal = TemporalStages::new(seconds, stride, info.time_base, false)?;
     let temporal = temporal.placed(|| compute.place(info.size));

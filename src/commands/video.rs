@@ -18,7 +18,7 @@ use crate::cli::{EncodingArgs, RunArgs, VideoArgs, VideoEngine};
 use crate::console::Console;
 use crate::frame::FramePool;
 use crate::media::{
-    Cut, EncoderSettings, OutputError, ReaderOptions, VideoInfo, VideoReader, VideoWriter, WriterOptions,
+    self, Cut, EncoderSettings, OutputError, ReaderOptions, VideoInfo, VideoReader, VideoWriter, WriterOptions,
 };
 use crate::pipeline::{Control, Pipeline, PipelineStats};
 
@@ -102,7 +102,7 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
         Err(error) => return Err(error.into()),
     };
     let summary = Summary {
-        input: &args.input,
+        input: media::shown(&args.input),
         output: &written.path,
         frames: written.frames,
         painted_frames: sink.painted_frames(),
@@ -157,13 +157,13 @@ fn report(
         console.line("interrupted: the file holds what was done until then");
         return Ok(Outcome::Interrupted);
     }
-    Ok(judge_damage(summary.input, summary.damage.as_deref(), args.keep_going, console))
+    Ok(judge_damage(&args.input, summary.damage.as_deref(), args.keep_going, console))
 }
 
 /// Says how the input is damaged, if it is; an error unless that was accepted beforehand.
 pub(super) fn judge_damage(input: &Path, damage: Option<&str>, keep_going: bool, console: &Console) -> Outcome {
     let Some(damage) = damage else { return Outcome::Done };
-    let text = format!("'{}' is damaged: {damage}", input.display());
+    let text = format!("'{}' is damaged: {damage}", media::shown(input));
     if keep_going {
         console.warning(&text);
         return Outcome::Done;
@@ -226,7 +226,7 @@ impl RunArgs {
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
 struct Summary<'a> {
-    input: &'a Path,
+    input: String,
     output: &'a Path,
     frames: u64,
     painted_frames: u64,

@@ -87,6 +87,20 @@ fn is_mp4(muxer: &str) -> bool {
     ["mov", "mp4", "ipod", "3gp", "3g2", "psp", "f4v", "ismv"].contains(&muxer)
 }
 
+/// A file or an address as it may stand in a terminal: cameras and streams in a network often have their password in it, before
+/// the host or behind a question mark.
+pub fn shown(path: &Path) -> String {
+    path.to_str().map_or_else(|| path.display().to_string(), without_secrets)
+}
+
+fn without_secrets(address: &str) -> String {
+    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
+    let (rest, query) = rest.split_once('?').map_or((rest, ""), |(rest, _)| (rest, "?…"));
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (user, host) = authority.rsplit_once('@').map_or(("", authority), |(_, host)| ("…@", host));
+    format!("{scheme}://{user}{host}{path}{query}")
+}
+
 /// What FFmpeg is told to open: files are marked as such, so that a colon in a name is no protocol.
 fn address(path: &Path) -> Result<String> {
     match path.to_str() {
@@ -102,4 +116,22 @@ const MICROSECONDS: Rational = Rational(1, 1_000_000);
 fn rescale(value: i64, from: Rational, to: Rational) -> i64 {
     use ffmpeg::Rescale;
     value.rescale(from, to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        for (address, expected) in [
+            ("rtsp://me:secret@cam/live", "rtsp://…@cam/live"),
+            ("http://cam/video?user=me&password=secret@a/b", "http://cam/video?…"),
+            ("srt://10.0.0.1:9?passphrase=secret", "srt://10.0.0.1:9?…"),
+            ("udp://127.0.0.1:5000", "udp://127.0.0.1:5000"),
+            ("what?/really@home.mp4", "what?/really@home.mp4"),
+        ] {
+            assert_eq!(shown(Path::new(address)), expected);
+        }
+    }
 }

@@ -10,7 +10,7 @@ use ffmpeg_next as ffmpeg;
 use ffmpeg::format::context::Input;
 use ffmpeg::{Error, Packet};
 
-use super::{Interrupt, MICROSECONDS, address, ffi, rescale};
+use super::{Interrupt, MICROSECONDS, address, ffi, rescale, shown};
 
 /// What was wrong with a file, counted while it is read. Clones share the counters.
 #[derive(Debug, Clone, Default)]
@@ -220,9 +220,9 @@ fn open_input(path: &Path, interrupt: Option<&Interrupt>) -> Result<Input> {
         Err(Error::InvalidData) => bail!(
             "'{}' is not a video that FFmpeg can read, or its index is missing (a recording that was cut off \
              before it was finished?)",
-            path.display()
+            shown(path)
         ),
-        Err(error) => Err(error).with_context(|| format!("cannot read '{}'", path.display())),
+        Err(error) => Err(error).with_context(|| format!("cannot read '{}'", shown(path))),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Both ends block while the other program is not ready, and hold one picture. Nothing is allocated because a header
 //! says so: a buffer grows with the bytes that have come.
 
+use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read, Write};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -11,7 +12,7 @@ use ffmpeg_next::Rational;
 use super::color;
 use super::deinterlace::{self, Deinterlacer};
 use super::planes::{BitDepth, ColorRange, Matrix, PictureConverter, PictureLayout, Sampling, YuvCoding};
-use super::y4m::{self, Interlacing, Y4mHeader};
+use super::y4m::{self, FrameLine, Interlacing, Y4mHeader};
 use crate::frame::{Frame, FramePool, FrameSize, Timestamp};
 
 /// What raw video does not say of itself.
@@ -125,6 +126,12 @@ pub struct PipeReader<R> {
     format: PipeFormat,
     converter: PictureConverter,
     deinterlacer: Option<Deinterlacer>,
+    /// Whether each frame says for itself if it is interlaced.
+    is_mixed: bool,
+    /// The last pictures that the deinterlacer took: those that were progressive come out as they came in.
+    as_they_came: VecDeque<Option<Vec<u8>>>,
+    /// What ended the stream: told when the deinterlacer has given out what it held.
+    trouble: Option<anyhow::Error>,
     notes: Vec<&'static str>,
     pool: FramePool,
     /// A picture as it came.
@@ -150,6 +157,7 @@ impl<R: Read> PipeReader<R> {
         ensure!(!is_empty, "the stream is empty");
         let mut notes = Vec::new();
         let mut deinterlacer = None;
+        let is_mixed = format.header.as_ref().is_some_and(|header| header.interlacing() == Interlacing::Mixed);
         if let Some(header) = format.header.as_mut().filter(|header| header.interlacing() != Interlacing::Progressive) {
             if deinterlace::is_available() {
                 deinterlacer = Some(Deinterlacer::new(format.layout, format.size, header.interlacing())?);
@@ -165,6 +173,9 @@ impl<R: Read> PipeReader<R> {
             picture_bytes: format.layout.bytes(format.size).context("the pictures are too large")?,
             format,
             deinterlacer,
+            is_mixed,
+            as_they_came: VecDeque::new(),
+            trouble: None,
             notes,
             pool: options.pool,
             picture: Vec::new(),
@@ -203,30 +214,48 @@ impl<R: Read> PipeReader<R> {
     /// Fills `picture` with the next progressive one.
     fn next_picture(&mut self) -> Result<bool> {
         if self.deinterlacer.is_none() {
-            return self.read_picture();
+            return Ok(self.read_picture()?.is_some());
         }
         loop {
             if let Some(deinterlacer) = &mut self.deinterlacer
                 && deinterlacer.take(&mut self.picture)?
             {
+                if let Some(picture) = self.as_they_came.pop_front().flatten() {
+                    self.picture = picture;
+                }
                 return Ok(true);
             }
             if self.has_ended {
-                return Ok(false);
+                return self.trouble.take().map_or(Ok(false), Err);
             }
-            self.has_ended = !self.read_picture()?;
+            let read = self.read_picture().unwrap_or_else(|error| {
+                self.trouble = Some(error);
+                None
+            });
+            self.has_ended = read.is_none();
             if let Some(deinterlacer) = &mut self.deinterlacer {
-                if self.has_ended { deinterlacer.end()? } else { deinterlacer.put(&self.picture)? }
+                match read {
+                    None => deinterlacer.end()?,
+                    Some(FrameLine { is_progressive }) => {
+                        deinterlacer.put(&self.picture)?;
+                        let is_kept = self.is_mixed && is_progressive;
+                        self.as_they_came.push_back(is_kept.then(|| self.picture.clone()));
+                    }
+                }
             }
         }
     }
 
-    /// Fills `picture` with the next one as it comes.
-    fn read_picture(&mut self) -> Result<bool> {
+    /// Fills `picture` with the next one as it comes; what is said of it, or `None` at the end.
+    fn read_picture(&mut self) -> Result<Option<FrameLine>> {
         let index = self.pictures_read;
         let is_y4m = self.format.header.is_some();
-        if is_y4m && !y4m::read_frame_line(&mut self.input, index)? {
-            return Ok(false);
+        let line = match is_y4m {
+            true => y4m::read_frame_line(&mut self.input, index)?,
+            false => Some(FrameLine { is_progressive: true }),
+        };
+        if line.is_none() {
+            return Ok(None);
         }
         let wanted = self.picture_bytes;
         let mut filled = 0;
@@ -243,14 +272,14 @@ impl<R: Read> PipeReader<R> {
             }
         }
         if filled == 0 && !is_y4m {
-            return Ok(false);
+            return Ok(None);
         }
         if filled < wanted {
             let text = format!("the stream ends inside frame {index}, after {filled} of its {wanted} bytes");
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text).into());
         }
         self.pictures_read += 1;
-        Ok(true)
+        Ok(line)
     }
 }
 
@@ -428,6 +457,36 @@ mod tests {
         };
         assert_eq!(white(PipeOptions::default()), 255);
         assert_eq!(white(PipeOptions { range: full, ..PipeOptions::default() }), 235);
+    }
+
+    #[test]
+    fn a_cut_off_interlaced_stream_gives_all_its_whole_pictures_before_the_error() {
+        let mut stream = y4m("W8 H8 F25:1 It C422", &[128; 128], 4);
+        stream.truncate(stream.len() - 100);
+        let mut reader = PipeReader::new(stream.as_slice(), PipeOptions::default()).unwrap();
+        for _ in 0..3 {
+            assert!(reader.next_frame().unwrap().is_some());
+        }
+        let error = reader.next_frame().unwrap_err().to_string();
+        assert!(error.contains("ends inside frame 3"), "{error}");
+        assert!(reader.next_frame().unwrap().is_none());
+    }
+
+    #[test]
+    fn in_a_mixed_stream_progressive_pictures_stay_as_they_are() {
+        // Rows that change at every line, and from one picture to the next: what a deinterlacer makes even.
+        let lines = |first: u8| -> Vec<u8> {
+            (0..64).map(|at| if at / 8 % 2 == 0 { first } else { 240 - first }).chain([128; 64]).collect()
+        };
+        let pictures = [("I1pp", lines(60)), ("Itii", lines(180)), ("I1pp", lines(60)), ("I1pp", lines(180))];
+        let mut stream = b"YUV4MPEG2 W8 H8 F25:1 Im C422\n".to_vec();
+        for (kind, picture) in &pictures {
+            stream.extend([format!("FRAME {kind}\n").as_bytes(), picture].concat());
+        }
+        let out = pass(&stream, 999, PipeOptions::default()).unwrap();
+        let given = out[out.len() - 4 * 134..].chunks_exact(134).map(|frame| &frame[6..]);
+        let is_untouched: Vec<bool> = given.zip(&pictures).map(|(given, (_, picture))| given == picture).collect();
+        assert_eq!(is_untouched, [true, false, true, true]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::stream::{
     PromisedFrames, best_video_stream, check_is_readable, frame_rate_of, open_decoder, rotation_of, what_it_holds,
 };
 use super::to_rgb::describe_chain;
-use super::{Interrupt, MICROSECONDS, ffi, rescale};
+use super::{Interrupt, MICROSECONDS, ffi, rescale, shown};
 use crate::frame::{CHANNELS, Frame, FramePool, FrameSize, Timestamp};
 
 /// How a file is read.
@@ -124,9 +124,9 @@ impl VideoReader {
         let mut packets = PacketReader::open(path, options.interrupt.as_ref(), damage.clone())?;
         let input = packets.input();
         let stream = best_video_stream(input)
-            .with_context(|| format!("'{}' holds no video stream{}", path.display(), what_it_holds(input)))?;
+            .with_context(|| format!("'{}' holds no video stream{}", shown(path), what_it_holds(input)))?;
         let decoder = open_decoder(&stream, options.threads)
-            .with_context(|| format!("cannot decode the video of '{}'", path.display()))?;
+            .with_context(|| format!("cannot decode the video of '{}'", shown(path)))?;
         let (rotation, frame_rate) = (rotation_of(&stream), frame_rate_of(&stream));
         let (time_base, start) = (stream.time_base(), stream.start_time());
         let promised_frames = PromisedFrames::of(input, &stream);
@@ -190,9 +190,9 @@ impl VideoReader {
         }
         if reader.pending.is_empty() {
             match (reader.damage.describe(), reader.cut == Cut::default()) {
-                (Some(damage), _) => bail!("no frame of '{}' can be decoded ({damage})", path.display()),
-                (None, true) => bail!("'{}' holds no frames", path.display()),
-                (None, false) => bail!("'{}' has no frames in the chosen part", path.display()),
+                (Some(damage), _) => bail!("no frame of '{}' can be decoded ({damage})", shown(path)),
+                (None, true) => bail!("'{}' holds no frames", shown(path)),
+                (None, false) => bail!("'{}' has no frames in the chosen part", shown(path)),
             }
         }
         Ok(reader)
@@ -265,7 +265,7 @@ impl VideoReader {
                 self.damage.add_undecodable();
                 Ok(())
             }
-            Err(error) => Err(error).with_context(|| format!("cannot decode '{}'", self.path.display())),
+            Err(error) => Err(error).with_context(|| format!("cannot decode '{}'", shown(&self.path))),
         }
     }
 
@@ -291,7 +291,7 @@ impl VideoReader {
         match self.decoder.send_packet(&packet) {
             Ok(()) | Err(Error::Eof) => Ok(()),
             Err(error @ (Error::Bug | Error::Other { errno: ffmpeg::error::ENOMEM })) => {
-                Err(error).with_context(|| format!("cannot decode '{}'", self.path.display()))
+                Err(error).with_context(|| format!("cannot decode '{}'", shown(&self.path)))
             }
             Err(_) => {
                 self.damage.add_undecodable();
@@ -335,7 +335,7 @@ impl VideoReader {
             self.drain_chain()?;
             let filters = self.filters_to_rgb(&input);
             let chain = FilterChain::new(&input, &filters)
-                .with_context(|| format!("cannot convert the frames of '{}'", self.path.display()))?;
+                .with_context(|| format!("cannot convert the frames of '{}'", shown(&self.path)))?;
             self.chain = Some((input, self.is_interlaced, chain));
         }
         if let Some((.., chain)) = &mut self.chain {

@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::camera::without_password;
 use super::encoder::EncoderSettings;
 use super::live_output::LiveOutput;
-use super::{Interrupt, VideoInfo};
+use super::{Interrupt, VideoInfo, without_secrets};
 use crate::frame::Frame;
 
 /// Where a stream goes.
@@ -47,17 +46,26 @@ impl FromStr for StreamTarget {
     fn from_str(text: &str) -> Result<Self, StreamError> {
         KINDS
             .iter()
-            .find(|(scheme, _)| text.to_ascii_lowercase().starts_with(scheme) && text.len() > scheme.len())
+            .find(|(scheme, format)| {
+                let rest = text.get(..scheme.len()).filter(|start| start.eq_ignore_ascii_case(scheme));
+                rest.is_some() && (has_port(&text[scheme.len()..]) || *format == "flv" && text.len() > scheme.len())
+            })
             .map(|(_, format)| Self { url: text.to_owned(), format })
             .ok_or_else(|| StreamError::Unknown(text.to_owned()))
     }
 }
 
+/// Whether what stands behind `://` begins with a host and its port; only RTMP has a usual one.
+fn has_port(rest: &str) -> bool {
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0))
+}
+
 impl fmt::Display for StreamTarget {
     /// Without what nobody may read: an RTMP address ends with the key of the channel.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = without_password(&self.url);
-        match shown.rsplit_once('/') {
+        let shown = without_secrets(&self.url);
+        match shown.trim_end_matches("?…").rsplit_once('/') {
             Some((channel, _)) if self.format == "flv" && channel.contains("://") && !channel.ends_with('/') => {
                 write!(f, "{channel}/…")
             }
@@ -190,7 +198,7 @@ mod tests {
         ] {
             assert_eq!(target(url).format, format);
         }
-        for text in ["", "udp://", "127.0.0.1:5000", "ftp://host/x", "out.mkv"] {
+        for text in ["", "udp://", "udp://127.0.0.1", "tcp://host/9", "127.0.0.1:5000", "ftp://host/x", "out.mkv"] {
             assert_eq!(text.parse::<StreamTarget>(), Err(StreamError::Unknown(text.to_owned())));
         }
     }
@@ -198,6 +206,8 @@ mod tests {
     #[test]
     fn the_key_of_a_channel_is_not_shown() {
         assert_eq!(target("rtmp://live.example/app/secret").to_string(), "rtmp://live.example/app/…");
+        assert_eq!(target("rtmp://live.example/app/secret?sig=a/b").to_string(), "rtmp://live.example/app/…");
+        assert_eq!(target("srt://127.0.0.1:9?passphrase=secret").to_string(), "srt://127.0.0.1:9?…");
         assert_eq!(target("udp://127.0.0.1:5000").to_string(), "udp://127.0.0.1:5000");
     }
 

@@ -86,8 +86,7 @@ impl Window {
     /// # Errors
     /// When the toolkit fails.
     pub fn poll_key(&mut self) -> Result<Option<char>> {
-        let code = highgui::wait_key(1).context("ask the window for keys")?;
-        Ok(u32::try_from(code).ok().filter(|code| *code < 128).and_then(char::from_u32))
+        Ok(character(highgui::wait_key_ex(1).context("ask the window for keys")?))
     }
 
     /// Whether somebody has closed it.
@@ -117,6 +116,13 @@ impl Drop for Window {
         // One that was closed by hand is gone already.
         let _ = highgui::destroy_window(&self.name);
     }
+}
+
+/// The character of a toolkit's code. Arrows and their like have codes beyond characters; above them stand Shift and its like.
+fn character(code: i32) -> Option<char> {
+    const MODIFIERS: u32 = 0xffff_0000;
+    let code = u32::try_from(code).ok()? & !MODIFIERS;
+    char::from_u32(code).filter(char::is_ascii)
 }
 
 /// A connection to the screen, which nothing is sent over.
@@ -209,5 +215,22 @@ mod tests {
         let address = SocketAddr::from_abstract_name("/tmp/.X11-unix/X54320").unwrap();
         let _server = UnixListener::bind_addr(&address).unwrap();
         assert!(check(Some(":54320.0"), None).unwrap().is_some());
+    }
+
+    #[test]
+    fn only_keys_with_a_character_have_one() {
+        let (shift, num_lock) = (0x1_0000, 0x10_0000);
+        for (code, expected) in [
+            (i32::from(b'q'), Some('q')),
+            (shift | i32::from(b'?'), Some('?')),
+            (num_lock | 27, Some('\x1b')),
+            (-1, None),
+            // Left, Up and Right of GTK, whose last bytes are Q, R and S.
+            (0xff51, None),
+            (0xff52, None),
+            (num_lock | 0xff53, None),
+        ] {
+            assert_eq!(character(code), expected, "{code:x}");
+        }
     }
 }

@@ -228,17 +228,34 @@ pub fn read_header(input: &mut impl BufRead) -> Result<Y4mHeader> {
     Ok(header)
 }
 
-/// Reads the line before a frame; `false` at the end of the stream.
+/// What the line before a frame says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameLine {
+    /// In a stream of mixed frames: it was sampled at one time.
+    pub is_progressive: bool,
+}
+
+impl FrameLine {
+    /// `I` and three letters: how it is shown, how it was sampled in time (`p`, `i`), and how in space.
+    fn parse(parameters: &[u8]) -> Self {
+        let told = parameters.split(|byte| *byte == b' ').find_map(|parameter| parameter.strip_prefix(b"I"));
+        Self { is_progressive: told.is_some_and(|letters| letters.get(1) == Some(&b'p')) }
+    }
+}
+
+/// Reads the line before a frame; `None` at the end of the stream.
 ///
 /// # Errors
 /// If the stream cannot be read or no frame begins here.
-pub fn read_frame_line(input: &mut impl BufRead, frame_index: u64) -> Result<bool> {
+pub fn read_frame_line(input: &mut impl BufRead, frame_index: u64) -> Result<Option<FrameLine>> {
     let line = read_line(input).with_context(|| format!("cannot read frame {frame_index} of the stream"))?;
     if line.is_empty() {
-        return Ok(false);
+        return Ok(None);
     }
     match line.strip_prefix(FRAME_MAGIC) {
-        Some(rest) if line.ends_with(b"\n") && (rest == b"\n" || rest.starts_with(b" ")) => Ok(true),
+        Some(rest) if line.ends_with(b"\n") && (rest == b"\n" || rest.starts_with(b" ")) => {
+            Ok(Some(FrameLine::parse(rest.trim_ascii_end())))
+        }
         _ if FRAME_MAGIC.starts_with(&line) => bail!("the stream ends inside the header of frame {frame_index}"),
         _ => bail!(
             "frame {frame_index} begins with '{}' (expected 'FRAME': the stream is damaged, or its frames have another \
@@ -332,7 +349,14 @@ mod tests {
 
     #[test]
     fn the_line_before_a_frame_may_have_parameters() {
-        for (line, expected) in [("FRAME\n", true), ("FRAME It Xa=b\n", true), ("", false)] {
+        for (line, is_progressive) in [
+            ("FRAME\n", Some(false)),
+            ("FRAME Itii Xa=b\n", Some(false)),
+            ("FRAME I1pp\n", Some(true)),
+            ("FRAME XIp I1pp Xa=b\n", Some(true)),
+            ("", None),
+        ] {
+            let expected = is_progressive.map(|is_progressive| FrameLine { is_progressive });
             assert_eq!(read_frame_line(&mut line.as_bytes(), 3).unwrap(), expected, "{line}");
         }
         for (line, expected) in [("FRA", "ends inside the header of frame 3"), ("FRAMES\n", "frame 3 begins with")] {

@@ -196,6 +196,21 @@ fn system_folders() -> Vec<PathBuf> {
     folders.iter().map(PathBuf::from).filter(|folder| folder.is_dir()).collect()
 }
 
+/// Keeps ONNX Runtime from collecting what it would tell its maker: which program runs it, and on what machine. Its interface
+/// can only turn that off when the first of it is collected; before that its variable of the environment does. What
+/// somebody set there stays.
+///
+/// To be called before other threads are started: they could read the environment while it changes. Loading the library does
+/// it too.
+#[allow(unsafe_code)]
+pub fn forbid_telemetry() {
+    const NAME: &str = "ORT_DISABLE_TELEMETRY";
+    if std::env::var_os(NAME).is_none() {
+        // SAFETY: the standard library's own readers are kept out; of others see above.
+        unsafe { std::env::set_var(NAME, "1") };
+    }
+}
+
 /// Opens a library and asks for its version.
 #[allow(unsafe_code)]
 fn inspect(path: &Path) -> Result<Library, RuntimeError> {

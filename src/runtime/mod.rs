@@ -26,7 +26,7 @@ pub use assignment::Assignment;
 pub use choice::{Chosen, Providers, choose};
 pub use device::{Device, DeviceChoice, Provider};
 pub use gpus::{CudaLibrary, Gpu, NvidiaState, has_nvidia_driver, nvidia_gpu_count};
-pub use library::{Library, LibrarySearch, RuntimeError};
+pub use library::{Library, LibrarySearch, RuntimeError, forbid_telemetry};
 pub use memory::available_memory;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
@@ -60,6 +60,7 @@ impl Runtime {
             return Ok(runtime);
         }
         let library = LibrarySearch::of_this_process().find()?;
+        library::forbid_telemetry();
         let builder = ort::init_from(&library.path)
             .map_err(|source| RuntimeError::Start { path: library.path.clone(), message: source.to_string() })?;
         let environment = builder

@@ -21,7 +21,18 @@ fn the_catalogue_is_listed_for_people_and_programs() {
 #[test]
 fn the_bench_measures_the_network_each_stage_and_the_chain() {
     let output = impasto()
-        .args(["bench", "--size", "64x48", "--frames", "3", "--json", "--style", &fixture("identity.onnx")])
+        .args([
+            "bench",
+            "--size",
+            "64x48",
+            "--frames",
+            "3",
+            "--json",
+            "--codec",
+            "ffv1",
+            "--style",
+            &fixture("identity.onnx"),
+        ])
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -49,6 +60,25 @@ fn completions_and_the_manual_come_from_the_same_definitions() {
     }
     impasto().arg("man").assert().success().stdout(contains(".TH").and(contains("keep\\-color")));
     impasto().args(["video", "--help"]).assert().success().stdout(contains("--work-size").and(contains("Examples")));
+}
+
+#[test]
+fn nothing_is_collected_or_kept_beside_the_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let (home, temporary) = (folder.path().join("home"), folder.path().join("tmp"));
+    std::fs::create_dir(&home).unwrap();
+    std::fs::create_dir(&temporary).unwrap();
+    small_clip(folder.path());
+    impasto()
+        .current_dir(&folder)
+        .env_remove("ORT_DISABLE_TELEMETRY")
+        .env_remove("XDG_CACHE_HOME")
+        .envs([("HOME", &home), ("TMPDIR", &temporary)])
+        .args(["video", "in.mp4", "-o", "out.mkv", "--frames", "2"])
+        .assert()
+        .success();
+    assert_eq!((files(&home), files(&temporary)), (Vec::new(), Vec::new()));
+    assert_eq!(files(folder.path()), ["home", "in.mp4", "out.mkv", "tmp"]);
 }
 
 #[test]

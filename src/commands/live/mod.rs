@@ -22,7 +22,7 @@ use self::look::{Look, SharedLook, StyleMenu};
 use self::outputs::{Outputs, RecordingPlan, StreamSink};
 use self::quality::Quality;
 use self::sink::{Limits, LiveSink, LiveSinkParts};
-use self::source::{CameraRecipe, LiveSource};
+use self::source::{CameraRecipe, CaptureRate, LiveSource};
 use super::device::Compute;
 use super::signals::{STOPPING, stop_on_signals};
 use super::stages::{StageFigures, TemporalStages};
@@ -32,8 +32,8 @@ use crate::cli::{LiveArgs, QualityMode};
 use crate::console::{self, Console};
 use crate::frame::{FramePool, FrameSize};
 use crate::media::{
-    CameraChoice, CameraError, CameraOptions, ChooseCameraError, NoDisplay, OutputError, Rational, VideoInfo, Window,
-    camera_modes, list_cameras,
+    CameraChoice, CameraError, CameraOptions, ChooseCameraError, EncoderSettings, NoDisplay, OutputError, Rational,
+    VideoInfo, Window, camera_modes, list_cameras,
 };
 use crate::pipeline::{Control, Pipeline, PipelineStats, RunError};
 use crate::style::StyleEngine;
@@ -102,6 +102,7 @@ pub fn run(args: &LiveArgs) -> Result<Outcome> {
     let pipeline = Pipeline::new(control.clone(), CAPACITY);
     let stats = pipeline.stats();
     let trouble = source::Trouble::default();
+    let camera_rate = CaptureRate::default();
     let quality = (args.quality == QualityMode::Auto)
         .then(|| Quality::new(rate, (args.style.look.work_size as usize).min(size.short_side())));
     let parts = LiveSinkParts {
@@ -117,28 +118,34 @@ pub fn run(args: &LiveArgs) -> Result<Outcome> {
         console,
         stats: stats.clone(),
         trouble: Arc::clone(&trouble),
+        camera_rate: camera_rate.clone(),
         limits: Limits { frames: args.frames, duration },
     };
     let mut sink = LiveSink::new(parts, args.overlay);
     let (mut paint, smooth) = stages::stages(temporal, engine, pool, shared);
     paint.warm_up(size)?;
     let camera_label = recipe.choice.to_string();
-    let source = LiveSource::new(camera, recipe, control.clone(), console, trouble);
+    let source = LiveSource::new(camera, recipe, control.clone(), console, trouble, camera_rate.clone());
     let outcome = pipeline.run(|wiring| {
         let captured = wiring.live_source("camera", source)?;
         let painted = wiring.stage("paint", captured, paint)?;
         let smoothed = wiring.stage("smooth", painted, smooth)?;
         wiring.sink("show", smoothed, &mut sink)
     });
+    let mut camera_error = None;
     match outcome {
         Ok(()) => {}
         Err(RunError::Aborted) => return Ok(Outcome::Interrupted),
         Err(_) if control.is_aborted() => return Ok(Outcome::Interrupted),
-        Err(RunError::Stage { stage: "camera", source, .. }) => return Err(with_lost_hint(source)),
+        // What was painted until then is worth a report.
+        Err(RunError::Stage { stage: "camera", source, .. }) => camera_error = Some(with_lost_hint(source)),
         Err(error) => return Err(error.into()),
     }
-    let summary = Summary::new(&camera_label, size, (network, &provider), &sink, &stats);
+    let summary = Summary::new((&camera_label, size, &camera_rate), (network, &provider), &sink, &stats);
     report(&console, args, &summary, &stats)?;
+    if let Some(error) = camera_error {
+        return Err(error);
+    }
     Ok(if sink.outputs().has_failed { Outcome::Damaged } else { Outcome::Done })
 }
 
@@ -168,6 +175,13 @@ fn check(args: &LiveArgs, choice: &CameraChoice) -> Result<()> {
         let text = format!(
             "'{choice}' has the size and the rate that it has (--size and --fps ask a camera or a GStreamer pipeline)"
         );
+        return Err(usage(anyhow!(text)));
+    }
+    if args.no_window && args.overlay {
+        return Err(usage(anyhow!("--overlay is of no use with --no-window")));
+    }
+    if args.no_window && args.record.is_none() && args.encoding.settings(0) != EncoderSettings::default() {
+        let text = "--codec and the other options of encoding are those of a recording (expected --record FILE.mkv beside them)";
         return Err(usage(anyhow!(text)));
     }
     #[cfg(not(target_os = "linux"))]
@@ -282,18 +296,18 @@ fn report(console: &Console, args: &LiveArgs, summary: &Summary<'_>, stats: &Pip
         _ => String::new(),
     };
     console.line(&format!(
-        "{} frames in {:.1} s ({:.1} fps) of {:.1} fps that the camera gave, {} dropped{times}; {} on {}",
+        "{} frames in {:.1} s ({:.1} fps){}, {} dropped{times}; {} on {}",
         summary.frames,
         summary.seconds,
         summary.fps,
-        summary.camera_fps,
+        summary.camera_fps.map(|fps| format!(" of {fps:.1} fps that the camera gave")).unwrap_or_default(),
         summary.dropped,
         summary.style,
         summary.provider
     ));
     for lost in &summary.lost {
         console.warning(&format!(
-            "{} frames came too fast for the output '{}' and are missing there",
+            "{} frames are missing in the output '{}': it was too slow, or broken off",
             lost.frames, lost.output
         ));
     }
@@ -309,7 +323,8 @@ struct Summary<'a> {
     camera: &'a str,
     width: usize,
     height: usize,
-    camera_fps: f64,
+    /// Measured; none of fewer than two pictures.
+    camera_fps: Option<f64>,
     captured: u64,
     dropped: u64,
     frames: u64,
@@ -328,7 +343,7 @@ struct Summary<'a> {
     stages: Vec<StageFigures>,
 }
 
-/// Frames that an output was too slow for.
+/// Frames that an output was too slow for, or that came while it was broken off.
 #[derive(Debug, Serialize)]
 struct Lost {
     output: &'static str,
@@ -337,8 +352,7 @@ struct Lost {
 
 impl<'a> Summary<'a> {
     fn new(
-        camera: &'a str,
-        size: FrameSize,
+        (camera, size, rate_of_camera): (&'a str, FrameSize, &CaptureRate),
         (network, provider): (Option<&'a str>, &'a str),
         sink: &'a LiveSink,
         stats: &PipelineStats,
@@ -351,7 +365,7 @@ impl<'a> Summary<'a> {
             camera,
             width: size.width,
             height: size.height,
-            camera_fps: rate(captured),
+            camera_fps: rate_of_camera.frames_per_second(),
             captured,
             dropped,
             frames: sink.frames,

@@ -30,6 +30,8 @@ pub enum Done {
         to: String,
         /// How many.
         frames: u64,
+        /// How many came while it was broken off.
+        missing: u64,
     },
 }
 
@@ -40,7 +42,7 @@ pub struct Outputs {
     recording: Option<OutputBranch>,
     /// Recordings that are done.
     pub recordings: Vec<Written>,
-    /// Pictures that outputs were too slow for, by their names.
+    /// Pictures that are missing in outputs, by their names.
     pub lost: Vec<(&'static str, u64)>,
     /// Whether one of them has failed.
     pub has_failed: bool,
@@ -122,10 +124,7 @@ impl Outputs {
     }
 
     fn finish(&mut self, branch: OutputBranch, ending: Ending) {
-        let (name, lost) = (branch.name(), branch.lost());
-        if lost > 0 {
-            self.lost.push((name, lost));
-        }
+        let (name, mut lost) = (branch.name(), branch.lost());
         match branch.finish(ending) {
             Ok(Done::Recording(Some(written))) => {
                 let (path, frames) = (written.path.display(), written.frames);
@@ -133,11 +132,17 @@ impl Outputs {
                 self.recordings.push(written);
             }
             Ok(Done::Recording(None)) => self.console.line("nothing was recorded: there was no picture"),
-            Ok(Done::Pictures { to, frames }) => self.console.line(&format!("{to}: {frames} frames sent")),
+            Ok(Done::Pictures { to, frames, missing }) => {
+                lost += missing;
+                self.console.line(&format!("{to}: {frames} frames sent"));
+            }
             Err(error) => {
                 self.has_failed = true;
                 self.console.error_line(&format!("{error:#}"));
             }
+        }
+        if lost > 0 {
+            self.lost.push((name, lost));
         }
     }
 }
@@ -178,7 +183,7 @@ impl Sink for VirtualCameraSink {
     }
 
     fn finish(&mut self, _: Ending) -> Result<Done> {
-        Ok(Done::Pictures { to: self.camera.path().display().to_string(), frames: self.frames })
+        Ok(Done::Pictures { to: self.camera.path().display().to_string(), frames: self.frames, missing: 0 })
     }
 }
 
@@ -191,6 +196,8 @@ pub struct StreamSink {
     console: Console,
     stream: Option<StreamOut>,
     frames: u64,
+    /// Pictures that came while it was broken off.
+    missing: u64,
     retry_at: Option<Instant>,
 }
 
@@ -210,7 +217,7 @@ impl StreamSink {
         console: Console,
     ) -> Result<Self> {
         let stream = Some(StreamOut::open(&target, &info, bits_per_second, threads)?);
-        Ok(Self { target, info, bits_per_second, threads, console, stream, frames: 0, retry_at: None })
+        Ok(Self { target, info, bits_per_second, threads, console, stream, frames: 0, missing: 0, retry_at: None })
     }
 }
 
@@ -231,11 +238,15 @@ impl Sink for StreamSink {
                 }
             }
         }
-        let Some(stream) = &mut self.stream else { return Ok(()) };
+        let Some(stream) = &mut self.stream else {
+            self.missing += 1;
+            return Ok(());
+        };
         match stream.write(&frame) {
             Ok(()) => self.frames += 1,
             Err(error) => {
                 self.console.warning(&format!("{error:#}; trying again every {} s", Self::RETRY.as_secs()));
+                self.missing += 1;
                 self.stream = None;
                 self.retry_at = Some(Instant::now() + Self::RETRY);
             }
@@ -250,7 +261,7 @@ impl Sink for StreamSink {
             // Receivers of live pictures leave when they like.
             tracing::info!("{error:#}");
         }
-        Ok(Done::Pictures { to: self.target.to_string(), frames: self.frames })
+        Ok(Done::Pictures { to: self.target.to_string(), frames: self.frames, missing: self.missing })
     }
 }
 
@@ -277,8 +288,8 @@ impl RecordingPlan {
     pub fn open_next(&mut self) -> Result<Recorder> {
         let (path, overwrite) = match &self.path {
             Some(path) if self.recordings == 0 => (path.clone(), self.overwrite),
-            Some(path) => (free_name(path), false),
-            None => (free_name(Path::new("impasto.mkv")), false),
+            Some(path) => (free_name(path, None), false),
+            None => (free_name(Path::new("impasto.mkv"), None), false),
         };
         let recorder = Recorder::create(&path, &self.info, &self.settings, overwrite)?;
         self.recordings += 1;
@@ -286,12 +297,14 @@ impl RecordingPlan {
     }
 }
 
-/// `stem-1.ext`, or the first number that is free.
-pub fn free_name(path: &Path) -> PathBuf {
+/// `stem-1.ext`, or the first number that is free, and is beyond the one of `last`.
+pub fn free_name(path: &Path, last: Option<&Path>) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let extension = path.extension().unwrap_or_default().to_string_lossy().into_owned();
     let name = |number: u32| path.with_file_name(format!("{stem}-{number}.{extension}"));
-    (1..).map(name).find(|path| !is_taken(path)).unwrap_or_else(|| path.to_owned())
+    let is_last = |number: &u32| last.is_some_and(|last| last == name(*number));
+    let first = (1..10_000).find(is_last).map_or(1, |last| last + 1);
+    (first..).map(name).find(|path| !is_taken(path)).unwrap_or_else(|| path.to_owned())
 }
 
 #[cfg(test)]

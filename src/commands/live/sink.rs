@@ -1,6 +1,6 @@
 //! Where live pictures end: the window and its keys on this thread, the outputs on theirs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use super::keys::{self, Action};
 use super::look::{SharedLook, StyleMenu, stepped_smoothing, stepped_strength};
 use super::outputs::{Outputs, RecordingPlan, free_name};
 use super::quality::Quality;
-use super::source::Trouble;
+use super::source::{CaptureRate, Trouble};
 use super::stages::ShownFrame;
 use super::view::{View, view_size};
 use crate::console::{Console, Progress};
@@ -75,6 +75,8 @@ pub struct LiveSinkParts {
     pub stats: PipelineStats,
     /// What keeps pictures from coming.
     pub trouble: Trouble,
+    /// How fast they come.
+    pub camera_rate: CaptureRate,
     /// When the run ends.
     pub limits: Limits,
 }
@@ -88,6 +90,7 @@ pub struct LiveSink {
     last_shown: Option<(Arc<Frame>, Option<Frame>)>,
     last_second: LastSecond,
     snapshots: Vec<JoinHandle<()>>,
+    last_snapshot: Option<PathBuf>,
     /// Pictures shown.
     pub frames: u64,
     /// Pictures that the network painted.
@@ -122,6 +125,7 @@ impl LiveSink {
             last_shown: None,
             last_second: LastSecond::default(),
             snapshots: Vec::new(),
+            last_snapshot: None,
             frames: 0,
             painted_frames: 0,
             latency: Times::new(),
@@ -195,8 +199,7 @@ impl LiveSink {
     }
 
     fn figures(&self) -> Vec<String> {
-        let (given, lost) = self.parts.stats.snapshot().first().map_or((0, 0), |camera| (camera.items, camera.lost));
-        let seconds = self.started.map_or(0.0, |started| started.elapsed().as_secs_f64());
+        let lost = self.parts.stats.snapshot().first().map_or(0, |camera| camera.lost);
         let size = self.last_shown.as_ref().map(|(painted, _)| painted.size).unwrap_or_else(|| FrameSize::new(0, 0));
         let (rate, latency) = self.last_second.rate_and_latency().unwrap_or_default();
         let look = self.parts.look.at(Instant::now());
@@ -212,7 +215,7 @@ impl LiveSink {
                 "camera {}x{}, {:.1} fps, {}",
                 size.width,
                 size.height,
-                given.saturating_sub(1) as f64 / seconds.max(1e-3),
+                self.parts.camera_rate.frames_per_second().unwrap_or_default(),
                 self.parts.provider
             ),
         ]
@@ -315,7 +318,9 @@ impl LiveSink {
     fn save_snapshot(&mut self) {
         let Some((painted, _)) = &self.last_shown else { return };
         let (painted, console) = (Arc::clone(painted), self.parts.console);
-        let path = free_name(Path::new("impasto.png"));
+        // One that is still being encoded has its name already.
+        let path = free_name(Path::new("impasto.png"), self.last_snapshot.as_deref());
+        self.last_snapshot = Some(path.clone());
         let name = path.display().to_string();
         let save = move || match write_png(&painted, &path) {
             Ok(()) => console.line(&format!("{}: saved", path.display())),
@@ -325,7 +330,7 @@ impl LiveSink {
         match std::thread::Builder::new().name("snapshot".to_owned()).spawn(save) {
             Ok(thread) => {
                 self.snapshots.push(thread);
-                self.say(format!("saved {name}"));
+                self.say(format!("saving {name}"));
             }
             Err(error) => self.parts.console.warning(&format!("start a thread: {error}")),
         }

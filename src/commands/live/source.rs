@@ -21,6 +21,34 @@ const RETRY: Duration = Duration::from_secs(1);
 /// What keeps pictures from coming, in a line for people; shared with the window.
 pub type Trouble = Arc<Mutex<Option<String>>>;
 
+/// The pictures that a camera has given, shared with whoever shows their rate.
+#[derive(Debug, Clone, Default)]
+pub struct CaptureRate(Arc<Mutex<Option<Captures>>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Captures {
+    first: Instant,
+    last: Instant,
+    count: u32,
+}
+
+impl CaptureRate {
+    fn add(&self, captured_at: Instant) {
+        if let Ok(mut captures) = self.0.lock() {
+            let known = captures.get_or_insert(Captures { first: captured_at, last: captured_at, count: 0 });
+            known.last = captured_at;
+            known.count += 1;
+        }
+    }
+
+    /// Pictures a second between the first and the last; `None` of fewer than two.
+    pub fn frames_per_second(&self) -> Option<f64> {
+        let captures = (*self.0.lock().ok()?)?;
+        let seconds = captures.last.saturating_duration_since(captures.first).as_secs_f64();
+        (captures.count > 1 && seconds > 0.0).then(|| f64::from(captures.count - 1) / seconds)
+    }
+}
+
 /// What is needed to open the camera again.
 pub struct CameraRecipe {
     /// Which camera.
@@ -78,6 +106,7 @@ pub struct LiveSource {
     control: Control,
     console: Console,
     trouble: Trouble,
+    rate: CaptureRate,
     size: FrameSize,
     first: Option<Instant>,
     has_begun: bool,
@@ -89,7 +118,14 @@ const HELD: usize = 3;
 
 impl LiveSource {
     /// Pictures of `camera`, opened by `recipe`.
-    pub fn new(camera: Camera, recipe: CameraRecipe, control: Control, console: Console, trouble: Trouble) -> Self {
+    pub fn new(
+        camera: Camera,
+        recipe: CameraRecipe,
+        control: Control,
+        console: Console,
+        trouble: Trouble,
+        rate: CaptureRate,
+    ) -> Self {
         let size = camera.size();
         Self {
             camera: Some(camera),
@@ -97,6 +133,7 @@ impl LiveSource {
             control,
             console,
             trouble,
+            rate,
             size,
             first: None,
             has_begun: false,
@@ -131,6 +168,16 @@ impl LiveSource {
     }
 }
 
+/// What was taken while the window and the outputs were opened is old.
+fn drop_stale(camera: &mut Camera) -> Result<(), CameraError> {
+    for _ in 0..HELD {
+        if camera.next(Duration::ZERO)?.is_none() {
+            break;
+        }
+    }
+    Ok(())
+}
+
 impl Source for LiveSource {
     type Item = CapturedFrame;
 
@@ -140,13 +187,10 @@ impl Source for LiveSource {
                 self.reopen();
                 continue;
             };
-            if !self.has_begun {
-                self.has_begun = true;
-                // What was taken while the window and the outputs were opened is old.
-                (0..HELD).take_while(|_| matches!(camera.next(Duration::ZERO), Ok(Some(_)))).count();
-            }
-            match camera.next(STEP) {
+            let stale = if std::mem::replace(&mut self.has_begun, true) { Ok(()) } else { drop_stale(camera) };
+            match stale.and_then(|()| camera.next(STEP)) {
                 Ok(Some((frame, captured_at))) => {
+                    self.rate.add(captured_at);
                     let mut frame = self.fit(frame)?;
                     let first = *self.first.get_or_insert(captured_at);
                     let micros = captured_at.saturating_duration_since(first).as_micros();

@@ -62,7 +62,7 @@ impl Clip {
         if frame.is_some() || self.pace.is_none() {
             return Ok(frame);
         }
-        ensure!(self.has_pictures, "'{}' holds no pictures", self.path.display());
+        ensure!(self.has_pictures, "'{}' holds no pictures", super::super::shown(&self.path));
         self.has_pictures = false;
         if let Some(pace) = &mut self.pace {
             pace.start_over();

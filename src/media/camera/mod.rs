@@ -16,10 +16,9 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use crate::frame::{Frame, FramePool, FrameSize};
-pub(super) use choice::without_password;
 pub use choice::{CameraChoice, ChooseCameraError};
 pub use devices::{CameraDevice, CameraMode, camera_modes, list_cameras};
 
@@ -113,6 +112,10 @@ impl Camera {
         // The reader hands each picture over at once; where it lies until somebody has time is not decided here.
         let (sender, pictures) = mpsc::sync_channel(1);
         let (ended_sender, ended) = mpsc::sync_channel::<()>(1);
+        let pipeline = match choice {
+            CameraChoice::Pipeline(pipeline) => Some(pipeline.clone()),
+            _ => None,
+        };
         let (choice, thread_options, thread_stop) = (choice.clone(), options.clone(), Arc::clone(&stop));
         let reader = move || {
             let _ended = ended_sender;
@@ -138,7 +141,10 @@ impl Camera {
             Some(opened) => opened.map_err(cannot_open)?,
             None => {
                 stop.store(true, Ordering::SeqCst);
-                return Err(silent());
+                return Err(match pipeline {
+                    Some(pipeline) if !give_up() => cannot_open(anyhow!(opencv_capture::cannot_run(&pipeline))),
+                    _ => silent(),
+                });
             }
         };
         let mut camera = Self {

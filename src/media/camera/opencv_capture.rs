@@ -48,20 +48,34 @@ pub fn open_device(index: u32, path: &Path, options: &CameraOptions) -> Result<O
 /// Opens a GStreamer pipeline; one without an `appsink` at its end gets one that keeps the freshest picture.
 pub fn open_pipeline(pipeline: &str, options: &CameraOptions) -> Result<OpenCvCapture> {
     let pipeline = complete_pipeline(pipeline, options);
-    let capture = opened(|| VideoCapture::from_file(&pipeline, videoio::CAP_GSTREAMER))?.with_context(|| {
-        format!(
-            "GStreamer cannot run '{pipeline}' (`gst-launch-1.0` tells more; is the package of one of its elements \
-             missing?)"
-        )
-    })?;
+    let capture = opened(|| VideoCapture::from_file(&pipeline, videoio::CAP_GSTREAMER))?
+        .with_context(|| cannot_run(&pipeline))?;
     OpenCvCapture::new(capture, options)
 }
 
+/// What is said of a pipeline that does not begin; OpenCV may also wait for one without end.
+pub fn cannot_run(pipeline: &str) -> String {
+    format!(
+        "GStreamer cannot run '{pipeline}' (`gst-launch-1.0` tells more; is the package of one of its elements missing?)"
+    )
+}
+
+/// Puts what is asked for and the conversion to what OpenCV takes before the `appsink`; OpenCV would take planes for gray.
 fn complete_pipeline(pipeline: &str, options: &CameraOptions) -> String {
-    let mut pipeline = pipeline.trim().trim_end_matches('!').trim_end().to_owned();
-    if pipeline.contains("appsink") {
-        return pipeline;
-    }
+    const FRESHEST: &str = "appsink drop=true max-buffers=1 sync=false";
+    let pipeline = pipeline.trim().trim_end_matches('!').trim_end();
+    let (before, sink) = match pipeline.find("appsink") {
+        None => (pipeline, FRESHEST),
+        Some(sink) => match pipeline[..sink].rsplit_once('!') {
+            // JPEG is decoded by OpenCV.
+            Some((before, between)) if between.trim().is_empty() && !before.contains("image/jpeg") => {
+                (before.trim_end(), &pipeline[sink..])
+            }
+            // It stands for itself, and is linked elsewhere by its name.
+            _ => return pipeline.to_owned(),
+        },
+    };
+    let mut pipeline = before.to_owned();
     let mut asked = String::new();
     if let Some(size) = options.size {
         asked.push_str(&format!(",width={},height={}", size.width, size.height));
@@ -74,8 +88,7 @@ fn complete_pipeline(pipeline: &str, options: &CameraOptions) -> String {
         // An element of its own: caps cannot stand behind caps.
         pipeline.push_str(&format!(" ! capsfilter caps=video/x-raw{asked}"));
     }
-    pipeline.push_str(" ! videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1 sync=false");
-    pipeline
+    format!("{pipeline} ! videoconvert ! video/x-raw,format=BGR ! {sink}")
 }
 
 /// What the system says better than OpenCV, which only says no.
@@ -187,7 +200,15 @@ mod tests {
         );
         (options.size, options.frame_rate) = (None, None);
         assert!(!complete_pipeline("v4l2src", &options).contains("capsfilter"));
-        assert_eq!(complete_pipeline("v4l2src ! appsink name=a", &options), "v4l2src ! appsink name=a");
+        for own in ["v4l2src ! image/jpeg ! appsink", "appsink name=a videotestsrc ! a."] {
+            assert_eq!(complete_pipeline(own, &options), own);
+        }
+        options.size = Some(FrameSize::new(96, 64));
+        assert_eq!(
+            complete_pipeline("v4l2src ! tee name=t ! fakesink t. ! queue ! appsink name=a", &options),
+            "v4l2src ! tee name=t ! fakesink t. ! queue ! capsfilter caps=video/x-raw,width=96,height=64 \
+             ! videoconvert ! video/x-raw,format=BGR ! appsink name=a"
+        );
     }
 
     #[test]
