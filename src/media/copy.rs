@@ -67,13 +67,13 @@ impl StreamCopier {
         if !not_copied.is_empty() {
             notes.push(format!("left out: {}", not_copied.join(", ")));
         }
-        if let Some(start) = window.start {
+        if let Some(start) = source.sought() {
             let has_subtitles = routes.iter().flatten().any(|route: &Route| route.is_subtitles);
             let before = if has_subtitles { LONGEST_SUBTITLE } else { 0 };
             packets.seek(start.saturating_sub(before), source.stream())?;
         }
         copy_metadata(packets.input(), output);
-        copy_chapters(packets.input(), window, output)?;
+        copy_chapters(packets.input(), Window { end: source.latest_end(), ..window }, output)?;
         let is_finished = routes.iter().all(Option::is_none);
         let can_hide = super::is_mp4(output.format().name());
         Ok(Self { packets, routes, held: None, window, can_hide, is_finished })
@@ -103,7 +103,7 @@ impl StreamCopier {
             }
             // A packet without any time belongs where it stands.
             let time = |value: Option<i64>| value.map(|value| rescale(value, time_base, MICROSECONDS));
-            let dts = time(packet.dts().or(packet.pts())).map(|dts| dts - self.window.shift());
+            let dts = time(packet.dts().or(packet.pts())).map(|dts| dts - self.window.shift);
             if limit.zip(dts).is_some_and(|(limit, dts)| dts > limit) {
                 self.held = Some(packet);
                 return Ok(());
@@ -114,14 +114,14 @@ impl StreamCopier {
             if time(packet.pts().or(packet.dts())).is_some_and(|pts| !self.window.contains(pts)) {
                 continue;
             }
-            route.write(packet, time_base, self.window.shift(), output)?;
+            route.write(packet, time_base, self.window.shift, output)?;
         }
         Ok(())
     }
 
     /// Takes nothing from `end` on (microseconds on the output's clock): for a clip that stops before its file does.
     pub fn end_at(&mut self, end: i64) {
-        let end = end + self.window.shift();
+        let end = end + self.window.shift;
         self.window.end = Some(self.window.end.map_or(end, |known| known.min(end)));
     }
 }
@@ -191,7 +191,7 @@ fn add_stream(
     added.set_time_base(stream.time_base());
     added.set_metadata(stream.metadata().iter().collect::<Dictionary<'_>>());
     let added = added.index();
-    ffi::set_codec_tag(output, added, None);
+    ffi::set_codec_tag(output, added, [0; 4]);
     ffi::set_disposition(output, added, ffi::disposition_bits(&stream));
     Ok(Some(Route { output: added, last_dts: None, is_subtitles: kind == "subtitles" }))
 }
@@ -247,7 +247,7 @@ fn copy_chapters(input: &Input, window: Window, output: &mut Output) -> Result<(
         let metadata = chapter.metadata();
         let title = metadata.get("title").unwrap_or_default();
         output
-            .add_chapter(chapter.id(), MICROSECONDS, start - window.shift(), end - window.shift(), title)
+            .add_chapter(chapter.id(), MICROSECONDS, start - window.shift, end - window.shift, title)
             .context("copy the chapters")?;
     }
     Ok(())

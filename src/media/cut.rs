@@ -56,20 +56,17 @@ pub struct Cut {
 /// A cut in the clock of the file, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Window {
-    /// Nothing before this; the output's clock starts here.
+    /// Nothing before this.
     pub start: Option<i64>,
     /// Nothing from here on.
     pub end: Option<i64>,
+    /// What is taken from every timestamp: the start, as near as the pictures' time base comes to it.
+    pub shift: i64,
 }
 
 impl Window {
     pub fn contains(&self, time: i64) -> bool {
         self.start.is_none_or(|start| time >= start) && self.end.is_none_or(|end| time < end)
-    }
-
-    /// What is taken from every timestamp.
-    pub fn shift(&self) -> i64 {
-        self.start.unwrap_or(0)
     }
 }
 
@@ -91,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_window_holds_its_start_and_not_its_end() {
-        let window = Window { start: Some(10), end: Some(20) };
+        let window = Window { start: Some(10), end: Some(20), shift: 10 };
         assert_eq!([9, 10, 19, 20].map(|time| window.contains(time)), [false, true, true, false]);
         assert!(Window::default().contains(i64::MIN));
     }

@@ -151,13 +151,29 @@ fn open_one(
     has_global_header: bool,
 ) -> Result<OpenedEncoder> {
     let name = codec.name().to_owned();
-    let (pixel, note) = choose_pixel_format(codec, info.size, settings.pixel_format.as_deref())?;
+    let (pixel, mut note) = choose_pixel_format(codec, info.size, settings.pixel_format.as_deref())?;
     let color = match codec.id() {
         // JFIF knows nothing but BT.601 in full range, whatever the video was.
         codec::Id::MJPEG => ColorTags { matrix: Space::BT470BG, range: Range::JPEG, ..info.color },
+        // They cannot say that it is full.
+        codec::Id::MPEG1VIDEO
+        | codec::Id::MPEG2VIDEO
+        | codec::Id::MPEG4
+        | codec::Id::MSMPEG4V2
+        | codec::Id::MSMPEG4V3
+        | codec::Id::WMV1
+        | codec::Id::WMV2
+        | codec::Id::FLV1
+        | codec::Id::H263
+        | codec::Id::H263P
+        | codec::Id::THEORA => ColorTags { range: Range::MPEG, ..info.color },
         _ if is_full_range(pixel) => ColorTags { range: Range::JPEG, ..info.color },
         _ => info.color,
     };
+
+    if codec.id() == codec::Id::GIF && f64::from(info.frame_rate) > 50.0 {
+        note = Some("players show a GIF at 50 pictures a second at most: it will play slower".to_owned());
+    }
 
     let mut context = codec::Context::new_with_codec(codec);
     context.set_threading(threading::Config {
@@ -171,7 +187,7 @@ fn open_one(
     video.set_width(u32::try_from(info.size.width)?);
     video.set_height(u32::try_from(info.size.height)?);
     video.set_format(pixel);
-    let time_base = encoder_time_base(codec.id(), info.time_base);
+    let time_base = encoder_time_base(codec.id(), info);
     video.set_time_base(time_base);
     if info.frame_rate.numerator() > 0 {
         video.set_frame_rate(Some(info.frame_rate));
@@ -197,13 +213,20 @@ fn open_one(
     Ok(OpenedEncoder { encoder, name, pixel, color, time_base, note })
 }
 
-/// The input's own time base, so that every timestamp is kept; but MPEG-4 part 2 counts at most to 65535, and GIF in hundredths.
-fn encoder_time_base(codec: codec::Id, time_base: Rational) -> Rational {
+/// The input's own time base, so that every timestamp is kept; but MPEG-4 part 2 counts at most to 65535, GIF in hundredths, and
+/// some count pictures.
+fn encoder_time_base(codec: codec::Id, info: &VideoInfo) -> Rational {
+    let time_base = info.time_base;
     const FINEST_OF_MPEG4: Rational = Rational(1, 60_000);
     const ONE_OF_GIF: Rational = Rational(1, 100);
     match codec {
         codec::Id::MPEG4 if time_base.denominator() > 65_535 => FINEST_OF_MPEG4,
         codec::Id::GIF => ONE_OF_GIF,
+        codec::Id::MPEG1VIDEO | codec::Id::MPEG2VIDEO | codec::Id::THEORA | codec::Id::WRAPPED_AVFRAME
+            if info.frame_rate.numerator() > 0 =>
+        {
+            info.frame_rate.invert()
+        }
         _ => time_base,
     }
 }

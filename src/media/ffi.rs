@@ -40,6 +40,12 @@ pub fn has_discontinuous_timestamps(input: &context::Input) -> bool {
     unsafe { (*(*input.as_ptr()).iformat).flags & ffi::AVFMT_TS_DISCONT != 0 }
 }
 
+/// Whether this container has no timestamps at all: raw H.264, say.
+pub fn has_no_timestamps(input: &context::Input) -> bool {
+    // SAFETY: an open input has a format for as long as it lives.
+    unsafe { (*(*input.as_ptr()).iformat).flags & ffi::AVFMT_NOTIMESTAMPS != 0 }
+}
+
 /// Start of the file, in microseconds; `None` where it does not say.
 pub fn start_time(input: &context::Input) -> Option<i64> {
     // SAFETY: an open input's context is valid for as long as it lives.
@@ -81,6 +87,27 @@ pub fn can_hold(output: &context::Output, codec: codec::Id) -> bool {
                 | codec::Id::S302M
                 | codec::Id::PCM_BLURAY
         ),
+        "mpeg" | "vcd" | "svcd" | "vob" | "dvd" => match codec.medium() {
+            ffmpeg::media::Type::Audio => !matches!(
+                codec,
+                codec::Id::MP1
+                    | codec::Id::MP2
+                    | codec::Id::MP3
+                    | codec::Id::AC3
+                    | codec::Id::DTS
+                    | codec::Id::PCM_S16BE
+                    | codec::Id::PCM_DVD
+            ),
+            ffmpeg::media::Type::Subtitle => codec != codec::Id::DVD_SUBTITLE,
+            _ => false,
+        },
+        "ogg" | "ogv" | "oga" => match codec.medium() {
+            ffmpeg::media::Type::Audio => {
+                !matches!(codec, codec::Id::VORBIS | codec::Id::OPUS | codec::Id::FLAC | codec::Id::SPEEX)
+            }
+            ffmpeg::media::Type::Subtitle => true,
+            _ => false,
+        },
         "flv" => codec.name().starts_with("pcm_") && !matches!(codec, codec::Id::PCM_U8 | codec::Id::PCM_S16LE),
         _ => false,
     };
@@ -119,11 +146,11 @@ pub fn allow_experimental(output: &mut context::Output) {
     unsafe { (*output.as_mut_ptr()).strict_std_compliance = ffi::FF_COMPLIANCE_EXPERIMENTAL };
 }
 
-/// Takes back the codec tag of the source container, so that the muxer chooses its own, or sets one.
-pub fn set_codec_tag(output: &mut context::Output, stream: usize, tag: Option<[u8; 4]>) {
+/// Sets the codec tag of a stream; all zeros leave it to the muxer.
+pub fn set_codec_tag(output: &mut context::Output, stream: usize, tag: [u8; 4]) {
     with_stream(output, stream, |stream| {
         // SAFETY: a stream's parameters are allocated with it.
-        unsafe { (*(*stream).codecpar).codec_tag = tag.map_or(0, u32::from_le_bytes) };
+        unsafe { (*(*stream).codecpar).codec_tag = u32::from_le_bytes(tag) };
     });
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use ffmpeg_next as ffmpeg;
 
 use ffmpeg::format::context::Input;
-use ffmpeg::{Error, Packet};
+use ffmpeg::{Error, Packet, media};
 
 use super::{Interrupt, MICROSECONDS, address, ffi, rescale, shown};
 
@@ -43,6 +43,14 @@ impl Damage {
         self.counters.missing.fetch_add(frames, Ordering::Relaxed);
     }
 
+    /// Forgets what was counted.
+    pub(super) fn clear(&self) {
+        let Counters { unreadable, undecodable, concealed, missing } = &*self.counters;
+        for counter in [unreadable, undecodable, concealed, missing] {
+            counter.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// What was found, in words; `None` if all was well.
     pub fn describe(&self) -> Option<String> {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -73,6 +81,7 @@ pub struct PacketReader {
     clock: Clock,
     /// What the header says of the whole file, in microseconds; `None` where FFmpeg guesses it.
     promised_duration: Option<i64>,
+    discarded: Vec<usize>,
     /// Where the packets end that were read, in microseconds.
     read_until: i64,
     unreadable_in_a_row: u32,
@@ -93,6 +102,7 @@ impl PacketReader {
             damage,
             clock,
             promised_duration,
+            discarded: Vec::new(),
             read_until: i64::MIN,
             unreadable_in_a_row: 0,
         })
@@ -107,6 +117,7 @@ impl PacketReader {
     pub fn discard(&mut self, stream: usize) {
         if !self.clock.may_jump && self.promised_duration.is_none() {
             ffi::discard_stream(&mut self.input, stream);
+            self.discarded.push(stream);
         }
     }
 
@@ -120,26 +131,43 @@ impl PacketReader {
         self.promised_duration.map_or(0, |promised| promised.saturating_sub(self.read_until).clamp(0, promised))
     }
 
-    /// Goes to a key frame of stream `video` at or before `time` (microseconds in the clock that this reader gives out).
+    /// Begins anew at the start of the file.
     ///
-    /// Where the file cannot seek, reading starts at the beginning: slower, not wrong. Where the clock may jump, times
+    /// # Errors
+    /// If the file cannot be opened again.
+    pub fn rewind(&mut self) -> Result<()> {
+        let discarded = std::mem::take(&mut self.discarded);
+        *self = Self::open(&self.path, self.interrupt.as_ref(), self.damage.clone())?;
+        discarded.into_iter().for_each(|stream| self.discard(stream));
+        Ok(())
+    }
+
+    /// Goes to a key frame of stream `video` near `time` (microseconds in the clock that this reader gives out), and to where
+    /// else reading has to begin for what is shown from there on. Containers that seek by the time of decoding, or to a key
+    /// frame whose leading pictures cannot be decoded without those before, may lead a little behind.
+    ///
+    /// Where the file cannot seek, reading starts at the beginning, which is told by `false`: slower, not wrong. Where the clock may jump, times
     /// are only known by reading, which is done twice: up to `time`, then up to the key frame.
     ///
     /// # Errors
     /// If reading was interrupted, or the file cannot be opened again.
-    pub fn seek(&mut self, time: i64, video: usize) -> Result<()> {
+    pub fn seek(&mut self, time: i64, video: usize) -> Result<bool> {
         if !self.clock.may_jump {
-            if let Err(error) = self.input.seek(time, ..time.saturating_add(1)) {
-                tracing::debug!("cannot seek to {time} µs, reading from the start: {error}");
+            // Of pictures without timestamps only their number tells the time.
+            let can_seek = !ffi::has_no_timestamps(&self.input);
+            if can_seek && self.input.seek(time, ..time.saturating_add(1)).is_ok() {
+                return Ok(true);
             }
-            return Ok(());
+            tracing::debug!("cannot seek to {time} µs, reading from the start");
+            self.rewind()?;
+            return Ok(false);
         }
         let before = self.packets_before(time, video)?;
-        *self = Self::open(&self.path, self.interrupt.as_ref(), self.damage.clone())?;
+        self.rewind()?;
         for _ in 0..before {
             self.next()?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// How many packets come before all that is needed to show what comes from `time` on: the last key frame of stream
@@ -154,11 +182,10 @@ impl PacketReader {
             if is_video && microseconds(packet.dts()).is_some_and(|dts| dts > time) {
                 break;
             }
-            let shown = microseconds(packet.pts().or(packet.dts()));
-            if shown.is_some_and(|shown| shown >= time) {
+            if microseconds(packet.pts().or(packet.dts())).is_some_and(|shown| shown >= time) {
                 first_wanted.get_or_insert(read);
             }
-            if is_video && packet.is_key() && shown.is_some_and(|shown| shown <= time) {
+            if is_video && packet.is_key() && microseconds(packet.pts()).is_some_and(|shown| shown <= time) {
                 key_frame = read;
             }
             read += 1;
@@ -260,7 +287,11 @@ impl Clock {
         if self.expected.len() <= packet.stream() {
             self.expected.resize(packet.stream() + 1, None);
         }
-        if let Some(dts) = packet.dts().map(|dts| rescale(dts, time_base, MICROSECONDS)) {
+        // Subtitles and data come when they come.
+        let is_steady = input
+            .stream(packet.stream())
+            .is_some_and(|stream| matches!(stream.parameters().medium(), media::Type::Video | media::Type::Audio));
+        if let Some(dts) = packet.dts().filter(|_| is_steady).map(|dts| rescale(dts, time_base, MICROSECONDS)) {
             let expected = self.expected[packet.stream()];
             if let Some(expected) = expected {
                 let step = dts + self.offset - expected;

@@ -174,9 +174,10 @@ fn add_video_stream(
     if info.sample_aspect_ratio.numerator() > 0 {
         ffi::set_sample_aspect_ratio(output, stream, info.sample_aspect_ratio);
     }
-    // Apple's players know HEVC in MP4 only under this name.
-    let tag = (super::is_mp4(container) && encoder.id() == codec::Id::HEVC).then_some(*b"hvc1");
-    ffi::set_codec_tag(output, stream, tag);
+    // Apple's players know HEVC in MP4 only under this name. Others' tags are the encoder's: of some codecs they tell the kind.
+    if super::is_mp4(container) && encoder.id() == codec::Id::HEVC {
+        ffi::set_codec_tag(output, stream, *b"hvc1");
+    }
     Ok(())
 }
 

@@ -85,7 +85,13 @@ pub struct VideoReader {
     damage: Damage,
     pool: FramePool,
     cut: Cut,
+    /// When the first picture is shown, in microseconds.
+    origin: i64,
     window: Window,
+    /// Where reading began, unless that is the start of the file.
+    sought: Option<i64>,
+    /// When the first picture is shown that was decoded from there, wanted or not.
+    first_decoded: Option<i64>,
     info: VideoInfo,
 
     decoded: frame::Video,
@@ -138,17 +144,16 @@ impl VideoReader {
             .or_else(|| ffi::start_time(packets.input()))
             .unwrap_or(0)
             + rebased;
+        let start = options.cut.start.map(|time| origin + time.0);
         let window = Window {
-            start: options.cut.start.map(|time| origin + time.0),
+            start,
             end: options.cut.end.map(|time| origin + time.0),
+            shift: start.map_or(0, |start| rescale(rescale(start, MICROSECONDS, time_base), time_base, MICROSECONDS)),
         };
         for other in 0..packets.input().nb_streams() as usize {
             if other != stream {
                 packets.discard(other);
             }
-        }
-        if let Some(start) = window.start {
-            packets.seek(start, stream)?;
         }
         let mut reader = Self {
             path: path.to_owned(),
@@ -168,7 +173,10 @@ impl VideoReader {
             damage,
             pool: options.pool,
             cut: options.cut,
+            origin,
             window,
+            sought: None,
+            first_decoded: None,
             decoded: frame::Video::empty(),
             filtered: frame::Video::empty(),
             chain: None,
@@ -181,13 +189,11 @@ impl VideoReader {
             frames_given: 0,
             last_timestamp: None,
         };
-        reader.info.expected_frames = reader.estimate_frames(origin);
+        reader.info.expected_frames = reader.estimate_frames();
         if rebased != 0 {
             reader.note("the clock of the file starts at an arbitrary time: timestamps count from its start");
         }
-        while reader.pending.is_empty() && reader.state != State::Ended {
-            reader.advance()?;
-        }
+        reader.begin()?;
         if reader.pending.is_empty() {
             match (reader.damage.describe(), reader.cut == Cut::default()) {
                 (Some(damage), _) => bail!("no frame of '{}' can be decoded ({damage})", shown(path)),
@@ -196,6 +202,45 @@ impl VideoReader {
             }
         }
         Ok(reader)
+    }
+
+    /// Decodes the first frame of the wanted part. A seek may have led behind where that begins (see [`PacketReader::seek`]):
+    /// then it is tried again from further ahead of it, and at last from the start of the file.
+    fn begin(&mut self) -> Result<()> {
+        const FIRST_STEP_BACK: i64 = 2_000_000;
+        let Some(start) = self.window.start else { return self.decode_first() };
+        let mut step = 0;
+        loop {
+            self.sought = Some(start - step).filter(|target| *target > self.origin);
+            match self.sought {
+                Some(target) if self.packets.seek(target, self.stream)? => {}
+                Some(_) => self.sought = None,
+                None if step > 0 => self.packets.rewind()?,
+                None => {}
+            }
+            self.decode_first()?;
+            if self.sought.is_none() || self.first_decoded.is_some_and(|first| first <= start) {
+                return Ok(());
+            }
+            step = (step * 8).max(FIRST_STEP_BACK);
+            self.forget();
+        }
+    }
+
+    fn decode_first(&mut self) -> Result<()> {
+        while self.pending.is_empty() && self.state != State::Ended {
+            self.advance()?;
+        }
+        Ok(())
+    }
+
+    /// Makes ready for packets from elsewhere.
+    fn forget(&mut self) {
+        self.decoder.flush();
+        self.damage.clear();
+        self.pending.clear();
+        (self.chain, self.last_timestamp, self.first_decoded) = (None, None, None);
+        (self.state, self.packets_read) = (State::Reading, 0);
     }
 
     /// What comes.
@@ -226,6 +271,21 @@ impl VideoReader {
     /// The wanted part in the clock of the file.
     pub(super) fn window(&self) -> Window {
         self.window
+    }
+
+    /// Where reading began, in the clock of the file, unless that is its start.
+    pub(super) fn sought(&self) -> Option<i64> {
+        self.sought
+    }
+
+    /// When the wanted part ends at the latest, in the clock of the file, as far as that is known beforehand.
+    pub(super) fn latest_end(&self) -> Option<i64> {
+        let rate = self.info.frame_rate;
+        let by_count = self.cut.frames.filter(|_| rate.numerator() > 0).and_then(|frames| {
+            let length = rescale(i64::try_from(frames).ok()?, rate.invert(), MICROSECONDS);
+            self.window.start.unwrap_or(self.origin).checked_add(length)
+        });
+        self.window.end.into_iter().chain(by_count).min()
     }
 
     /// The next frame, or `None` at the end. Blocks while the file is read and decoded.
@@ -344,6 +404,11 @@ impl VideoReader {
         self.collect_filtered()
     }
 
+    /// Whether no picture has come yet.
+    fn is_at_first(&self) -> bool {
+        self.frames_given == 0 && self.pending.is_empty()
+    }
+
     fn drain_chain(&mut self) -> Result<()> {
         if let Some((.., chain)) = &mut self.chain {
             chain.end().context("drain FFmpeg's filters")?;
@@ -358,6 +423,8 @@ impl VideoReader {
             let Some(time_base) = chain.take(&mut self.filtered).context("convert a frame")? else { break };
             let timestamp = self.timestamp_of_filtered(time_base);
             let time = rescale(timestamp.pts, self.info.time_base, MICROSECONDS);
+            self.first_decoded.get_or_insert(time);
+            self.last_timestamp = Some(timestamp);
             if self.window.end.is_some_and(|end| time >= end) {
                 self.state = State::Ended;
                 break;
@@ -365,14 +432,17 @@ impl VideoReader {
             if !self.window.contains(time) {
                 continue;
             }
-            if self.last_timestamp.is_none() {
+            if self.is_at_first() {
                 self.info.size = FrameSize::new(self.filtered.width() as usize, self.filtered.height() as usize);
                 self.info.sample_aspect_ratio = self.filtered.aspect_ratio();
             }
-            self.last_timestamp = Some(timestamp);
             let mut frame = self.pool.take(self.info.size);
-            let shift = rescale(self.window.shift(), MICROSECONDS, self.info.time_base);
-            frame.timestamp = Timestamp { pts: timestamp.pts - shift, ..timestamp };
+            let in_time_base = |time| rescale(time, MICROSECONDS, self.info.time_base);
+            let left = self.window.end.map_or(i64::MAX, |end| (in_time_base(end) - timestamp.pts).max(1));
+            frame.timestamp = Timestamp {
+                pts: timestamp.pts - in_time_base(self.window.shift),
+                duration: timestamp.duration.min(left),
+            };
             copy_rows(&self.filtered, &mut frame)?;
             self.pending.push_back(frame);
         }
@@ -391,14 +461,14 @@ impl VideoReader {
             (Some(pts), Some(last)) if pts <= last.pts => last.pts + 1,
             (Some(pts), _) => pts,
             (None, Some(last)) => last.pts + last.duration.max(1),
-            (None, None) => rescale(self.window.shift(), MICROSECONDS, time_base),
+            (None, None) => rescale(self.sought.unwrap_or(self.origin), MICROSECONDS, time_base),
         };
         Timestamp { pts, duration }
     }
 
     fn filters_to_rgb(&mut self, input: &FilterInput) -> String {
         // The first picture decides the size and the colours of the output.
-        let is_first = self.last_timestamp.is_none();
+        let is_first = self.is_at_first();
         let size = (!is_first).then_some(self.info.size);
         let conversion = describe_chain(input, self.is_interlaced, self.rotation, size, filter::exists);
         if is_first {
@@ -419,8 +489,8 @@ impl VideoReader {
         }
     }
 
-    fn estimate_frames(&self, origin: i64) -> Option<u64> {
-        let rate = f64::from(self.info.frame_rate);
+    fn estimate_frames(&self) -> Option<u64> {
+        let (rate, origin) = (f64::from(self.info.frame_rate), self.origin);
         let whole = Some(self.promised_frames.most()).filter(|frames| *frames > 0);
         let duration = ffi::known_time(self.packets.input().duration()).filter(|duration| *duration > 0);
         let in_part = if self.cut.start.is_none() && self.cut.end.is_none() && whole.is_some() {

@@ -45,7 +45,7 @@ pub fn describe_chain(
     filters.extend(rotation.map(str::to_owned));
     if color.is_high_dynamic_range() {
         if exists("zscale") && exists("tonemap") {
-            filters.extend(tone_mapping(&color));
+            filters.extend(tone_mapping(&color, input));
             notes.push("high dynamic range: tone-mapped to BT.709");
             color = ColorTags::bt709();
         } else {
@@ -64,7 +64,10 @@ pub fn describe_chain(
     }
     if let Some(size) = size {
         scale.push_str(&format!(":w={}:h={}", size.width, size.height));
-        notes.push("the size of the pictures changes: all are scaled to the first one's");
+        let turned = FrameSize::new(input.size.height, input.size.width);
+        if size != input.size && (rotation.is_none() || size != turned) {
+            notes.push("the size of the pictures changes: all are scaled to the first one's");
+        }
     }
     filters.push(scale);
     if ffi::has_alpha(input.pixel) {
@@ -76,7 +79,7 @@ pub fn describe_chain(
 }
 
 /// Linear light, BT.709 primaries, Hable's curve, back to gamma.
-fn tone_mapping(tags: &ColorTags) -> Vec<String> {
+fn tone_mapping(tags: &ColorTags, input: &FilterInput) -> Vec<String> {
     let transfer = match tags.transfer {
         TransferCharacteristic::ARIB_STD_B67 => "arib-std-b67",
         _ => "smpte2084",
@@ -87,14 +90,18 @@ fn tone_mapping(tags: &ColorTags) -> Vec<String> {
         _ => "170m",
     };
     let range = if tags.range == Range::JPEG { "full" } else { "limited" };
-    vec![
+    // It takes subsampled pictures of even sizes only.
+    let is_odd = input.size.width % 2 == 1 || input.size.height % 2 == 1;
+    let whole = (is_odd && !ffi::is_rgb(input.pixel)).then(|| "format=yuv444p10le|yuv444p12le|yuv444p16le".to_owned());
+    let mapping = [
         format!("zscale=tin={transfer}:min={matrix}:pin=2020:rin={range}:t=linear:npl=100"),
         "format=gbrpf32le".to_owned(),
         "zscale=p=709".to_owned(),
         "tonemap=tonemap=hable:desat=0".to_owned(),
         "zscale=t=709:m=709:r=limited".to_owned(),
         "format=yuv444p".to_owned(),
-    ]
+    ];
+    whole.into_iter().chain(mapping).collect()
 }
 
 #[cfg(test)]

@@ -229,6 +229,8 @@ fn extension(path: &Path) -> String {
 fn default_codec(path: &Path, output: &Output) -> Result<String> {
     Ok(match extension(path).as_str() {
         "mp4" | "m4v" | "mov" | "mkv" | "ts" | "m2ts" | "mts" | "flv" => "h264".to_owned(),
+        "3gp" | "3g2" => "h264".to_owned(),
+        "mpg" | "mpeg" | "vob" => "mpeg2video".to_owned(),
         "webm" => "vp9".to_owned(),
         "gif" => "gif".to_owned(),
         _ => match output.format().codec(path, media::Type::Video) {
@@ -236,7 +238,10 @@ fn default_codec(path: &Path, output: &Output) -> Result<String> {
             codec::Id::None | codec::Id::PNG => {
                 bail!("'{}' cannot hold video (expected .mp4, .mkv, .mov, .webm or .gif)", path.display())
             }
-            codec => codec.name().to_owned(),
+            // A codec and its encoder may have two names.
+            codec => {
+                ffmpeg::encoder::find(codec).map_or_else(|| codec.name().to_owned(), |known| known.name().to_owned())
+            }
         },
     })
 }

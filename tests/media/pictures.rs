@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{assert_same_times, copy, copy_with, test_clip};
-use crate::common::{clip, ffmpeg, frame_rgb, mean_difference, stream};
+use crate::common::{clip, ffmpeg, frame_rgb, frame_times, mean_difference, stream};
 use impasto::media::{Cut, EncoderSettings, WriterOptions, encoders};
 
 #[test]
@@ -306,4 +306,64 @@ fn high_dynamic_range_is_tone_mapped_and_tagged_as_such() {
             assert_eq!(video[tag], "bt709", "{tag}");
         }
     }
+}
+
+#[test]
+fn codecs_with_several_kinds_can_be_decoded_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = test_clip(folder.path(), "in.mp4", &[]);
+    for (name, codec, options) in [
+        ("ut.mkv", "utvideo", &[][..]),
+        ("ut.avi", "utvideo", &[]),
+        ("raw.avi", "rawvideo", &[]),
+        ("proxy.mov", "prores", &[("profile", "proxy")]),
+        ("magic.mkv", "magicyuv", &[]),
+    ] {
+        let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let encoder = EncoderSettings { codec: Some(codec.to_owned()), options, ..EncoderSettings::default() };
+        let output = folder.path().join(name);
+        copy_with(&input, &output, Cut::default(), WriterOptions { encoder, ..WriterOptions::default() }).unwrap();
+        let difference = mean_difference(&frame_rgb(&input, 3).2, &frame_rgb(&output, 3).2);
+        assert!(difference.iter().all(|levels| *levels < 3.0), "{name}: {difference:?}");
+    }
+    assert_eq!(stream(&folder.path().join("proxy.mov"), "video")["codec_tag_string"], "apco");
+}
+
+#[test]
+fn every_container_has_a_codec_that_takes_any_clip() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = test_clip(folder.path(), "in.mp4", &[]);
+    for name in
+        ["out.mpg", "out.vob", "out.ts", "out.wmv", "out.asf", "out.ogv", "out.3gp", "out.avi", "out.flv", "out.nut"]
+    {
+        let output = folder.path().join(name);
+        assert_eq!(copy(&input, &output).written.frames, 25, "{name}");
+        let times = frame_times(&output);
+        assert!(times.len() == 25 && (times[24] - times[0] - 0.96).abs() < 0.01, "{name}: {times:?}");
+    }
+}
+
+#[test]
+fn full_range_becomes_limited_where_a_codec_cannot_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let full = ["-vf", "scale=out_range=pc,format=yuv420p", "-color_range", "pc"];
+    let bars =
+        ["-f", "lavfi", "-i", "smptehdbars=size=320x180:rate=25", "-frames:v", "2", "-c:v", "libx264", "-crf", "1"];
+    let input = clip(folder.path(), "in.mp4", &[&bars[..], &full[..]].concat());
+    let output = folder.path().join("out.avi");
+    copy(&input, &output);
+    let difference = mean_difference(&frame_rgb(&input, 1).2, &frame_rgb(&output, 1).2);
+    assert!(difference.iter().all(|levels| *levels < 3.0), "{difference:?}");
+}
+
+#[test]
+fn high_dynamic_range_of_an_odd_size_is_tone_mapped() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = ["-f", "lavfi", "-i", "testsrc2=size=161x91:rate=25", "-frames:v", "2", "-pix_fmt", "yuv420p10le"];
+    let tags =
+        ["-colorspace", "bt2020nc", "-color_primaries", "bt2020", "-color_trc", "smpte2084", "-color_range", "tv"];
+    let input = clip(folder.path(), "in.mkv", &[&source[..], &["-c:v", "ffv1"], &tags[..]].concat());
+    let copied = copy(&input, &folder.path().join("out.mkv"));
+    assert_eq!(copied.written.frames, 2);
+    assert!(copied.notes.iter().any(|note| note.contains("high dynamic range")), "{:?}", copied.notes);
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{copy, copy_with, test_clip};
+use super::{Copied, copy, copy_with, test_clip};
 use crate::common::{self, clip, ffmpeg, frame_rgb, frame_times, mean_difference, packets, stream, streams};
 use impasto::media::{Cut, EncoderSettings, ReaderOptions, Time, VideoReader, WriterOptions};
 
@@ -258,6 +258,12 @@ fn a_part_of_a_transport_stream_starts_where_it_is_asked_for() {
     }
 }
 
+/// Copies in FFV1, so that pictures can be compared exactly.
+fn lossless(input: &Path, output: &Path, cut: Cut) -> Copied {
+    let encoder = EncoderSettings { codec: Some("ffv1".to_owned()), ..EncoderSettings::default() };
+    copy_with(input, output, cut, WriterOptions { encoder, ..WriterOptions::default() }).unwrap()
+}
+
 #[test]
 fn a_part_of_a_joined_recording_is_counted_in_pictures_whatever_its_clocks_say() {
     let folder = tempfile::tempdir().unwrap();
@@ -268,10 +274,6 @@ fn a_part_of_a_joined_recording_is_counted_in_pictures_whatever_its_clocks_say()
         let video = ["-f", "lavfi", "-i", &source, "-c:v", "libx264", "-g", "25", "-pix_fmt", "yuv420p"];
         std::fs::read(clip(folder.path(), name, &[&video[..4], &sound[..4], &video[4..], &sound[4..]].concat()))
             .unwrap()
-    };
-    let lossless = |input: &Path, output: &Path, cut| {
-        let encoder = EncoderSettings { codec: Some("ffv1".to_owned()), ..EncoderSettings::default() };
-        copy_with(input, output, cut, WriterOptions { encoder, ..WriterOptions::default() }).unwrap()
     };
     let (early, late) = (make("early.ts", "red", "0"), make("late.ts", "blue", "100"));
     for (name, parts) in [("back.ts", [&late, &early]), ("ahead.ts", [&early, &late]), ("again.ts", [&early, &early])] {
@@ -287,5 +289,112 @@ fn a_part_of_a_joined_recording_is_counted_in_pictures_whatever_its_clocks_say()
             assert!(frame_times(&output)[0] < 0.05 && packets(&output, "a:0")[0].0 < 0.07, "{name} from {first}");
             assert!(frame_rgb(&whole, first as usize) == frame_rgb(&output, 0), "{name} from {first}");
         }
+    }
+}
+
+#[test]
+fn a_part_begins_with_the_picture_that_is_asked_for_wherever_key_frames_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = "testsrc2=size=160x90:rate=25:duration=4,gblur=2";
+    let open_gop = ["-c:v", "libx264", "-g", "25", "-bf", "3", "-x264-params", "open-gop=1:scenecut=0"];
+    let closed_gop = ["-c:v", "libx264", "-g", "25", "-bf", "3"];
+    let mpeg2 = ["-c:v", "mpeg2video", "-g", "12", "-bf", "2", "-q:v", "2"];
+    let cases: [(&str, &[&str]); 6] = [
+        ("closed.flv", &closed_gop),
+        ("open.flv", &open_gop),
+        ("open.mp4", &open_gop),
+        ("open.mkv", &open_gop),
+        ("open.mpg", &mpeg2),
+        ("raw.h264", &closed_gop),
+    ];
+    for (name, encoding) in cases {
+        let input =
+            clip(folder.path(), name, &[&["-f", "lavfi", "-i", source, "-pix_fmt", "yuv420p"][..], encoding].concat());
+        let whole = folder.path().join(format!("{name}.whole.mkv"));
+        lossless(&input, &whole, Cut::default());
+        for first in [3, 23, 25, 49, 63, 97] {
+            let cut = Cut { start: Some(Time(first * 40_000 - 5_000)), ..Cut::default() };
+            let output = folder.path().join(format!("{name}.{first}.mkv"));
+            let copied = lossless(&input, &output, cut);
+            assert_eq!((copied.written.frames, copied.damage), (100 - first as u64, None), "{name} from {first}");
+            assert!(frame_rgb(&whole, first as usize) == frame_rgb(&output, 0), "{name} from {first}");
+        }
+    }
+}
+
+#[test]
+fn subtitles_that_come_seldom_are_no_new_clock() {
+    let folder = tempfile::tempdir().unwrap();
+    // Two screens of a Blu-ray's subtitles, both empty, at 1 s and 14 s of its clock of 90 kHz.
+    let segment = |seconds: u32, kind: u8, data: &[u8]| {
+        let mut bytes = b"PG".to_vec();
+        bytes.extend((seconds * 90_000).to_be_bytes());
+        bytes.extend([0, 0, 0, 0, kind, 0, data.len() as u8]);
+        bytes.extend(data);
+        bytes
+    };
+    let screen = |seconds: u32| {
+        [segment(seconds, 0x16, &[0, 96, 0, 64, 16, 0, 0, 128, 0, 0, 0]), segment(seconds, 0x80, &[])].concat()
+    };
+    let subtitles = folder.path().join("s.sup");
+    std::fs::write(&subtitles, [screen(1), screen(14)].concat()).unwrap();
+    let picture = ["-f", "lavfi", "-i", "testsrc2=size=96x64:rate=10:duration=18", "-i", subtitles.to_str().unwrap()];
+    let coded = ["-map", "0", "-map", "1", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:s", "copy"];
+    let input = clip(folder.path(), "in.m2ts", &[&picture[..], &coded[..]].concat());
+    let shown = packets(&input, "s:0");
+    assert!(shown.last().unwrap().0 - shown[0].0 > 12.0, "{shown:?}");
+    let output = folder.path().join("out.mkv");
+    assert_eq!(copy(&input, &output).written.frames, 180);
+    let times = frame_times(&output);
+    assert!((times[179] - times[0] - 17.9).abs() < 0.01, "{times:?}");
+}
+
+#[test]
+fn chapters_and_the_last_picture_end_with_the_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = clip_with_everything(folder.path());
+    let output = folder.path().join("out.mp4");
+    let cut = Cut { frames: Some(5), ..Cut::default() };
+    copy_with(&input, &output, cut, WriterOptions::default()).unwrap();
+    let about = common::probe(&output, &["-show_chapters", "-show_format"]);
+    let chapters = about["chapters"].as_array().unwrap();
+    let end: f64 = chapters[0]["end_time"].as_str().unwrap().parse().unwrap();
+    assert!(chapters.len() == 1 && end < 0.25, "{chapters:?}");
+    let seconds: f64 = about["format"]["duration"].as_str().unwrap().parse().unwrap();
+    assert!(seconds < 0.3, "{seconds}");
+
+    let slow = clip(folder.path(), "slow.mp4", &["-f", "lavfi", "-i", "testsrc2=size=96x64:rate=1/4:duration=12"]);
+    let cut = Cut { end: Some("5".parse().unwrap()), ..Cut::default() };
+    let output = folder.path().join("slow-out.mp4");
+    assert_eq!(copy_with(&slow, &output, cut, WriterOptions::default()).unwrap().written.frames, 2);
+    assert_eq!(stream(&output, "video")["duration"], "5.000000");
+}
+
+#[test]
+fn a_coarse_clock_moves_no_picture_against_its_sound() {
+    let folder = tempfile::tempdir().unwrap();
+    let sources =
+        ["-f", "lavfi", "-i", "testsrc2=size=96x64:rate=2:duration=4", "-f", "lavfi", "-i", "sine=duration=4"];
+    let input = clip(folder.path(), "in.avi", &[&sources[..], &["-c:v", "mjpeg", "-c:a", "pcm_s16le"]].concat());
+    let output = folder.path().join("out.mkv");
+    let cut = Cut { start: Some("1.2".parse().unwrap()), ..Cut::default() };
+    copy_with(&input, &output, cut, WriterOptions::default()).unwrap();
+    // Sound from 1.2 s on, and the picture of 1.5 s.
+    let lag = frame_times(&output)[0] - packets(&output, "a:0")[0].0;
+    assert!((0.25..0.31).contains(&lag), "{lag}");
+}
+
+#[test]
+fn sound_that_a_program_stream_or_ogg_cannot_hold_is_left_out_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let sources =
+        ["-f", "lavfi", "-i", "testsrc2=size=96x64:rate=25:duration=1", "-f", "lavfi", "-i", "sine=duration=1"];
+    let coded = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac"];
+    let input = clip(folder.path(), "in.mkv", &[&sources[..], &coded[..]].concat());
+    for name in ["out.mpg", "out.vob", "out.ogv"] {
+        let output = folder.path().join(name);
+        let copied = copy(&input, &output);
+        assert_eq!(copied.written.frames, 25, "{name}");
+        assert!(copied.notes.iter().any(|note| note.contains("left out") && note.contains("audio")), "{name}");
     }
 }
