@@ -11,7 +11,10 @@ use image::codecs::png::PngEncoder;
 use image::codecs::tiff::{TiffDecoder, TiffEncoder};
 use image::codecs::webp::WebPEncoder;
 use image::metadata::Orientation;
-use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits, RgbImage};
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::options::DecoderOptions;
 
 use crate::frame::{CHANNELS, Frame, FrameSize};
 
@@ -91,6 +94,9 @@ pub struct Still {
 /// Pictures that want more memory than this are refused: 16 bits of four channels at 500 megapixels.
 const MAX_DECODED_BYTES: u64 = 4 << 30;
 
+/// A segment of a JPEG has 65,535 bytes at most, and eight of them say that it is EXIF data and how long.
+const MOST_JPEG_EXIF_BYTES: usize = 65_527;
+
 impl Still {
     /// Understands the bytes of a file, turned upright as its EXIF data say.
     ///
@@ -124,7 +130,14 @@ impl Still {
             // The picture is turned already: a program that turned it again would be wrong.
             let _ = Orientation::remove_from_exif_chunk(exif);
         }
-        let mut picture = DynamicImage::from_decoder(decoder)?;
+        let mut picture = match format {
+            StillFormat::Jpeg => whole_jpeg(bytes)?,
+            StillFormat::WebP => {
+                check_length_of_webp(bytes)?;
+                DynamicImage::from_decoder(decoder)?
+            }
+            _ => DynamicImage::from_decoder(decoder)?,
+        };
         picture.apply_orientation(orientation);
         ensure!(picture.width() > 0 && picture.height() > 0, "it has no pixels");
         let size = FrameSize::new(picture.width() as usize, picture.height() as usize);
@@ -290,13 +303,18 @@ impl Still {
         mut output: BufWriter<impl Write + Seek>,
         notes: &mut Vec<&'static str>,
     ) -> Result<()> {
+        let fits = |exif: &&Vec<u8>| format != StillFormat::Jpeg || exif.len() <= MOST_JPEG_EXIF_BYTES;
+        let exif = self.exif.as_ref().filter(fits);
+        if exif.is_none() && self.exif.is_some() {
+            notes.push("a JPEG holds no EXIF data of more than 64 kB: left out");
+        }
         match format {
-            StillFormat::Png => self.write_with(PngEncoder::new(&mut output), bytes, color, notes)?,
+            StillFormat::Png => self.write_with(PngEncoder::new(&mut output), bytes, color, exif, notes)?,
             StillFormat::Jpeg => {
-                self.write_with(JpegEncoder::new_with_quality(&mut output, quality), bytes, color, notes)?;
+                self.write_with(JpegEncoder::new_with_quality(&mut output, quality), bytes, color, exif, notes)?;
             }
-            StillFormat::WebP => self.write_with(WebPEncoder::new_lossless(&mut output), bytes, color, notes)?,
-            StillFormat::Tiff => self.write_with(TiffEncoder::new(&mut output), bytes, color, notes)?,
+            StillFormat::WebP => self.write_with(WebPEncoder::new_lossless(&mut output), bytes, color, exif, notes)?,
+            StillFormat::Tiff => self.write_with(TiffEncoder::new(&mut output), bytes, color, exif, notes)?,
         }
         output.flush()?;
         Ok(())
@@ -307,6 +325,7 @@ impl Still {
         mut encoder: impl ImageEncoder,
         bytes: &[u8],
         color: ExtendedColorType,
+        exif: Option<&Vec<u8>>,
         notes: &mut Vec<&'static str>,
     ) -> Result<()> {
         if let Some(profile) = &self.profile
@@ -314,7 +333,7 @@ impl Still {
         {
             bail!("the format holds no colour profile");
         }
-        if let Some(exif) = &self.exif
+        if let Some(exif) = exif
             && encoder.set_exif_metadata(exif.clone()).is_err()
         {
             notes.push("the format holds no EXIF data: left out");
@@ -339,6 +358,28 @@ fn check_size(decoder: &impl ImageDecoder) -> Result<()> {
         bytes as f64 / 1e9,
         MAX_DECODED_BYTES as f64 / 1e9
     );
+    Ok(())
+}
+
+/// The pixels of a JPEG. The `image` crate decodes one that is cut short or damaged as well, and leaves gray what is missing.
+fn whole_jpeg(bytes: &[u8]) -> Result<DynamicImage> {
+    // Bytes between the headers that belong to nothing are harmless.
+    let options = DecoderOptions::default().set_strict_mode(false).set_max_width(usize::MAX).set_max_height(usize::MAX);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    decoder.decode_headers()?;
+    decoder.set_options(options.set_strict_mode(true));
+    let pixels = decoder.decode().context("it is damaged or cut short")?;
+    let (width, height) = decoder.dimensions().context("it has no size")?;
+    let picture = RgbImage::from_raw(u32::try_from(width)?, u32::try_from(height)?, pixels);
+    Ok(picture.context("it is damaged or cut short")?.into())
+}
+
+/// Refuses a WebP that is shorter than it says: of an animated one only the first picture is decoded.
+fn check_length_of_webp(bytes: &[u8]) -> Result<()> {
+    let declared =
+        bytes.get(4..8).and_then(|length| length.first_chunk()).map_or(0, |length| u32::from_le_bytes(*length));
+    let there = bytes.len().saturating_sub(8);
+    ensure!(u64::from(declared) <= there as u64, "it is cut short ({there} bytes of {declared})");
     Ok(())
 }
 
@@ -468,6 +509,54 @@ mod tests {
         let still = Still::decode(&file).unwrap();
         assert_eq!((still.profile.is_none(), still.notes().len()), (true, 1));
         assert_eq!(still.content.pixels(), [0, 0, 0, 255, 255, 255]);
+    }
+
+    /// A picture with detail everywhere, as JPEG.
+    fn jpeg() -> Vec<u8> {
+        let mut file = Vec::new();
+        let pixels: Vec<u8> = (0..64 * 48 * 3).map(|i| (i * 7919 % 251) as u8).collect();
+        JpegEncoder::new_with_quality(&mut file, 90).write_image(&pixels, 64, 48, ExtendedColorType::Rgb8).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_jpeg_without_all_of_its_pixels_is_refused_and_others_are_not() {
+        let whole = jpeg();
+        for length in [whole.len() / 2, whole.len() * 4 / 5, whole.len() - 200] {
+            let error = Still::decode(&whole[..length]).unwrap_err().to_string();
+            assert!(error.contains("cut short"), "{length}: {error}");
+        }
+        let pixels = Still::decode(&whole).unwrap().content;
+        // What comes after the end is nobody's, and all is there without the marker of the end.
+        let longer = [whole.as_slice(), b"\0\0more\xff"].concat();
+        for bytes in [&longer[..], &whole[..whole.len() - 2]] {
+            assert_eq!(Still::decode(bytes).unwrap().content.pixels(), pixels.pixels());
+        }
+    }
+
+    #[test]
+    fn a_webp_that_is_shorter_than_it_says_is_refused() {
+        let mut file = Vec::new();
+        WebPEncoder::new_lossless(&mut file).write_image(&[7; 12], 2, 2, ExtendedColorType::Rgb8).unwrap();
+        assert!(Still::decode(&file).is_ok());
+        // As of an animation whose later pictures are missing.
+        let length = file.len() as u32 + 100;
+        file[4..8].copy_from_slice(&length.to_le_bytes());
+        assert!(Still::decode(&file).unwrap_err().to_string().contains("cut short"));
+    }
+
+    #[test]
+    fn exif_data_that_no_jpeg_holds_are_left_out_and_noted() {
+        let mut still = still(None, None);
+        for (length, is_kept) in [(MOST_JPEG_EXIF_BYTES, true), (MOST_JPEG_EXIF_BYTES + 1, false)] {
+            let mut exif = b"MM\0\x2a\0\0\0\x08\0\0\0\0\0\0".to_vec();
+            exif.resize(length, 0);
+            still.exif = Some(exif);
+            let (back, notes) = through(&still, &same(&still.content), StillFormat::Jpeg);
+            assert_eq!((back.exif.is_some(), notes.is_empty()), (is_kept, is_kept), "{notes:?}");
+            let (back, notes) = through(&still, &same(&still.content), StillFormat::Png);
+            assert!(back.exif.is_some() && notes.is_empty(), "{notes:?}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("film", &["frame", "gatys", "motion"]),
     ("lettering", &[]),
     ("chart", &["lettering"]),
-    ("measure", &["chart", "frame", "media", "motion"]),
+    ("measure", &["chart", "frame", "media", "motion", "stills"]),
     ("pipeline", &[]),
     ("console", &["pipeline"]),
     ("cli", &["commands", "film", "frame", "gatys", "media", "runtime", "stills", "temporal"]),
@@ -74,6 +74,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustix", &["commands", "media"]),
     ("signal_hook", &["commands"]),
     ("yuv", &["media"]),
+    ("zune_jpeg", &["stills"]),
 ];
 
 fn sources() -> Vec<(String, PathBuf, String)> {

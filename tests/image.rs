@@ -121,17 +121,26 @@ fn several_styles_and_patterns_make_a_file_each() {
     let args =
         ["t*.png", "on?.png", "-o", "out/", "--style", "wave", "--style", "wave:0.5,scream:0.5", "--format", "jpeg"];
     impasto().current_dir(&folder).args(args).assert().success().stderr(contains("4 pictures"));
-    // A style that is wrong stops neither the others nor the news of what else failed.
+    // A style that is damaged stops neither the others nor the news of what else failed.
     std::fs::write(folder.path().join("bad.png"), "text").unwrap();
-    let args = ["bad.png", "one.png", "-o", "some/", "--style", "wave", "--style", "gret-wave"];
+    std::fs::write(folder.path().join("bad.style"), "text").unwrap();
+    let args = ["bad.png", "one.png", "-o", "some/", "--style", "wave", "--style", "bad.style"];
     let output = impasto().current_dir(&folder).args(args).output().unwrap();
     let said = text(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(
-        said.contains("3 of 4 pictures failed") && said.contains("'bad.png'") && said.contains("'great-wave'"),
+        said.contains("3 of 4 pictures failed") && said.contains("'bad.png'") && said.contains("'bad.style'"),
         "{said}"
     );
     assert!(said.contains("one-wave.png: 1 picture"), "{said}");
+    // One that there is not is told before anything is painted.
+    for (wrong, expected) in
+        [("gret-wave", "'great-wave'"), ("wave:x", "weight 'x'"), ("one.png", "a painting: `impasto learn one.png")]
+    {
+        let args = ["one.png", "-o", "none/", "--style", "wave", "--style", wrong];
+        impasto().current_dir(&folder).args(args).assert().code(2).stderr(contains(expected));
+        assert!(!folder.path().join("none").exists());
+    }
     let out = folder.path().join("out");
     let names = ["one-wave-0.5-scream-0.5.jpg", "one-wave.jpg", "two-wave-0.5-scream-0.5.jpg", "two-wave.jpg"];
     assert_eq!(files(&out), names);
@@ -207,6 +216,31 @@ fn nothing_is_replaced_unless_asked() {
     let itself = ["in.png", "-o", ".", "--style", &style, "-y"];
     impasto().current_dir(&folder).args(itself).assert().code(1).stderr(contains("would replace it"));
     assert_eq!(files(folder.path()), ["in.png", "out.png"]);
+    // Nor is one picture replaced by the painting of another.
+    let before = open(folder.path(), "in.png");
+    std::fs::write(folder.path().join("in-wave.png"), "a photo as well").unwrap();
+    let both = [".", "-o", ".", "--style", "wave", "--style", "scream", "-y"];
+    impasto()
+        .current_dir(&folder)
+        .args(both)
+        .assert()
+        .code(1)
+        .stderr(contains("a painting of another would replace it"));
+    assert_eq!(files(folder.path()), ["in-wave.png", "in.png", "out.png"]);
+    assert_eq!(open(folder.path(), "in.png"), before);
+    assert_eq!(std::fs::read(folder.path().join("in-wave.png")).unwrap(), b"a photo as well");
+}
+
+#[test]
+fn a_photo_that_is_cut_short_is_told_and_not_painted() {
+    let folder = tempfile::tempdir().unwrap();
+    picture(folder.path(), "whole.jpg", "yuvj420p");
+    let bytes = std::fs::read(folder.path().join("whole.jpg")).unwrap();
+    std::fs::write(folder.path().join("cut.jpg"), &bytes[..bytes.len() * 2 / 3]).unwrap();
+    let style = identity();
+    let args = ["cut.jpg", "-o", "out.png", "--style", &style];
+    impasto().current_dir(&folder).args(args).assert().code(1).stderr(contains("it is damaged or cut short"));
+    assert_eq!(files(folder.path()), ["cut.jpg", "whole.jpg"]);
 }
 
 #[test]

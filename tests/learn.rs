@@ -351,6 +351,9 @@ fn pictures_that_are_no_paintings_and_arguments_that_do_not_fit_are_refused() {
     }
     impasto(&folder).args(["learn", &good, "-o", "out.png"]).assert().code(2).stderr(contains(".style"));
     impasto(&folder).args(["learn", &good, "-o", "taken.style"]).assert().code(1).stderr(contains("exists already"));
+    // The name of its state would be too long.
+    let long = format!("{}.style", "n".repeat(245));
+    impasto(&folder).args(["learn", &good, "-o", &long]).assert().code(1).stderr(contains("name is too long"));
     impasto(&folder).args(["learn", &good, "-o", "no/out.style"]).assert().code(1).stderr(contains("no folder 'no'"));
     let preview = ["learn", &good, "-o", "out.style", "--preview", "taken.png"];
     std::fs::write(folder.path().join("taken.png"), "mine").unwrap();
@@ -394,6 +397,11 @@ fn ctrl_c_keeps_the_best_so_far_and_a_resumed_run_goes_on() {
         command.assert()
     };
     go_on(2, &["--style-weight", "2"]).code(1).stderr(contains("another style"));
+    // Of as many steps as are made already nothing is left to do, and the state stays.
+    go_on(0, &[]).code(2).stderr(contains("expected a larger --steps"));
+    assert!(folder.path().join("a.style.state").exists());
+    std::fs::write(folder.path().join("look.png"), "mine").unwrap();
+    go_on(2, &["--preview", "look.png"]).code(1).stderr(contains("'look.png' exists already"));
     go_on(2, &[]).success();
     let longer = LearnedStyle::load(&folder.path().join("a.style")).unwrap().description.learning;
     assert_eq!(longer.steps, learning.steps + 2);

@@ -122,6 +122,31 @@ fn folders_of_stills_measure_as_the_clip_they_make() {
 }
 
 #[test]
+fn photos_that_lie_on_their_side_measure_as_their_paintings_do() {
+    use image::ImageEncoder as _;
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    std::fs::create_dir(at.join("photos")).unwrap();
+    // EXIF data that say "rotate by 90 degrees": big-endian TIFF, one entry, orientation 6.
+    let exif = b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    for index in 0..3 {
+        let picture = image::RgbImage::from_fn(120, 80, |x, y| {
+            image::Rgb([(x * 2 + index * 8) as u8, (y * 3) as u8, if (x / 8 + y / 8) % 2 == 0 { 40 } else { 200 }])
+        });
+        let mut file = std::fs::File::create(at.join(format!("photos/{index}.jpg"))).unwrap();
+        let mut encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut file, 98);
+        encoder.set_exif_metadata(exif.to_vec()).unwrap();
+        encoder.write_image(picture.as_raw(), 120, 80, image::ExtendedColorType::Rgb8).unwrap();
+    }
+    let identity = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/identity.onnx");
+    let painted = ["image", "photos", "-o", "painted", "--format", "png", "--style", identity, "-q"];
+    assert!(impasto().current_dir(at).args(painted).output().unwrap().status.success());
+    let figures = json(at, &["photos", "painted"]);
+    assert_eq!((&figures["width"], &figures["height"]), (&Value::from(80), &Value::from(120)));
+    assert_eq!(figures["sharpness"]["input"], figures["sharpness"]["output"]);
+}
+
+#[test]
 fn the_table_csv_and_plot_say_what_they_measure() {
     let folder = tempfile::tempdir().unwrap();
     lossless(folder.path(), "in.mkv", 4, "null");
@@ -153,6 +178,10 @@ fn the_table_csv_and_plot_say_what_they_measure() {
     assert_refused(folder.path(), &["in.mkv", "out.mkv", "--plot", "error.svg"], 2, "ends in .png");
     assert_refused(folder.path(), &["in.mkv", "out.mkv", "--plot", "none/error.png"], 1, "there is no folder 'none'");
     run(&["--plot", "error.png", "-y", "-q"]);
+    // What is measured is not replaced by what is drawn of it.
+    clip(folder.path(), "paint.png", &["-f", "lavfi", "-i", "testsrc2=size=64x64", "-frames:v", "1"]);
+    let arguments = ["in.mkv", "out.mkv", "--style", "paint.png", "--plot", "./paint.png", "-y"];
+    assert_refused(folder.path(), &arguments, 1, "would replace 'paint.png'");
 }
 
 #[test]
@@ -229,6 +258,8 @@ fn a_style_is_judged_by_its_name_and_one_that_is_none_is_told_the_names() {
     refused("none.jpg", 1, "read the painting 'none.jpg'");
     refused("none", 2, "'none' is neither a style nor a file (expected a picture, or one of the");
     refused("in.mkv", 1, "cannot read the painting 'in.mkv'");
+    image::RgbaImage::from_pixel(64, 64, image::Rgba([9, 9, 9, 99])).save(at.join("glass.png")).unwrap();
+    refused("glass.png", 1, "'glass.png' is transparent in places");
     assert_refused(at, &["in.mkv", "out.mkv", "--loss-every", "2"], 2, "--style");
 }
 

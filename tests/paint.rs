@@ -15,6 +15,7 @@ use impasto::gatys::painting::Scale;
 use impasto::gatys::targets::Region;
 use impasto::gatys::{Ending, Objective, Optimizer, PaintSettings, Painting, Picture, Statistics, Vgg};
 use impasto::runtime::SessionOptions;
+use predicates::prelude::PredicateBooleanExt as _;
 use predicates::str::contains;
 use tempfile::TempDir;
 
@@ -213,7 +214,15 @@ fn what_cannot_be_painted_is_told_with_the_file_and_what_to_do() {
     image::RgbaImage::from_pixel(96, 64, image::Rgba([255, 255, 255, 9]))
         .save(folder.path().join("drawn.png"))
         .unwrap();
+    image::RgbImage::from_fn(300, 32, |x, y| image::Rgb([x as u8, y as u8, 9]))
+        .save(folder.path().join("wide.png"))
+        .unwrap();
+    let long = format!("{}.png", "n".repeat(248));
     let cases: &[(&[&str], i32, &str)] = &[
+        (&["--style", "stripes.png", "-o", &long], 1, "name is too long"),
+        (&["--style", "stripes.png", "-o", "o.png", "--sweep", "style-scale=1,0"], 2, "expected numbers above 0"),
+        (&["--style", "stripes.png", "-o", "o.png", "--sweep", "iterations=1,0.5"], 2, "expected whole numbers"),
+        (&["--style", "stripes.png", "-o", "o.png", "--sweep", "tv=1,2", "--json"], 2, "cannot be used with"),
         (&["--style", "nothing.png", "-o", "o.png"], 1, "nothing.png"),
         (&["--style", "stripes.png", "-o", "o.png", "--mask", "drawn.png"], 1, "'drawn.png' is transparent"),
         (&["--style", "stripes.png:2", "-o", "o.png", "--mask", "left.png"], 2, "means nothing with --mask"),
@@ -261,6 +270,12 @@ fn what_cannot_be_painted_is_told_with_the_file_and_what_to_do() {
     for (arguments, code, expected) in cases {
         paint(&folder, arguments).assert().code(*code).stderr(contains(*expected));
     }
+    // Nothing is painted for a sheet that cannot be finished.
+    let sweep = ["--style", "stripes.png", "-o", "o.png", "--sweep", "style-scale=1,0.01"];
+    paint(&folder, &sweep).assert().code(1).stderr(contains("too small for relu5_1").and(contains("1 of 2").not()));
+    let mut wide = Command::cargo_bin("impasto").unwrap();
+    wide.current_dir(&folder).args(["paint", "wide.png", "--style", "stripes.png", "-o", "o.png", "--size", "100"]);
+    wide.assert().code(1).stderr(contains("'wide.png'").and(contains("a larger --size helps")));
     std::fs::write(folder.path().join("o.png.state"), "what is left").unwrap();
     let left = ["--style", "stripes.png", "-o", "o.png"];
     paint(&folder, &left).assert().code(1).stderr(contains("expected --resume o.png.state to go on with it"));
@@ -309,6 +324,12 @@ fn ctrl_c_saves_the_painting_and_a_state_to_go_on_from() {
     let bytes = std::fs::read(&state).unwrap();
     std::fs::write(&state, [short.as_bytes(), &bytes[line.len()..]].concat()).unwrap();
     std::fs::write(folder.path().join("t.csv"), "the first part's").unwrap();
+    std::fs::write(folder.path().join("h.png"), "of something else").unwrap();
+    resume(&["--heatmap", "h.png"]).assert().code(1).stderr(contains("'h.png' exists already"));
+    std::fs::write(folder.path().join("out.0008.png"), "of something else").unwrap();
+    let previews = ["--preview-every", "100"];
+    resume(&previews).assert().code(1).stderr(contains("preview 'out.0008.png' exists already"));
+    std::fs::remove_file(folder.path().join("out.0008.png")).unwrap();
     resume(&["--trace", "t.csv"]).assert().code(1).stderr(contains("'t.csv' exists already"));
     // Previews are numbered on, and the whole is counted.
     let last = resume(&["--preview-every", "100", "--json"]).assert().success();

@@ -183,7 +183,7 @@ pub struct PaintReportArgs {
     /// Paint with every combination of settings and lay the paintings on one sheet with their losses
     ///
     /// Settings are style-weight, content-weight, style-scale, tv and iterations: 'style-weight=10,40; style-scale=0.5,1'.
-    #[arg(long, value_name = "NAME=A,B;...", conflicts_with_all = ["trace", "plot", "heatmap", "preview_every", "resume"], help_heading = "What is shown")]
+    #[arg(long, value_name = "NAME=A,B;...", conflicts_with_all = ["trace", "plot", "heatmap", "preview_every", "resume", "json"], help_heading = "What is shown")]
     pub sweep: Option<String>,
 
     /// Print a summary in JSON on stdout

@@ -82,10 +82,15 @@ pub fn default_every(count: u64) -> NonZeroU64 {
 /// Prepares to judge clips of `size` against a painting, as [`painting_bytes`] understands it.
 ///
 /// # Errors
-/// As [`painting_bytes`], or if one of the two is too small.
+/// As [`painting_bytes`], or if the painting is transparent or one of the two is too small.
 pub fn prepare(style: &Path, size: FrameSize, session: &SessionOptions) -> Result<Judge> {
     let still = Still::decode(&painting_bytes(style)?)
         .with_context(|| format!("cannot read the painting '{}'", style.display()))?;
+    ensure!(
+        !still.has_transparency(),
+        "the painting '{}' is transparent in places (expected an opaque picture: flatten it first)",
+        style.display()
+    );
     let painting = Picture::from_frame(&still.content);
     for (what, size) in [("painting", painting.size), ("clip", size)] {
         ensure!(

@@ -27,13 +27,16 @@ pub fn run(args: &MeasureArgs) -> Result<Outcome> {
         return Err(UsageError(anyhow::anyhow!(text)).into());
     }
     let paths = PerClip { input: &args.input, output: &args.output, reference: args.reference.as_ref() };
+    let truth = args.flow.as_deref().map(TrueFlows::open).transpose()?;
     if let Some(plot) = &args.plot {
-        check_plot(plot, paths, args.overwrite)?;
+        let masks = truth.iter().flat_map(TrueFlows::mask_paths);
+        let others = args.style.iter().chain(&args.flow).map(PathBuf::as_path).chain(masks);
+        let inputs: Vec<&Path> = paths.into_values().map(PathBuf::as_path).chain(others).collect();
+        check_plot(plot, &inputs, args.overwrite)?;
     }
     if let Some(style) = &args.style {
         refuse_learnt(style)?;
     }
-    let truth = args.flow.as_deref().map(TrueFlows::open).transpose()?;
     let sources = paths.try_map(|path| FrameSource::open(path))?;
     let mut judge = match &args.style {
         Some(style) => {
@@ -123,8 +126,8 @@ struct Summary<'a> {
     notes: Vec<String>,
 }
 
-/// Refuses, before anything is measured, a picture that could not be written or would fall among the frames.
-fn check_plot(plot: &Path, clips: PerClip<&PathBuf>, overwrite: bool) -> Result<()> {
+/// Refuses, before anything is measured, a picture that could not be written or would replace or fall among what is measured.
+fn check_plot(plot: &Path, inputs: &[&Path], overwrite: bool) -> Result<()> {
     if !plot.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")) {
         let error = anyhow::anyhow!("the plot '{}' is no PNG (expected a name that ends in .png)", plot.display());
         return Err(UsageError(error).into());
@@ -132,10 +135,11 @@ fn check_plot(plot: &Path, clips: PerClip<&PathBuf>, overwrite: bool) -> Result<
     outputs::check(plot, overwrite)?;
     let folder = output::folder_of(plot);
     let folder = folder.canonicalize().with_context(|| format!("cannot find the folder '{}'", folder.display()))?;
-    for clip in clips.into_values() {
-        let is_taken =
-            clip.canonicalize().is_ok_and(|clip| clip == folder || plot.canonicalize().is_ok_and(|plot| plot == clip));
-        ensure!(!is_taken, "the plot '{}' would lie in '{}' (choose another name)", plot.display(), clip.display());
+    for input in inputs {
+        let is_among = input.canonicalize().is_ok_and(|input| input == folder);
+        ensure!(!is_among, "the plot '{}' would lie in '{}' (choose another name)", plot.display(), input.display());
+        let is_input = outputs::is_same(input, plot);
+        ensure!(!is_input, "the plot would replace '{}', which is measured (choose another name)", input.display());
     }
     Ok(())
 }

@@ -1,10 +1,12 @@
 //! Files that a command is to write: refused before the work where they could not be.
 
 use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 
+use crate::console::Console;
 use crate::output::{self, AtomicFile};
 
 /// Creates a file that will take the name `path`.
@@ -12,7 +14,11 @@ use crate::output::{self, AtomicFile};
 /// # Errors
 /// If there is a file of that name and `overwrite` is not set, or the folder takes none.
 pub fn create(path: &Path, overwrite: bool) -> Result<AtomicFile> {
-    AtomicFile::create(path, overwrite).map_err(|error| refusal(path, error))
+    let file = AtomicFile::create(path, overwrite).map_err(|error| refusal(path, error))?;
+    if path.is_dir() {
+        bail!("cannot write '{}': it is a folder (expected the name of a file)", path.display());
+    }
+    Ok(file)
 }
 
 /// Refuses what [`create`] would refuse, and leaves nothing behind.
@@ -31,6 +37,40 @@ pub fn write(path: &Path, bytes: &[u8], overwrite: bool) -> Result<()> {
     output::write(path, bytes, overwrite).map_err(|error| refusal(path, error))
 }
 
+/// The state of a long run in a file, written again and again so that a crash loses little.
+pub struct KeptState {
+    path: PathBuf,
+    interval: Duration,
+    last: Instant,
+    is_told: bool,
+}
+
+impl KeptState {
+    /// A state that is written every `interval`, from now on.
+    pub fn new(path: PathBuf, interval: Duration) -> Self {
+        Self { path, interval, last: Instant::now(), is_told: false }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Has it written if it is time. The run goes on where that fails, and the first failure is told.
+    pub fn keep(&mut self, console: Console, write: impl FnOnce(&Path) -> Result<()>) {
+        if self.last.elapsed() < self.interval {
+            return;
+        }
+        self.last = Instant::now();
+        if let Err(error) = write(&self.path)
+            && !self.is_told
+        {
+            self.is_told = true;
+            console.warning(&format!("what is done so far is not saved meanwhile: {error:#}"));
+        }
+    }
+}
+
 fn refusal(path: &Path, error: io::Error) -> anyhow::Error {
     match error.kind() {
         ErrorKind::AlreadyExists => {
@@ -42,16 +82,42 @@ fn refusal(path: &Path, error: io::Error) -> anyhow::Error {
 
 /// Whether two names are of one file; of files that are not there yet as well.
 pub fn is_same(one: &Path, other: &Path) -> bool {
-    let place = |path: &Path| {
-        let in_folder = || Some(output::folder_of(path).canonicalize().ok()?.join(path.file_name()?));
-        path.canonicalize().ok().or_else(in_folder)
-    };
     matches!((place(one), place(other)), (Some(one), Some(other)) if one == other)
+}
+
+/// The one name of a file by every way to it, also before it is there; `None` where there is no folder for it.
+pub fn place(path: &Path) -> Option<PathBuf> {
+    let in_folder = || Some(output::folder_of(path).canonicalize().ok()?.join(path.file_name()?));
+    path.canonicalize().ok().or_else(in_folder)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_state_that_cannot_be_written_ends_no_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut state = KeptState::new(folder.path().join("no/a.state"), Duration::ZERO);
+        let mut tries = 0;
+        for _ in 0..2 {
+            state.keep(Console::new(true), |path| {
+                tries += 1;
+                write(path, b"state", true)
+            });
+        }
+        assert_eq!((tries, state.is_told), (2, true));
+        let mut early = KeptState::new(folder.path().join("a.state"), Duration::from_secs(3600));
+        early.keep(Console::new(true), |path| write(path, b"state", true));
+        assert!(!early.path().exists());
+    }
+
+    #[test]
+    fn a_folder_is_never_the_name_of_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let refusal = check(folder.path(), true).unwrap_err();
+        assert!(refusal.to_string().contains("it is a folder"), "{refusal}");
+    }
 
     #[test]
     fn files_are_the_same_by_every_way_to_them_also_before_they_are_there() {

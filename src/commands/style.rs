@@ -6,11 +6,13 @@ use anyhow::{Context, Result, anyhow};
 
 use super::UsageError;
 use super::device::Compute;
+use super::styles::own_styles;
 use crate::cli::{RunArgs, StyleArgs};
 use crate::frame::FrameSize;
 use crate::pipeline::Control;
 use crate::stills::StillFormat;
 use crate::style::catalog::UnknownStyle;
+use crate::style::folder::find;
 use crate::style::spec::StyleRef;
 use crate::style::{
     Catalog, NetworkChoice, NetworkMisuse, StyleEngine, StyleOptions, StyleSettings, StyleSpec, Stylizer,
@@ -62,18 +64,35 @@ pub fn open_for_clip(
     open_with(args, control, |spec, options, settings| compute.open_several(spec, options, settings, size, parallel))
 }
 
+/// A style, blend or network as it is written, where what it names can be a style: paths are looked at when they are opened.
+///
+/// # Errors
+/// [`UsageError`] for a text that is not understood, a name that no style has, and a picture.
+pub fn parse(text: &str) -> Result<StyleSpec> {
+    let spec: StyleSpec = text.parse().map_err(|error| UsageError(anyhow::Error::new(error)))?;
+    for term in spec.terms() {
+        match &term.style {
+            StyleRef::Network { path, .. } => refuse_painting(path)?,
+            StyleRef::Named(name) => {
+                let catalog = Catalog::bundled()?;
+                let is_own = || folder().is_some_and(|folder| find(&folder, name).is_some());
+                if catalog.find(name).is_err() && !is_own() {
+                    return Err(unknown_style(&catalog.unknown(name, &own_styles())).into());
+                }
+            }
+            StyleRef::Learned(_) => {}
+        }
+    }
+    Ok(spec)
+}
+
 fn open_with(
     args: &StyleArgs,
     control: &Control,
     open: impl FnOnce(&StyleSpec, &StyleOptions, StyleSettings) -> Result<Vec<StyleEngine>>,
 ) -> Result<OpenStyle> {
     let label = label(args.style.as_deref())?;
-    let spec: StyleSpec = label.parse().map_err(|error| UsageError(anyhow::Error::new(error)))?;
-    for term in spec.terms() {
-        if let StyleRef::Network { path, .. } = &term.style {
-            refuse_painting(path)?;
-        }
-    }
+    let spec = parse(&label)?;
     let look = &args.look;
     let style_image = look.style_image.clone();
     let options = StyleOptions {

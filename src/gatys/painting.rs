@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::descent::{Rule, Slot};
 use super::lbfgs::{Lbfgs, LbfgsSettings};
-use super::objective::{GRADIENT, GradientGraph, IMAGE, LOSSES, Losses, Objective};
+use super::objective::{GRADIENT, GradientGraph, IMAGE, LOSSES, Losses, Objective, TooSmall};
 use super::picture::Picture;
 use super::scales::scaled_mask;
 pub use super::scales::{Scale, scale_schedule, style_size};
@@ -312,6 +312,21 @@ impl<'a> Painting<'a> {
         // The first pass over tiles has a graph of its own, and keeps what it took (measured: 1.6 times).
         let graph = if is_tiled { graph * 5 / 3 } else { graph };
         Ok((RUNTIME_BYTES + graph + picture * optimizer as u64, is_tiled))
+    }
+
+    /// Refuses strokes so small that a style has no features, before anything is painted.
+    ///
+    /// # Errors
+    /// [`TooSmall`] where a style has none at the smallest size.
+    pub fn check_strokes(&self) -> Result<()> {
+        let PaintSettings { objective, scales, style_scale, .. } = &self.settings;
+        let deepest = objective.style_shares().into_iter().map(|(layer, _)| layer).max();
+        let (Some(deepest), Some(first)) = (deepest, scales.first()) else { return Ok(()) };
+        for (picture, _) in self.regions.iter().flat_map(|region| &region.styles) {
+            let size = style_size(picture.size, first.size, *style_scale);
+            TooSmall::check(size, deepest, 1 << deepest.halvings())?;
+        }
+        Ok(())
     }
 
     fn targets(&self, content: &Picture, regions: &[Region], options: &SessionOptions) -> Result<Targets> {

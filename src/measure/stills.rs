@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::frame::{Frame, FrameSize};
+use crate::frame::Frame;
+use crate::stills::Still;
 
 /// Extensions of the stills that can be read.
 pub const EXTENSIONS: &[&str] = &["png", "jpg", "jpeg"];
@@ -62,20 +63,13 @@ fn take_digits<'a>(text: &mut &'a str) -> &'a str {
     digits.trim_start_matches('0')
 }
 
-/// Reads a picture as 8-bit RGB; transparency is left aside.
+/// Reads a picture as 8-bit RGB, turned upright; transparency is left aside.
 ///
 /// # Errors
 /// If the file cannot be read or is no picture.
 pub fn read(path: &Path) -> Result<Frame> {
-    let picture = image::ImageReader::open(path)
-        .and_then(image::ImageReader::with_guessed_format)
-        .map_err(image::ImageError::from)
-        .and_then(image::ImageReader::decode)
-        .with_context(|| format!("cannot read the picture '{}'", path.display()))?
-        .into_rgb8();
-    let mut frame = Frame::black(FrameSize::new(picture.width() as usize, picture.height() as usize));
-    frame.pixels_mut().copy_from_slice(picture.as_raw());
-    Ok(frame)
+    let read = || -> Result<Frame> { Ok(Still::decode(&std::fs::read(path)?)?.content) };
+    read().with_context(|| format!("cannot read the picture '{}'", path.display()))
 }
 
 #[cfg(test)]

@@ -4,20 +4,20 @@ mod tasks;
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, ErrorKind, Write, stdout};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use self::tasks::{Input, NamedStyle, Target, Task, format_of, styles, tasks};
+use self::tasks::{Input, NamedStyle, Target, Task, check_inputs, format_of, styles, tasks};
 use super::device::Compute;
 use super::signals::{FINISHING, stop_on_signals};
 use super::style::{self, OpenStyle};
-use super::{Outcome, is_named_like_video, outputs, thread_count};
+use super::{Outcome, UsageError, is_named_like_video, outputs, thread_count};
 use crate::cli::{ImageArgs, StyleArgs};
 use crate::console::Console;
 use crate::frame::Frame;
-use crate::output::{self, AtomicFile};
+use crate::output;
 use crate::pipeline::Control;
 use crate::stills::Still;
 use crate::style::Stylizer;
@@ -28,6 +28,7 @@ pub fn run(args: &ImageArgs) -> Result<Outcome> {
     let started = Instant::now();
     let styles = styles(args)?;
     let tasks = tasks(args, &styles)?;
+    check_inputs(&tasks, &styles)?;
     let control = Control::new();
     stop_on_signals(&control, console, FINISHING)?;
 
@@ -43,7 +44,7 @@ pub fn run(args: &ImageArgs) -> Result<Outcome> {
         let OpenStyle { mut engine, label, provider, notes, .. } =
             match style::open(&style_args(args, style), &mut compute, &control) {
                 Ok(opened) => opened,
-                Err(error) if report.is_empty() => return Err(error),
+                Err(error) if report.is_empty() || error.is::<UsageError>() => return Err(error),
                 Err(error) => {
                     report.failed += tasks.len();
                     report.add_failure("not painted".to_owned(), format!("{error:#}"));
@@ -160,7 +161,7 @@ fn paint(task: &Task, style: &NamedStyle, args: &ImageArgs, engine: &mut dyn Sty
             task.painting(style)
         }
     };
-    let file = file.map(|path| create(&path, &task.input, args)).transpose()?;
+    let file = file.map(|path| outputs::create(&path, args.overwrite)).transpose()?;
     let still = match &task.input {
         Input::File(path) => Still::decode(&std::fs::read(path).context("cannot be read")?),
         Input::Stdin(bytes) => Still::decode(bytes),
@@ -189,13 +190,4 @@ fn paint(task: &Task, style: &NamedStyle, args: &ImageArgs, engine: &mut dyn Sty
         }
     }
     Ok(notes)
-}
-
-fn create(path: &Path, input: &Input, args: &ImageArgs) -> Result<AtomicFile> {
-    if let Input::File(input) = input
-        && outputs::is_same(input, path)
-    {
-        bail!("its painting would replace it (choose another folder or name)");
-    }
-    outputs::create(path, args.overwrite)
 }

@@ -1,6 +1,6 @@
 //! Which pictures are painted in which styles, and where each painting goes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{IsTerminal, Read, stdin, stdout};
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use walkdir::WalkDir;
 
 use crate::cli::ImageArgs;
+use crate::commands::style::parse;
 use crate::commands::{UsageError, outputs};
 use crate::stills::StillFormat;
 use crate::style::Catalog;
@@ -32,6 +33,7 @@ pub fn styles(args: &ImageArgs) -> Result<Vec<NamedStyle>> {
     let is_alone = asked.len() == 1;
     let mut styles: Vec<NamedStyle> = Vec::new();
     for style in asked {
+        parse(&style)?;
         let suffix = (!is_alone).then(|| suffix(&style));
         if let Some(other) = styles.iter().find(|other| other.suffix == suffix) {
             let text = format!("the paintings of styles '{}' and '{style}' would have the same name", other.style);
@@ -158,6 +160,24 @@ pub fn tasks(args: &ImageArgs, styles: &[NamedStyle]) -> Result<Vec<Task>> {
         tasks.push(Task { input: Input::File(path), target: Target::InFolder(target) });
     }
     Ok(tasks)
+}
+
+/// Refuses, before anything is painted, paintings that would replace a picture that is to be painted.
+pub fn check_inputs(tasks: &[Task], styles: &[NamedStyle]) -> Result<()> {
+    let path = |task: &Task| match &task.input {
+        Input::File(path) => outputs::place(path),
+        Input::Stdin(_) => None,
+    };
+    let inputs: HashSet<PathBuf> = tasks.iter().filter_map(path).collect();
+    for task in tasks {
+        for painting in styles.iter().filter_map(|style| task.painting(style)) {
+            if let Some(input) = outputs::place(&painting).filter(|place| inputs.contains(place)) {
+                let of = if path(task).as_ref() == Some(&input) { "its own painting" } else { "a painting of another" };
+                bail!("'{}': {of} would replace it (choose another folder or name)", painting.display());
+            }
+        }
+    }
+    Ok(())
 }
 
 fn from_stdin(args: &ImageArgs, to_stdout: bool) -> Result<Vec<Task>> {

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
+use super::outputs::{self, KeptState};
 use super::signals::stop_on_signals;
-use super::{Outcome, UsageError, outputs};
+use super::{Outcome, UsageError};
 use crate::cli::LearnArgs;
 use crate::console::Console;
 use crate::frame::Frame;
@@ -56,22 +57,19 @@ pub fn run(args: &LearnArgs) -> Result<Outcome> {
     let start_loss = fitting.start_loss();
     console.line(&format!("learning on {photos}, from {start}: {}", describe(start_loss)));
 
-    let state_path = state_path(&args.output);
+    let mut state = KeptState::new(state_path(&args.output), STATE_INTERVAL);
     let spent = || seconds_before + started.elapsed().as_secs_f64();
-    let save_state = |fitting: &Fitting| -> Result<()> {
+    let save_state = |path: &Path, fitting: &Fitting| -> Result<()> {
         let bytes = fitting.state(spent()).to_bytes(&fingerprint, &start)?;
-        outputs::write(&state_path, &bytes, true)
+        outputs::write(path, &bytes, true)
     };
     let budget = Budget::of(args);
     let mut step_seconds = Vec::new();
-    let is_done = learn(&mut fitting, &budget, &control, console, &spent, &mut step_seconds, |fitting, last_state| {
+    let is_done = learn(&mut fitting, &budget, &control, console, &spent, &mut step_seconds, |fitting| {
         if let Some(path) = &args.preview {
             write_picture(path, &painter.paint(fitting.best().0)?)?;
         }
-        if last_state.elapsed() >= STATE_INTERVAL {
-            save_state(fitting)?;
-            *last_state = Instant::now();
-        }
+        state.keep(console, |path| save_state(path, fitting));
         Ok(())
     })?;
     if control.is_aborted() {
@@ -111,10 +109,10 @@ pub fn run(args: &LearnArgs) -> Result<Outcome> {
     outputs::write(&args.output, &bytes, args.overwrite || args.resume)?;
     let is_interrupted = control.is_stopped();
     if is_interrupted {
-        save_state(&fitting)?;
+        save_state(state.path(), &fitting)?;
         console.line(&format!("interrupted: {} is the best style so far (go on with --resume)", args.output.display()));
-    } else if state_path.exists() {
-        std::fs::remove_file(&state_path).with_context(|| format!("remove '{}'", state_path.display()))?;
+    } else if state.path().exists() {
+        std::fs::remove_file(state.path()).with_context(|| format!("remove '{}'", state.path().display()))?;
     }
     let ending = Ending { is_done, is_interrupted, step_seconds: median(step_seconds) };
     report(args, console, &style, bytes.len(), &ending)?;
@@ -182,6 +180,26 @@ impl Budget {
             Self::Steps(budget) => steps as f64 / *budget as f64,
         }
     }
+
+    /// Refuses to go on where nothing of it is left.
+    fn check_left(&self, seconds: f64, steps: u64) -> Result<()> {
+        if self.progress(seconds, steps) < 1.0 {
+            return Ok(());
+        }
+        let text = match self {
+            Self::Seconds(budget) => format!(
+                "{:.1} minutes of {:.1} are spent (expected a larger --minutes, which counts all runs together)",
+                seconds / 60.0,
+                budget / 60.0
+            ),
+            Self::Steps(budget) => {
+                format!(
+                    "{steps} steps of {budget} are made (expected a larger --steps, which counts all runs together)"
+                )
+            }
+        };
+        Err(UsageError(anyhow::anyhow!("there is nothing to go on with: {text}")).into())
+    }
 }
 
 /// Parts in which progress is counted.
@@ -196,9 +214,8 @@ fn learn(
     console: Console,
     spent: &dyn Fn() -> f64,
     step_seconds: &mut Vec<f64>,
-    mut each: impl FnMut(&Fitting, &mut Instant) -> Result<()>,
+    mut each: impl FnMut(&Fitting) -> Result<()>,
 ) -> Result<bool> {
-    let mut last_state = Instant::now();
     let first = budget.progress(spent(), fitting.steps());
     let mut display = console.progress_of_cost(((1.0 - first).max(0.0) * PARTS) as u64);
     let mut is_done = false;
@@ -220,7 +237,7 @@ fn learn(
                     if check.is_best { ", the best so far" } else { "" }
                 );
                 is_done = check.is_done;
-                each(fitting, &mut last_state)?;
+                each(fitting)?;
             }
             if is_over || is_done {
                 return Ok(());
@@ -266,9 +283,13 @@ fn check_outputs(args: &LearnArgs) -> Result<()> {
         if args.paintings.iter().any(|painting| outputs::is_same(painting, path)) {
             bail!("'{}' would replace a painting (choose another name)", path.display());
         }
-        outputs::check(path, args.overwrite || args.resume)?;
     }
-    Ok(())
+    // Whoever goes on with a style has it there already; what it painted for a look may be anything else by now.
+    outputs::check(&args.output, args.overwrite || args.resume)?;
+    if let Some(preview) = &args.preview {
+        outputs::check(preview, args.overwrite)?;
+    }
+    outputs::check(&state, true)
 }
 
 /// `my.style` → `my.style.state`.

@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use anyhow::{Context, Result, bail};
 
-use super::{LearnArgs, UsageError, paintings, photos, state_path};
+use super::{Budget, LearnArgs, UsageError, paintings, photos, state_path};
 use crate::commands::device::Compute;
 use crate::commands::styles::own_styles;
 use crate::commands::{sha256, style, thread_count};
@@ -79,6 +79,9 @@ impl Setup {
         let description = photos.description.clone();
         let fingerprint = fingerprint(args, &network, &records, &photos);
         let resumed = args.resume.then(|| read_state(args, &fingerprint)).transpose()?;
+        if let Some((state, _)) = &resumed {
+            Budget::of(args).check_left(state.seconds, state.step)?;
+        }
 
         let target = PaintingTarget::new(&frames, &options)?;
         let held_out = &photos.held_out;

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
+use super::outputs::{self, KeptState};
 use super::signals::stop_on_signals;
-use super::{Outcome, UsageError, outputs};
+use super::{Outcome, UsageError};
 use crate::cli::PaintArgs;
 use crate::console::Console;
 use crate::frame::Frame;
@@ -27,6 +28,7 @@ use crate::style::pixels::{Mix, mix_in_place};
 use report::Trace;
 use setup::Setup;
 pub use setup::{WHOLE_BYTES, check_memory, read_style};
+use sweep::Sweep;
 
 /// How much time a painting may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,17 +84,18 @@ pub fn run(args: &PaintArgs) -> Result<Outcome> {
     let console = Console::new(args.quiet);
     let started = Instant::now();
     check_outputs(args)?;
+    let sweep = args.report.sweep.as_deref().map(Sweep::parse).transpose()?;
     let control = Control::new();
     stop_on_signals(&control, console, "stopping: the painting so far is being saved (Ctrl-C again to give it up)")?;
     let setup = Setup::read(args, console)?;
     setup.notes.iter().for_each(|note| console.note(note));
-    if let Some(sweep) = &args.report.sweep {
-        return sweep::run(args, &setup, sweep, &control, console);
+    if let Some(sweep) = &sweep {
+        return sweep.run(args, &setup, &control, console);
     }
     let mut painting = setup.painting(&setup.settings)?;
-    check_memory(&painting, args.search.size.unwrap_or_else(|| args.preset.size()), "--size", console)?;
+    let size = args.search.size.unwrap_or_else(|| args.preset.size());
+    check_memory(&painting, size, "--size", console).with_context(|| format!("paint '{}'", args.content.display()))?;
     let fingerprint = setup.fingerprint();
-    let state_path = state::path_beside(&args.output);
     if let Some(resume) = &args.search.resume {
         state::resume(&mut painting, resume, &fingerprint)?;
     }
@@ -100,18 +103,15 @@ pub fn run(args: &PaintArgs) -> Result<Outcome> {
     // A painting that is gone on with has the previews of before.
     let before = iterations_before(&painting);
     let mut previews = args.report.preview_every.map_or(0, |every| before / every);
-    let mut last_state = Instant::now();
-    let overwrite = may_overwrite(args);
+    check_previews(args, previews + 1)?;
+    let mut state = KeptState::new(state::path_beside(&args.output), STATE_INTERVAL);
     let ended = optimize(&mut painting, &control, console, |progress, painting| {
         trace.push(progress, started.elapsed().as_secs_f64());
         if args.report.preview_every.is_some_and(|every| (before + trace.len() as u64).is_multiple_of(every)) {
             previews += 1;
-            save(args, &setup, &painting.picture(), &preview_path(&args.output, previews), overwrite)?;
+            save(args, &setup, &painting.picture(), &preview_path(&args.output, previews), args.overwrite)?;
         }
-        if last_state.elapsed() >= STATE_INTERVAL {
-            state::save(&state_path, &painting.state(), &fingerprint)?;
-            last_state = Instant::now();
-        }
+        state.keep(console, |path| state::save(path, &painting.state(), &fingerprint));
         Ok(())
     });
     let diverged = match &ended {
@@ -124,21 +124,21 @@ pub fn run(args: &PaintArgs) -> Result<Outcome> {
         return Ok(Outcome::Interrupted);
     }
     let picture = painting.picture();
-    save(args, &setup, &picture, &args.output, overwrite)?;
+    save(args, &setup, &picture, &args.output, may_overwrite(args))?;
     trace.write(&args.report)?;
     if diverged {
         console.line(&format!("the last good picture is saved as '{}'", args.output.display()));
         return ended.map(|()| Outcome::Done);
     }
     if control.is_stopped() {
-        state::save(&state_path, &painting.state(), &fingerprint)?;
+        state::save(state.path(), &painting.state(), &fingerprint)?;
         console.line(&format!(
             "interrupted: {} is the painting so far (go on with --resume {})",
             args.output.display(),
-            state_path.display()
+            state.path().display()
         ));
-    } else if state_path.exists() {
-        std::fs::remove_file(&state_path).with_context(|| format!("remove '{}'", state_path.display()))?;
+    } else if state.path().exists() {
+        std::fs::remove_file(state.path()).with_context(|| format!("remove '{}'", state.path().display()))?;
     }
     if let Some(path) = &args.report.heatmap {
         heatmap::write(path, &setup, &picture)?;
@@ -177,6 +177,14 @@ fn iterations_before(painting: &Painting<'_>) -> u64 {
     sizes.map(|scale| scale.iterations).sum::<u64>() + state.iteration
 }
 
+/// Adds what helps where strokes are too small: the picture itself was seen to be large enough when its memory was reckoned.
+fn with_hint(error: anyhow::Error) -> anyhow::Error {
+    match error.is::<TooSmall>() {
+        true => anyhow::anyhow!("{error:#} (a larger --style-scale or --start-size helps)"),
+        false => error,
+    }
+}
+
 /// Steps until all is done, somebody stops it or `each` fails.
 fn optimize(
     painting: &mut Painting<'_>,
@@ -196,11 +204,7 @@ fn optimize(
         let progress = match painting.step() {
             Ok(Some(progress)) => progress,
             Ok(None) => break Ok(()),
-            // The painting itself was seen to be large enough when its memory was reckoned.
-            Err(error) if error.is::<TooSmall>() => {
-                break Err(anyhow::anyhow!("{error:#} (a larger --style-scale or --start-size helps)"));
-            }
-            Err(error) => break Err(error),
+            Err(error) => break Err(with_hint(error)),
         };
         let before: u64 = scales[..progress.scale_index].iter().map(|scale| cost(scale, scale.iterations)).sum();
         let scale = &scales[progress.scale_index];
@@ -245,9 +249,7 @@ fn check_outputs(args: &PaintArgs) -> Result<()> {
             let text = format!("'{}' is to be written twice (expected a name for each output)", path.display());
             return Err(UsageError(anyhow::anyhow!(text)).into());
         }
-        // What an earlier part told of its iterations is not told again by this one.
-        let is_whole = report.trace.as_ref() != Some(path) && report.plot.as_ref() != Some(path);
-        outputs::check(path, if is_whole { may_overwrite(args) } else { args.overwrite })?;
+        outputs::check(path, if index == 0 { may_overwrite(args) } else { args.overwrite })?;
     }
     for input in inputs(args) {
         if all.iter().any(|path| outputs::is_same(&input, path)) || is_preview_of(args, &input) {
@@ -265,13 +267,25 @@ fn check_outputs(args: &PaintArgs) -> Result<()> {
             state = state.display()
         );
     }
-    if report.preview_every.is_some() && !may_overwrite(args) {
-        let taken = (1..=MOST_PREVIEWS).map(|index| preview_path(&args.output, index)).find(|path| path.exists());
-        if let Some(taken) = taken {
-            bail!("the preview '{}' exists already (choose another output, or -y to replace it)", taken.display());
-        }
+    if report.sweep.is_none() {
+        outputs::check(&state, true)?;
     }
-    Ok(())
+    // Which ones a painting that is gone on with will have is known once its state is read.
+    if args.search.resume.is_none() { check_previews(args, 1) } else { Ok(()) }
+}
+
+/// Refuses to replace a preview with the number `first` or a higher one.
+fn check_previews(args: &PaintArgs, first: u64) -> Result<()> {
+    if args.report.preview_every.is_none() || args.overwrite {
+        return Ok(());
+    }
+    let mut previews = (first..=MOST_PREVIEWS).map(|index| preview_path(&args.output, index));
+    match previews.find(|path| path.exists()) {
+        Some(taken) => {
+            bail!("the preview '{}' exists already (choose another output, or -y to replace it)", taken.display())
+        }
+        None => Ok(()),
+    }
 }
 
 /// Files that the painting is made from.
@@ -291,7 +305,7 @@ fn is_preview_of(args: &PaintArgs, path: &Path) -> bool {
         && previews.any(|preview| preview.file_name() == path.file_name())
 }
 
-/// Whoever goes on with a painting has its outputs there already.
+/// Whoever goes on with a painting has it there already.
 fn may_overwrite(args: &PaintArgs) -> bool {
     let is_own = |state: &PathBuf| outputs::is_same(state, &state::path_beside(&args.output));
     args.overwrite || args.search.resume.as_ref().is_some_and(is_own)

@@ -12,6 +12,7 @@ use crate::commands::painting::painting_bytes;
 use crate::commands::{sha256, thread_count};
 use crate::console::Console;
 use crate::frame::{CHANNELS, Frame};
+use crate::gatys::objective::TooSmall;
 use crate::gatys::painting::scale_schedule;
 use crate::gatys::targets::Region;
 use crate::gatys::{Objective, PaintSettings, Painting, Picture, Vgg, match_colors};
@@ -281,7 +282,10 @@ fn gray(frame: &Frame) -> Frame {
 /// # Errors
 /// When less memory is available; the error names the size that would fit.
 pub fn check_memory(painting: &Painting<'_>, size: u32, flag: &str, console: Console) -> Result<()> {
-    let (needed, is_tiled) = painting.peak_bytes()?;
+    let (needed, is_tiled) = painting.peak_bytes().map_err(|error| match error.is::<TooSmall>() {
+        true => anyhow!("{error:#} (a larger {flag} helps)"),
+        false => error,
+    })?;
     let gigabytes = |bytes: u64| bytes as f64 / 1e9;
     let tiles = if is_tiled { ", in tiles" } else { "" };
     console.line(&format!("about {:.1} GB of memory will be needed{tiles}", gigabytes(needed)));
