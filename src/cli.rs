@@ -350,11 +350,11 @@ fn parse_seconds(text: &str) -> Result<f32, String> {
     }
 }
 
-/// A number above 0, up to a day in seconds.
+/// A number above 0, from a millisecond to a day in seconds.
 fn parse_positive<N: FromStr + Into<f64> + Copy>(text: &str) -> Result<N, String> {
     match text.parse::<N>() {
         Ok(value) if (1e-3..=86_400.0).contains(&value.into()) => Ok(value),
-        _ => Err("expected a number above 0".to_owned()),
+        _ => Err("expected a number from 0.001 to 86400".to_owned()),
     }
 }
 

@@ -3,15 +3,19 @@
 //! A network sees 8-bit RGB. Transparency, the bits below the eighth, the colour profile and the EXIF data are kept here
 //! and put back around the painting. This room knows nothing of folders, styles or the terminal.
 
+mod leftovers;
+
 use std::io::{BufWriter, Cursor, Seek, Write};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::codecs::tiff::{TiffDecoder, TiffEncoder};
 use image::codecs::webp::WebPEncoder;
 use image::metadata::Orientation;
-use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{
+    DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage,
+};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::options::DecoderOptions;
@@ -103,6 +107,14 @@ impl Still {
     /// # Errors
     /// If they are no picture, a damaged one, or one that is too large.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
+        // The errors of the crate name their cause themselves.
+        Self::understand(bytes).map_err(|error| match error.downcast::<ImageError>() {
+            Ok(error) => anyhow!("{error}"),
+            Err(error) => error,
+        })
+    }
+
+    fn understand(bytes: &[u8]) -> Result<Self> {
         ensure!(!bytes.is_empty(), "it is empty");
         let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
         let format = reader.format().and_then(StillFormat::of).context("it is no PNG, JPEG, WebP or TIFF")?;
@@ -113,6 +125,12 @@ impl Still {
         check_size(&decoder)?;
         let orientation = decoder.orientation()?;
         let mut notes = Vec::new();
+        if leftovers::has_more_pictures(bytes, format)? {
+            notes.push("of several pictures in the file (an animation, pages) the first is painted");
+        }
+        if format == StillFormat::Png && leftovers::has_own_colors(bytes) {
+            notes.push("what it says of its colors without a profile (gAMA, cICP) is left out");
+        }
         let profile = match format {
             // With limits the crate has no room for a profile that is large beside its picture.
             StillFormat::Tiff => TiffDecoder::new(Cursor::new(bytes))?.icc_profile()?,
@@ -129,6 +147,8 @@ impl Still {
         if let Some(exif) = &mut exif {
             // The picture is turned already: a program that turned it again would be wrong.
             let _ = Orientation::remove_from_exif_chunk(exif);
+            // It shows the picture as it was.
+            leftovers::drop_thumbnail(exif);
         }
         let mut picture = match format {
             StillFormat::Jpeg => whole_jpeg(bytes)?,
@@ -498,6 +518,18 @@ mod tests {
             assert_eq!(back.content.size, still.content.size, "{format:?}");
             assert!(back.exif.is_some(), "{format:?}");
         }
+    }
+
+    #[test]
+    fn the_thumbnail_of_what_was_there_before_does_not_come_out() {
+        // One entry, and a second directory at the end of the first.
+        let exif = b"MM\0\x2a\0\0\0\x08\0\x01\x01\x0f\0\x02\0\0\0\x02a\0\0\0\0\0\0\x1a\0\0\0\0\0\0".to_vec();
+        let mut file = Vec::new();
+        let mut encoder = JpegEncoder::new_with_quality(&mut file, 95);
+        encoder.set_exif_metadata(exif.clone()).unwrap();
+        encoder.write_image(&[7; 12], 2, 2, ExtendedColorType::Rgb8).unwrap();
+        let kept = Still::decode(&file).unwrap().exif.unwrap();
+        assert_eq!((&kept[..22], &kept[22..26]), (&exif[..22], &[0; 4][..]));
     }
 
     #[test]

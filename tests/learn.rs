@@ -251,6 +251,17 @@ fn files_that_are_no_usable_style_are_told() {
             .stderr(contains(expected).and(contains(name)).and(contains("panicked").not()));
     }
     impasto(&folder).args(["styles", "add", "cut.style"]).assert().code(1).stderr(contains("cut.style"));
+    // The cause is told once.
+    let told = impasto(&folder).args(["styles", "add", "text.style"]).assert().code(1);
+    let told = String::from_utf8_lossy(&told.get_output().stderr).into_owned();
+    assert_eq!(told.matches("header").count(), 1, "{told}");
+    let outdated = impasto(&folder).args(["styles", "add", "other.style"]).assert().code(1);
+    outdated.stderr(contains("'other.style' cannot be used").and(contains("another version of the network")));
+    let named = ["styles", "show", "other.style", "--preview", "look.png"];
+    impasto(&folder).args(named).assert().code(2).stderr(contains("expected .jpg"));
+    write("fog.style", &bytes);
+    impasto(&folder).args(["styles", "add", "fog.style"]).assert().success();
+    impasto(&folder).args(["styles", "remove", "fog", "fog"]).assert().success();
     write("Great Wave.style", &bytes);
     impasto(&folder)
         .args(["styles", "add", "Great Wave.style"])
@@ -323,7 +334,7 @@ fn pictures_that_are_no_paintings_and_arguments_that_do_not_fit_are_refused() {
     std::fs::write(folder.path().join("taken.style"), "mine").unwrap();
     let cmyk = repository("tests/fixtures/cmyk.jpg").display().to_string();
     let good = painting();
-    let cases: [(&[&str], i32, &str); 16] = [
+    let cases: [(&[&str], i32, &str); 18] = [
         (&["blank.png"], 1, "it is blank"),
         (&["tiny.png"], 1, "at least 64 pixels"),
         (&["clear.png"], 1, "transparent"),
@@ -340,6 +351,8 @@ fn pictures_that_are_no_paintings_and_arguments_that_do_not_fit_are_refused() {
         (&[&good, "--crop", "70"], 2, "multiple of 8"),
         (&[&good, "--resume"], 1, "there is no 'out.style.state'"),
         (&[&good, "--minutes", "1", "--steps", "3"], 2, "cannot be used with"),
+        (&[&good, "--minutes", "0.0005"], 2, "from 0.001 to 86400"),
+        (&[&good, "--stability-weight", "100000"], 2, "from 0 to 10000"),
     ];
     for (arguments, code, expected) in cases {
         impasto(&folder)

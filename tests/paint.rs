@@ -223,6 +223,8 @@ fn what_cannot_be_painted_is_told_with_the_file_and_what_to_do() {
         (&["--style", "stripes.png", "-o", "o.png", "--sweep", "style-scale=1,0"], 2, "expected numbers above 0"),
         (&["--style", "stripes.png", "-o", "o.png", "--sweep", "iterations=1,0.5"], 2, "expected whole numbers"),
         (&["--style", "stripes.png", "-o", "o.png", "--sweep", "tv=1,2", "--json"], 2, "cannot be used with"),
+        (&["--style", "stripes.png", "-o", "o.png", "--learning-rate", "0.1"], 2, "means nothing to lbfgs"),
+        (&["--style", "stripes.png", "-o", "o.png", "--seed", "3"], 2, "expected --init noise"),
         (&["--style", "nothing.png", "-o", "o.png"], 1, "nothing.png"),
         (&["--style", "stripes.png", "-o", "o.png", "--mask", "drawn.png"], 1, "'drawn.png' is transparent"),
         (&["--style", "stripes.png:2", "-o", "o.png", "--mask", "left.png"], 2, "means nothing with --mask"),

@@ -35,7 +35,8 @@ pub struct LearnArgs {
     #[arg(short = 'y', long = "yes")]
     pub overwrite: bool,
 
-    /// How long it may take in all; it ends earlier once nothing is to be gained any more [default: 10]
+    /// How long its steps may take, in all runs that go on from each other; it ends earlier once nothing is to be gained any
+    /// more [default: 10]
     #[arg(long, value_name = "MINUTES", value_parser = super::parse_positive::<f64>, conflicts_with = "steps")]
     pub minutes: Option<f64>,
 
@@ -119,6 +120,6 @@ fn parse_stroke_size(text: &str) -> Result<f32, String> {
 fn parse_weight(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(value) if (0.0..=1e4).contains(&value) => Ok(value),
-        _ => Err("expected a number of at least 0".to_owned()),
+        _ => Err("expected a number from 0 to 10000".to_owned()),
     }
 }

@@ -152,9 +152,9 @@ pub struct PaintSearchArgs {
     #[arg(long, value_name = "content|noise|IMAGE", default_value = "content", help_heading = "How it is painted")]
     pub init: String,
 
-    /// Which noise
-    #[arg(long, value_name = "NUMBER", default_value_t = 0, value_parser = whole_number(0_u64..), help_heading = "How it is painted")]
-    pub seed: u64,
+    /// Which noise [default: 0]
+    #[arg(long, value_name = "NUMBER", value_parser = whole_number(0_u64..), help_heading = "How it is painted")]
+    pub seed: Option<u64>,
 
     /// Go on from the state that an interrupted run left beside its output (OUTPUT.state)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "How it is painted")]

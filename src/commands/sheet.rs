@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use image::{ImageFormat, Rgb, RgbImage};
 
 use super::device::Compute;
-use super::signals::{FINISHING, stop_on_signals};
+use super::signals::{STOPPING, stop_on_signals};
 use super::style::{self, OpenStyle};
 use super::styles;
 use super::{Outcome, UsageError, outputs, thread_count};
@@ -45,7 +45,7 @@ pub fn run(args: &SheetArgs) -> Result<Outcome> {
     check_output(args)?;
     let content = read(&args.input, args.at)?;
     let control = Control::new();
-    stop_on_signals(&control, console, FINISHING)?;
+    stop_on_signals(&control, console, STOPPING)?;
 
     let cell_size = content.size.with_long_side_at_most(CELL_SIDE);
     let mut scaler = Scaler::new();

@@ -27,7 +27,7 @@ fn is_hangup_ignored() -> bool {
 /// What is said to the first Ctrl-C while a file is written.
 pub(super) const FINISHING: &str = "stopping: the file is being finished (Ctrl-C again to give it up)";
 
-/// What is said to it where there is nothing to finish: while a network is opened, or of live pictures.
+/// What is said to it where there is nothing to finish: while a network is opened, of live pictures, or of a sheet.
 pub(super) const STOPPING: &str = "stopping (Ctrl-C again to end at once)";
 
 /// First Ctrl-C: stop, saying so. Second: give up; while a network is being opened, which nothing else ends, the system

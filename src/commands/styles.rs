@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 
-use super::{Outcome, UsageError, sheet, style};
+use super::{Outcome, UsageError, image, sheet, style};
 use crate::cli::{StylesAddArgs, StylesArgs, StylesCommand, StylesRemoveArgs, StylesShowArgs};
 use crate::console;
 use crate::output;
+use crate::stills::StillFormat;
 use crate::style::catalog::normalized;
 use crate::style::folder::{self, FolderStyle};
 use crate::style::learned::{Description, EXTENSION};
@@ -147,7 +148,8 @@ fn add(args: &StylesAddArgs) -> Result<Outcome> {
     let folder = own_folder()?;
     let mut checked = Vec::new();
     for file in &args.files {
-        LearnedStyle::load(file)?;
+        let style = LearnedStyle::load(file)?;
+        style.description.bundled_network().with_context(|| format!("'{}' cannot be used", file.display()))?;
         let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let name = check_name(&stem, file)?;
         let bytes = std::fs::read(file).with_context(|| format!("cannot read '{}'", file.display()))?;
@@ -200,7 +202,10 @@ fn remove(args: &StylesRemoveArgs) -> Result<Outcome> {
             })
         })
         .collect::<Result<Vec<_>, _>>()?;
-    for style in found {
+    for (index, style) in found.iter().enumerate() {
+        if found[..index].contains(style) {
+            continue;
+        }
         std::fs::remove_file(&style.path).with_context(|| format!("cannot remove '{}'", style.path.display()))?;
         console::Console::new(false).line(&format!("{}: removed", style.name));
     }
@@ -208,6 +213,12 @@ fn remove(args: &StylesRemoveArgs) -> Result<Outcome> {
 }
 
 fn show(args: &StylesShowArgs) -> Result<Outcome> {
+    if let Some(preview) = &args.preview
+        && image::format_of(preview) != Some(StillFormat::Jpeg)
+    {
+        let text = format!("the preview is a JPEG, and '{}' is not named like one (expected .jpg)", preview.display());
+        return Err(UsageError(anyhow!(text)).into());
+    }
     let is_file = args.style.to_lowercase().ends_with(".style") || args.style.contains(['/', '\\']);
     let catalog = Catalog::bundled()?;
     if !is_file && let Ok(style) = catalog.find(&args.style) {

@@ -64,7 +64,7 @@ pub enum ParseStyleFileError {
     TooLarge,
     /// No file of this kind, or one that is cut short.
     #[error("it is no style, or a damaged one ({0})")]
-    Container(#[from] safetensors::SafeTensorError),
+    Container(safetensors::SafeTensorError),
     /// A file of this kind that holds something else.
     #[error("it holds no description of a style (expected a file that `impasto learn` wrote)")]
     NoDescription,
@@ -206,7 +206,7 @@ impl LearnedStyle {
         if bytes.len() as u64 > MOST_BYTES {
             return Err(ParseStyleFileError::TooLarge);
         }
-        let (_, header) = SafeTensors::read_metadata(bytes)?;
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(ParseStyleFileError::Container)?;
         let text = header.metadata().as_ref().and_then(|entries| entries.get(DESCRIPTION));
         let text = text.ok_or(ParseStyleFileError::NoDescription)?;
         let damaged = |error: serde_json::Error| ParseStyleFileError::Description(error.to_string());
@@ -217,7 +217,7 @@ impl LearnedStyle {
             return Err(ParseStyleFileError::Version(u32::try_from(version).unwrap_or(u32::MAX)));
         }
         let description: Description = serde_json::from_value(value).map_err(damaged)?;
-        let tensors = SafeTensors::deserialize(bytes)?;
+        let tensors = SafeTensors::deserialize(bytes).map_err(ParseStyleFileError::Container)?;
         let mut rows = HashMap::new();
         let (mut convolutions, mut preview) = (Vec::new(), Vec::new());
         for (name, tensor) in tensors.iter() {

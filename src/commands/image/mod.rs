@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use self::tasks::{Input, NamedStyle, Target, Task, check_inputs, format_of, styles, tasks};
+pub use self::tasks::format_of;
+use self::tasks::{Input, NamedStyle, Target, Task, check_inputs, styles, tasks};
 use super::device::Compute;
 use super::signals::{FINISHING, stop_on_signals};
 use super::style::{self, OpenStyle};

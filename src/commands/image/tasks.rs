@@ -215,6 +215,7 @@ fn check_extension(path: &Path, format: Option<StillFormat>) -> Result<()> {
     Ok(())
 }
 
+/// The format that the name of a file asks for.
 pub fn format_of(path: &Path) -> Option<StillFormat> {
     StillFormat::of_extension(&path.extension()?.to_string_lossy())
 }

@@ -14,13 +14,13 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::outputs::{self, KeptState};
-use super::signals::stop_on_signals;
+use super::signals::{STOPPING, stop_on_signals};
 use super::{Outcome, UsageError};
-use crate::cli::PaintArgs;
+use crate::cli::{PaintArgs, PaintSearchArgs};
 use crate::console::Console;
 use crate::frame::Frame;
 use crate::gatys::objective::TooSmall;
-use crate::gatys::{Ending, Losses, Painting, Picture, Progress};
+use crate::gatys::{Ending, Losses, Optimizer, Painting, Picture, Progress};
 use crate::output::folder_of;
 use crate::pipeline::Control;
 use crate::stills::{Still, StillFormat};
@@ -76,6 +76,9 @@ impl KeepColor {
     pub const NAMES: [(&str, Self); 2] = [("luminance", Self::Luminance), ("match", Self::Match)];
 }
 
+/// What is said to the first Ctrl-C.
+const SAVING: &str = "stopping: the painting so far is being saved (Ctrl-C again to give it up)";
+
 /// How often the state of a run is written, so that a crash loses little.
 const STATE_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -83,10 +86,11 @@ const STATE_INTERVAL: Duration = Duration::from_secs(60);
 pub fn run(args: &PaintArgs) -> Result<Outcome> {
     let console = Console::new(args.quiet);
     let started = Instant::now();
+    check_search(&args.search)?;
     check_outputs(args)?;
     let sweep = args.report.sweep.as_deref().map(Sweep::parse).transpose()?;
     let control = Control::new();
-    stop_on_signals(&control, console, "stopping: the painting so far is being saved (Ctrl-C again to give it up)")?;
+    stop_on_signals(&control, console, if sweep.is_some() { STOPPING } else { SAVING })?;
     let setup = Setup::read(args, console)?;
     setup.notes.iter().for_each(|note| console.note(note));
     if let Some(sweep) = &sweep {
@@ -228,6 +232,19 @@ fn optimize(
 
 pub fn describe(losses: &Losses) -> String {
     format!("loss {:.4} (content {:.4}, style {:.4})", losses.total, losses.content(), losses.style())
+}
+
+/// Refuses what would change nothing.
+fn check_search(search: &PaintSearchArgs) -> Result<(), UsageError> {
+    if search.optimizer == Optimizer::Lbfgs && search.learning_rate.is_some() {
+        let text =
+            "--learning-rate means nothing to lbfgs, which finds its own (expected --optimizer adam, gd or rmsprop)";
+        return Err(UsageError(anyhow::anyhow!(text)));
+    }
+    if search.seed.is_some() && search.init != "noise" {
+        return Err(UsageError(anyhow::anyhow!("--seed means nothing without noise (expected --init noise)")));
+    }
+    Ok(())
 }
 
 /// Refuses, before anything is painted, files that could not be written.

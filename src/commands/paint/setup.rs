@@ -98,7 +98,7 @@ impl Setup {
         };
         let start = match args.search.init.as_str() {
             "content" => content.clone(),
-            "noise" => Picture::noise(content.size, args.search.seed),
+            "noise" => Picture::noise(content.size, args.search.seed.unwrap_or(0)),
             path => {
                 let path = Path::new(path);
                 let start = Picture::from_frame(&read_still(path)?.content);
