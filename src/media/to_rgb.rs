@@ -141,7 +141,10 @@ mod tests {
 
     #[test]
     fn everything_that_changes_a_picture_is_noted_in_the_order_of_the_filters() {
-        let conversion = describe_chain(&input(Pixel::YUVA420P, hlg()), true, Some("hflip"), Some(SIZE), |_| true);
+        let conversion =
+            describe_chain(&input(Pixel::YUVA420P, hlg()), true, Some("hflip"), Some(FrameSize::new(320, 180)), |_| {
+                true
+            });
         let names: Vec<&str> =
             conversion.filters.split(',').map(|filter| filter.split('=').next().unwrap_or(filter)).collect();
         assert_eq!(
@@ -162,7 +165,7 @@ mod tests {
             ]
         );
         assert!(conversion.filters.contains("tin=arib-std-b67:min=2020_ncl"), "{}", conversion.filters);
-        assert!(conversion.filters.contains(":w=640:h=360"), "{}", conversion.filters);
+        assert!(conversion.filters.contains(":w=320:h=180"), "{}", conversion.filters);
         assert_eq!(conversion.color, ColorTags::bt709());
         let kinds: Vec<&str> = conversion.notes.iter().map(|note| note.split(':').next().unwrap_or(note)).collect();
         assert_eq!(kinds, ["interlaced", "high dynamic range", "the size of the pictures changes", "transparency"]);
