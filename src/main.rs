@@ -6,10 +6,9 @@ use clap::Parser;
 use impasto::cli::Cli;
 use impasto::commands::{self, Outcome, UsageError};
 use impasto::console;
-use impasto::runtime::forbid_telemetry;
 
 fn main() -> ExitCode {
-    forbid_telemetry();
+    commands::prepare();
     silence_encoders();
     let cli = Cli::parse();
     start_log(cli.verbose);

@@ -58,7 +58,7 @@ fn a_style_in_full_depth_brings_its_own_convolutions_and_is_used_alone() {
     let folder = tempfile::tempdir().unwrap();
     picture(&folder, "photo.png", (96, 64), |x, y| [(2 * x) as u8, (3 * y) as u8, 90]);
     let learn = |output: &str, depth: &str| {
-        let arguments = ["learn", &painting(), "-o", output, "--steps", "12", "--depth", depth, "--from", "wave"];
+        let arguments = ["learn", &painting(), "-o", output, "--steps", "60", "--depth", depth, "--from", "wave"];
         let summary = impasto(&folder).args(arguments).arg("--json").args(QUICK).output().unwrap();
         assert!(summary.status.success(), "{}", String::from_utf8_lossy(&summary.stderr));
         serde_json::from_slice::<serde_json::Value>(&summary.stdout).unwrap()

@@ -48,6 +48,11 @@ pub const DEFAULT_CROP: u32 = crate::learn::fitting::DEFAULT_SIDE as u32;
 /// Frames that wait between two stages.
 pub const DEFAULT_QUEUE: u32 = crate::pipeline::Pipeline::DEFAULT_CAPACITY as u32;
 
+/// What has to be done before any other thread is started.
+pub fn prepare() {
+    crate::runtime::forbid_telemetry();
+}
+
 /// How the process ends when nothing went wrong badly enough to be an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
