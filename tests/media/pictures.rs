@@ -359,11 +359,12 @@ fn full_range_becomes_limited_where_a_codec_cannot_say_so() {
 #[test]
 fn high_dynamic_range_of_an_odd_size_is_tone_mapped() {
     let folder = tempfile::tempdir().unwrap();
-    let source = ["-f", "lavfi", "-i", "testsrc2=size=161x91:rate=25", "-frames:v", "2", "-pix_fmt", "yuv420p10le"];
-    let tags =
-        ["-colorspace", "bt2020nc", "-color_primaries", "bt2020", "-color_trc", "smpte2084", "-color_range", "tv"];
-    let input = clip(folder.path(), "in.mkv", &[&source[..], &["-c:v", "ffv1"], &tags[..]].concat());
+    let tags = "format=yuv420p10le,setparams=color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc:range=tv";
+    let source = ["-f", "lavfi", "-i", "testsrc=size=161x91:rate=25", "-frames:v", "2", "-vf", tags, "-c:v", "ffv1"];
+    let input = clip(folder.path(), "in.mkv", &source);
     let copied = copy(&input, &folder.path().join("out.mkv"));
     assert_eq!(copied.written.frames, 2);
     assert!(copied.notes.iter().any(|note| note.contains("high dynamic range")), "{:?}", copied.notes);
+    let video = stream(&folder.path().join("out.mkv"), "video");
+    assert_eq!((video["width"].as_u64(), video["height"].as_u64()), (Some(161), Some(91)));
 }
