@@ -3,82 +3,21 @@
 //! A network sees 8-bit RGB. Transparency, the bits below the eighth, the colour profile and the EXIF data are kept here
 //! and put back around the painting. This room knows nothing of folders, styles or the terminal.
 
+mod encode;
+mod format;
 mod leftovers;
+mod whole;
 
-use std::io::{BufWriter, Cursor, Seek, Write};
+use std::io::Cursor;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use image::codecs::jpeg::JpegEncoder;
-use image::codecs::png::PngEncoder;
-use image::codecs::tiff::{TiffDecoder, TiffEncoder};
-use image::codecs::webp::WebPEncoder;
+use anyhow::{Context, Result, anyhow, ensure};
+use image::codecs::tiff::TiffDecoder;
 use image::metadata::Orientation;
-use image::{
-    DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage,
-};
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::options::DecoderOptions;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
 
+pub use self::format::StillFormat;
+use self::whole::{MAX_DECODED_BYTES, check_length_of_webp, check_size, whole_jpeg};
 use crate::frame::{CHANNELS, Frame, FrameSize};
-
-/// A kind of file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StillFormat {
-    /// 8 or 16 bit, with transparency.
-    Png,
-    /// 8 bit, with losses.
-    Jpeg,
-    /// 8 bit, with transparency; read with losses, written without.
-    WebP,
-    /// 8 or 16 bit, with transparency.
-    Tiff,
-}
-
-impl StillFormat {
-    /// The formats by name.
-    pub const NAMES: [(&str, Self); 4] =
-        [("png", Self::Png), ("jpeg", Self::Jpeg), ("webp", Self::WebP), ("tiff", Self::Tiff)];
-
-    /// The format that an extension stands for, whatever its case.
-    pub fn of_extension(extension: &str) -> Option<Self> {
-        Some(match extension.to_ascii_lowercase().as_str() {
-            "png" => Self::Png,
-            "jpg" | "jpeg" => Self::Jpeg,
-            "webp" => Self::WebP,
-            "tif" | "tiff" => Self::Tiff,
-            _ => return None,
-        })
-    }
-
-    /// The usual extension, without a dot.
-    pub fn extension(self) -> &'static str {
-        match self {
-            Self::Png => "png",
-            Self::Jpeg => "jpg",
-            Self::WebP => "webp",
-            Self::Tiff => "tif",
-        }
-    }
-
-    fn of(format: ImageFormat) -> Option<Self> {
-        Some(match format {
-            ImageFormat::Png => Self::Png,
-            ImageFormat::Jpeg => Self::Jpeg,
-            ImageFormat::WebP => Self::WebP,
-            ImageFormat::Tiff => Self::Tiff,
-            _ => return None,
-        })
-    }
-
-    fn holds_transparency(self) -> bool {
-        self != Self::Jpeg
-    }
-
-    fn holds_sixteen_bits(self) -> bool {
-        matches!(self, Self::Png | Self::Tiff)
-    }
-}
 
 /// A picture and what came with it.
 #[derive(Debug)]
@@ -94,12 +33,6 @@ pub struct Still {
     exif: Option<Vec<u8>>,
     notes: Vec<&'static str>,
 }
-
-/// Pictures that want more memory than this are refused: 16 bits of four channels at 500 megapixels.
-const MAX_DECODED_BYTES: u64 = 4 << 30;
-
-/// A segment of a JPEG has 65,535 bytes at most, and eight of them say that it is EXIF data and how long.
-const MOST_JPEG_EXIF_BYTES: usize = 65_527;
 
 impl Still {
     /// Understands the bytes of a file, turned upright as its EXIF data say.
@@ -228,179 +161,6 @@ impl Still {
     pub fn notes(&self) -> &[&'static str] {
         &self.notes
     }
-
-    /// Writes `painted`, of the size of the content, with what came with the content and `format` can hold. Of 16-bit
-    /// pictures the bits below the eighth are the content's: what the painting leaves comes out to the last bit. `quality`
-    /// is JPEG's, 1–100. What had to be left out comes back.
-    ///
-    /// # Errors
-    /// If the sizes differ or the output cannot be written.
-    pub fn encode(
-        &self,
-        painted: &Frame,
-        format: StillFormat,
-        quality: u8,
-        output: impl Write + Seek,
-    ) -> Result<Vec<&'static str>> {
-        let size = self.content.size;
-        ensure!(painted.size == size, "a painting of {} is none of a picture of {size}", painted.size);
-        let mut notes = Vec::new();
-        let has_opacity = self.opacity.is_some()
-            || self.deep.as_ref().is_some_and(|values| values.len() == size.pixels() * (CHANNELS + 1));
-        if has_opacity && !format.holds_transparency() {
-            notes.push("JPEG holds no transparency: laid on white");
-        }
-        let keeps_opacity = has_opacity && format.holds_transparency();
-        if self.deep.is_some() && !format.holds_sixteen_bits() {
-            notes.push("the format holds 8 of the picture's 16 bits");
-        }
-        let output = BufWriter::new(output);
-        match &self.deep {
-            Some(values) if format.holds_sixteen_bits() => {
-                let mixed = self.deep_painting(values, painted);
-                let bytes: Vec<u8> = mixed.into_iter().flat_map(u16::to_ne_bytes).collect();
-                let color = if keeps_opacity { ExtendedColorType::Rgba16 } else { ExtendedColorType::Rgb16 };
-                self.write(&bytes, color, format, quality, output, &mut notes)?;
-            }
-            _ => {
-                let opacity = self.opacity_of_eight_bits(has_opacity);
-                match opacity {
-                    None => {
-                        self.write(painted.pixels(), ExtendedColorType::Rgb8, format, quality, output, &mut notes)?;
-                    }
-                    Some(opacity) if keeps_opacity => {
-                        let pixels = painted.pixels().as_chunks::<CHANNELS>().0.iter().zip(opacity);
-                        let bytes: Vec<u8> = pixels.flat_map(|([r, g, b], alpha)| [*r, *g, *b, alpha]).collect();
-                        self.write(&bytes, ExtendedColorType::Rgba8, format, quality, output, &mut notes)?;
-                    }
-                    Some(opacity) => {
-                        let pixels = painted.pixels().as_chunks::<CHANNELS>().0.iter().zip(opacity);
-                        let bytes: Vec<u8> = pixels
-                            .flat_map(|(pixel, alpha)| {
-                                let alpha = u32::from(alpha);
-                                pixel.map(|value| ((u32::from(value) * alpha + 255 * (255 - alpha) + 127) / 255) as u8)
-                            })
-                            .collect();
-                        self.write(&bytes, ExtendedColorType::Rgb8, format, quality, output, &mut notes)?;
-                    }
-                }
-            }
-        }
-        Ok(notes)
-    }
-
-    /// The painting in 16 bit: the content plus 257 times what the painting changed, as many channels as `values` has.
-    fn deep_painting(&self, values: &[u16], painted: &Frame) -> Vec<u16> {
-        let channels = values.len() / self.content.size.pixels();
-        let mut mixed = values.to_vec();
-        let contents = self.content.pixels().as_chunks::<CHANNELS>().0.iter();
-        let paintings = painted.pixels().as_chunks::<CHANNELS>().0.iter();
-        for ((pixel, content), painted) in mixed.chunks_exact_mut(channels).zip(contents).zip(paintings) {
-            for ((value, content), painted) in pixel.iter_mut().zip(content).zip(painted) {
-                let change = 257 * (i32::from(*painted) - i32::from(*content));
-                *value = (i32::from(*value) + change).clamp(0, 65_535) as u16;
-            }
-        }
-        mixed
-    }
-
-    fn opacity_of_eight_bits(&self, has_opacity: bool) -> Option<Vec<u8>> {
-        match (&self.opacity, &self.deep) {
-            (Some(opacity), _) => Some(opacity.clone()),
-            (None, Some(values)) if has_opacity => {
-                Some(values.as_chunks::<4>().0.iter().map(|[.., alpha]| to_eight_bits(*alpha)).collect())
-            }
-            _ => None,
-        }
-    }
-
-    fn write(
-        &self,
-        bytes: &[u8],
-        color: ExtendedColorType,
-        format: StillFormat,
-        quality: u8,
-        mut output: BufWriter<impl Write + Seek>,
-        notes: &mut Vec<&'static str>,
-    ) -> Result<()> {
-        let fits = |exif: &&Vec<u8>| format != StillFormat::Jpeg || exif.len() <= MOST_JPEG_EXIF_BYTES;
-        let exif = self.exif.as_ref().filter(fits);
-        if exif.is_none() && self.exif.is_some() {
-            notes.push("a JPEG holds no EXIF data of more than 64 kB: left out");
-        }
-        match format {
-            StillFormat::Png => self.write_with(PngEncoder::new(&mut output), bytes, color, exif, notes)?,
-            StillFormat::Jpeg => {
-                self.write_with(JpegEncoder::new_with_quality(&mut output, quality), bytes, color, exif, notes)?;
-            }
-            StillFormat::WebP => self.write_with(WebPEncoder::new_lossless(&mut output), bytes, color, exif, notes)?,
-            StillFormat::Tiff => self.write_with(TiffEncoder::new(&mut output), bytes, color, exif, notes)?,
-        }
-        output.flush()?;
-        Ok(())
-    }
-
-    fn write_with(
-        &self,
-        mut encoder: impl ImageEncoder,
-        bytes: &[u8],
-        color: ExtendedColorType,
-        exif: Option<&Vec<u8>>,
-        notes: &mut Vec<&'static str>,
-    ) -> Result<()> {
-        if let Some(profile) = &self.profile
-            && encoder.set_icc_profile(profile.clone()).is_err()
-        {
-            bail!("the format holds no colour profile");
-        }
-        if let Some(exif) = exif
-            && encoder.set_exif_metadata(exif.clone()).is_err()
-        {
-            notes.push("the format holds no EXIF data: left out");
-        }
-        let FrameSize { width, height } = self.content.size;
-        encoder.write_image(bytes, u32::try_from(width)?, u32::try_from(height)?, color)?;
-        Ok(())
-    }
-}
-
-/// Refuses a picture that is too large before its pixels are allocated: the crate holds those of a decoder that was taken out of its
-/// reader to no limit.
-fn check_size(decoder: &impl ImageDecoder) -> Result<()> {
-    let ((width, height), color) = (decoder.dimensions(), decoder.color_type());
-    let (channels, of_pixel) = (u64::from(color.channel_count()), u64::from(color.bytes_per_pixel()));
-    // Gray becomes red, green and blue.
-    let of_pixel = of_pixel / channels * channels.max(CHANNELS as u64);
-    let bytes = (u64::from(width) * u64::from(height)).saturating_mul(of_pixel);
-    ensure!(
-        bytes <= MAX_DECODED_BYTES,
-        "its size is too large: {width}×{height} takes {:.1} GB of memory (expected at most {:.1} GB)",
-        bytes as f64 / 1e9,
-        MAX_DECODED_BYTES as f64 / 1e9
-    );
-    Ok(())
-}
-
-/// The pixels of a JPEG. The `image` crate decodes one that is cut short or damaged as well, and leaves gray what is missing.
-fn whole_jpeg(bytes: &[u8]) -> Result<DynamicImage> {
-    // Bytes between the headers that belong to nothing are harmless.
-    let options = DecoderOptions::default().set_strict_mode(false).set_max_width(usize::MAX).set_max_height(usize::MAX);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode_headers()?;
-    decoder.set_options(options.set_strict_mode(true));
-    let pixels = decoder.decode().context("it is damaged or cut short")?;
-    let (width, height) = decoder.dimensions().context("it has no size")?;
-    let picture = RgbImage::from_raw(u32::try_from(width)?, u32::try_from(height)?, pixels);
-    Ok(picture.context("it is damaged or cut short")?.into())
-}
-
-/// Refuses a WebP that is shorter than it says: of an animated one only the first picture is decoded.
-fn check_length_of_webp(bytes: &[u8]) -> Result<()> {
-    let declared =
-        bytes.get(4..8).and_then(|length| length.first_chunk()).map_or(0, |length| u32::from_le_bytes(*length));
-    let there = bytes.len().saturating_sub(8);
-    ensure!(u64::from(declared) <= there as u64, "it is cut short ({there} bytes of {declared})");
-    Ok(())
 }
 
 /// Whether a profile describes RGB (ICC.1:2022, 7.2.6): only then does it fit the painting.
@@ -415,6 +175,12 @@ fn to_eight_bits(value: u16) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use image::codecs::jpeg::JpegEncoder;
+    use image::codecs::png::PngEncoder;
+    use image::codecs::webp::WebPEncoder;
+    use image::{ExtendedColorType, ImageEncoder as _};
+
+    use super::encode::MOST_JPEG_EXIF_BYTES;
     use super::*;
 
     const SIZE: FrameSize = FrameSize::new(24, 16);

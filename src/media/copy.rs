@@ -10,6 +10,7 @@ use ffmpeg::format::context::{Input, Output};
 use ffmpeg::format::stream::Disposition;
 use ffmpeg::{Dictionary, Packet, Rational, codec, media};
 
+use super::containers::{self, is_mp4};
 use super::cut::Window;
 use super::packets::{Damage, PacketReader};
 use super::reader::VideoReader;
@@ -75,7 +76,7 @@ impl StreamCopier {
         copy_metadata(packets.input(), output);
         copy_chapters(packets.input(), Window { end: source.latest_end(), ..window }, output)?;
         let is_finished = routes.iter().all(Option::is_none);
-        let can_hide = super::is_mp4(output.format().name());
+        let can_hide = is_mp4(output.format().name());
         Ok(Self { packets, routes, held: None, window, can_hide, is_finished })
     }
 
@@ -180,7 +181,7 @@ fn add_stream(
     };
     let can_hold = match parameters.medium() {
         media::Type::Attachment => output.format().name().contains("matroska"),
-        _ => codec != codec::Id::None && ffi::can_hold(output, codec),
+        _ => codec != codec::Id::None && containers::can_hold(output, codec),
     };
     if !can_hold {
         left_out.push(format!("{kind} stream {index} ({})", codec.name()));

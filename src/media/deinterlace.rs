@@ -1,6 +1,8 @@
 //! Pictures of two moments made into pictures of one, before they are taken to RGB: FFmpeg's bwdif on the planes of a
 //! pipe. It needs the next picture to finish one, so that it runs a picture behind.
 
+use std::collections::VecDeque;
+
 use anyhow::{Context, Result, ensure};
 use ffmpeg_next as ffmpeg;
 
@@ -21,6 +23,10 @@ pub fn is_available() -> bool {
 /// Takes planes in and gives planes out, as many pictures as it got.
 pub struct Deinterlacer {
     chain: FilterChain,
+    /// Whether each picture says for itself if it is interlaced.
+    is_mixed: bool,
+    /// What was put and not taken yet: bytes of those that are to come out as they are.
+    untouched: VecDeque<Option<Vec<u8>>>,
     /// Bytes of a row and number of rows of each plane.
     planes: Vec<(usize, usize)>,
     picture: frame::Video,
@@ -66,6 +72,8 @@ impl Deinterlacer {
         super::init()?;
         Ok(Self {
             chain: FilterChain::new(&input, &filters)?,
+            is_mixed: interlacing == Interlacing::Mixed,
+            untouched: VecDeque::new(),
             planes,
             picture: frame::Video::new(pixel, u32::try_from(size.width)?, u32::try_from(size.height)?),
             finished: frame::Video::empty(),
@@ -73,11 +81,12 @@ impl Deinterlacer {
         })
     }
 
-    /// Takes a picture.
+    /// Takes a picture. One of mixed pictures that says it is progressive comes out as it is.
     ///
     /// # Errors
     /// If FFmpeg's filter fails.
-    pub fn put(&mut self, bytes: &[u8]) -> Result<()> {
+    pub fn put(&mut self, bytes: &[u8], says_progressive: bool) -> Result<()> {
+        self.untouched.push_back((self.is_mixed && says_progressive).then(|| bytes.to_vec()));
         super::ffi::make_writable(&mut self.picture).context("deinterlace a picture")?;
         let mut rest = bytes;
         for (plane, (row_bytes, rows)) in self.planes.iter().enumerate() {
@@ -108,6 +117,10 @@ impl Deinterlacer {
     pub fn take(&mut self, bytes: &mut Vec<u8>) -> Result<bool> {
         if self.chain.take(&mut self.finished).context("deinterlace a picture")?.is_none() {
             return Ok(false);
+        }
+        if let Some(untouched) = self.untouched.pop_front().flatten() {
+            *bytes = untouched;
+            return Ok(true);
         }
         bytes.clear();
         for (plane, (row_bytes, rows)) in self.planes.iter().enumerate() {

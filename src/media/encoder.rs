@@ -10,7 +10,7 @@ use ffmpeg::{Codec, Dictionary, Rational};
 
 use super::color::{ColorTags, is_full_range};
 use super::ffi;
-use super::reader::VideoInfo;
+use super::info::VideoInfo;
 use crate::frame::FrameSize;
 
 /// How the pictures are encoded. The default is the container's usual codec at high quality.

@@ -66,62 +66,15 @@ pub fn known_time(value: i64) -> Option<i64> {
     (value != ffi::AV_NOPTS_VALUE).then_some(value)
 }
 
-/// Whether the container can hold the codec, as far as FFmpeg knows.
-pub fn can_hold(output: &context::Output, codec: codec::Id) -> bool {
-    // What the muxers' tables promise and their headers then refuse.
-    let is_refused = match output.format().name() {
-        "mov" => matches!(codec, codec::Id::FLAC | codec::Id::OPUS | codec::Id::TRUEHD),
-        // It takes anything, and calls what it does not know data.
-        "mpegts" if codec.medium() == ffmpeg::media::Type::Audio => !matches!(
-            codec,
-            codec::Id::MP1
-                | codec::Id::MP2
-                | codec::Id::MP3
-                | codec::Id::AAC
-                | codec::Id::AAC_LATM
-                | codec::Id::AC3
-                | codec::Id::EAC3
-                | codec::Id::DTS
-                | codec::Id::TRUEHD
-                | codec::Id::OPUS
-                | codec::Id::S302M
-                | codec::Id::PCM_BLURAY
-        ),
-        "mpeg" | "vcd" | "svcd" | "vob" | "dvd" => match codec.medium() {
-            ffmpeg::media::Type::Audio => !matches!(
-                codec,
-                codec::Id::MP1
-                    | codec::Id::MP2
-                    | codec::Id::MP3
-                    | codec::Id::AC3
-                    | codec::Id::DTS
-                    | codec::Id::PCM_S16BE
-                    | codec::Id::PCM_DVD
-            ),
-            ffmpeg::media::Type::Subtitle => codec != codec::Id::DVD_SUBTITLE,
-            _ => false,
-        },
-        "ogg" | "ogv" | "oga" => match codec.medium() {
-            ffmpeg::media::Type::Audio => {
-                !matches!(codec, codec::Id::VORBIS | codec::Id::OPUS | codec::Id::FLAC | codec::Id::SPEEX)
-            }
-            ffmpeg::media::Type::Subtitle => true,
-            _ => false,
-        },
-        "flv" => codec.name().starts_with("pcm_") && !matches!(codec, codec::Id::PCM_U8 | codec::Id::PCM_S16LE),
-        _ => false,
-    };
-    if is_refused {
-        return false;
-    }
+/// Whether a muxer takes a codec, as far as its tables say. One that does not say takes a kind of stream if it has a usual
+/// codec for it; the rest is found out when the header is written.
+pub fn takes(output: &context::Output, codec: codec::Id) -> bool {
     // SAFETY: an open output has a format, static, for as long as it lives; the functions only read tables.
     unsafe {
         let format = (*output.as_ptr()).oformat;
         match ffi::avformat_query_codec(format, codec.into(), ffi::FF_COMPLIANCE_EXPERIMENTAL) {
             0 => false,
             1 => true,
-            // The muxer does not say. It takes a kind of stream if it has a usual codec for it; the rest is found out
-            // when the header is written.
             _ => {
                 let usual = match ffi::avcodec_get_type(codec.into()) {
                     ffi::AVMediaType::AVMEDIA_TYPE_AUDIO => (*format).audio_codec,

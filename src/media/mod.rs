@@ -7,12 +7,14 @@
 mod abilities;
 mod camera;
 mod color;
+mod containers;
 mod copy;
 mod cut;
 mod deinterlace;
 mod encoder;
 mod ffi;
 mod filter;
+mod info;
 mod live_output;
 mod packets;
 mod picture_encoder;
@@ -48,10 +50,11 @@ pub use color::ColorTags;
 pub use cut::{Cut, ParseTimeError, Time};
 pub use encoder::EncoderSettings;
 pub use ffmpeg::Rational;
+pub use info::VideoInfo;
 pub use packets::Damage;
 pub use pipe::{PipeFormat, PipeOptions, PipeReader, PipeWriter, RawVideo, ReaderLeft};
 pub use planes::{ColorRange, Matrix, PictureLayout};
-pub use reader::{ReaderOptions, VideoInfo, VideoReader};
+pub use reader::{ReaderOptions, VideoReader};
 pub use recorder::{Recorder, RecorderError};
 pub use stream_out::{StreamError, StreamOut, StreamTarget};
 #[cfg(target_os = "linux")]
@@ -80,11 +83,6 @@ pub fn init() -> Result<()> {
 /// Whether `path` is an address like `https://…` and no file.
 pub fn is_url(path: &Path) -> bool {
     path.to_str().is_some_and(|text| text.contains("://"))
-}
-
-/// Whether a muxer writes MP4 or one of its kin, by its name.
-fn is_mp4(muxer: &str) -> bool {
-    ["mov", "mp4", "ipod", "3gp", "3g2", "psp", "f4v", "ismv"].contains(&muxer)
 }
 
 /// A file or an address as it may stand in a terminal: cameras and streams in a network often have their password in it, before

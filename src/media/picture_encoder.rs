@@ -9,6 +9,7 @@ use ffmpeg::format::context::Output;
 use ffmpeg::{Error, Packet, Rational, codec, encoder, frame};
 
 use super::color::ColorTags;
+use super::containers::is_mp4;
 use super::encoder::{self as choice, Candidate, EncoderSettings};
 use super::filter::{FilterChain, FilterInput};
 use super::{MICROSECONDS, VideoInfo, ffi, rescale};
@@ -175,7 +176,7 @@ fn add_video_stream(
         ffi::set_sample_aspect_ratio(output, stream, info.sample_aspect_ratio);
     }
     // Apple's players know HEVC in MP4 only under this name. Others' tags are the encoder's: of some codecs they tell the kind.
-    if super::is_mp4(container) && encoder.id() == codec::Id::HEVC {
+    if is_mp4(container) && encoder.id() == codec::Id::HEVC {
         ffi::set_codec_tag(output, stream, *b"hvc1");
     }
     Ok(())

@@ -3,7 +3,6 @@
 //! Both ends block while the other program is not ready, and hold one picture. Nothing is allocated because a header
 //! says so: a buffer grows with the bytes that have come.
 
-use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read, Write};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -126,10 +125,6 @@ pub struct PipeReader<R> {
     format: PipeFormat,
     converter: PictureConverter,
     deinterlacer: Option<Deinterlacer>,
-    /// Whether each frame says for itself if it is interlaced.
-    is_mixed: bool,
-    /// The last pictures that the deinterlacer took: those that were progressive come out as they came in.
-    as_they_came: VecDeque<Option<Vec<u8>>>,
     /// What ended the stream: told when the deinterlacer has given out what it held.
     trouble: Option<anyhow::Error>,
     notes: Vec<&'static str>,
@@ -157,7 +152,6 @@ impl<R: Read> PipeReader<R> {
         ensure!(!is_empty, "the stream is empty");
         let mut notes = Vec::new();
         let mut deinterlacer = None;
-        let is_mixed = format.header.as_ref().is_some_and(|header| header.interlacing() == Interlacing::Mixed);
         if let Some(header) = format.header.as_mut().filter(|header| header.interlacing() != Interlacing::Progressive) {
             if deinterlace::is_available() {
                 deinterlacer = Some(Deinterlacer::new(format.layout, format.size, header.interlacing())?);
@@ -173,8 +167,6 @@ impl<R: Read> PipeReader<R> {
             picture_bytes: format.layout.bytes(format.size).context("the pictures are too large")?,
             format,
             deinterlacer,
-            is_mixed,
-            as_they_came: VecDeque::new(),
             trouble: None,
             notes,
             pool: options.pool,
@@ -213,35 +205,23 @@ impl<R: Read> PipeReader<R> {
 
     /// Fills `picture` with the next progressive one.
     fn next_picture(&mut self) -> Result<bool> {
-        if self.deinterlacer.is_none() {
-            return Ok(self.read_picture()?.is_some());
-        }
         loop {
-            if let Some(deinterlacer) = &mut self.deinterlacer
-                && deinterlacer.take(&mut self.picture)?
-            {
-                if let Some(picture) = self.as_they_came.pop_front().flatten() {
-                    self.picture = picture;
-                }
+            let Some(deinterlacer) = &mut self.deinterlacer else { return Ok(self.read_picture()?.is_some()) };
+            if deinterlacer.take(&mut self.picture)? {
                 return Ok(true);
             }
             if self.has_ended {
                 return self.trouble.take().map_or(Ok(false), Err);
             }
-            let read = self.read_picture().unwrap_or_else(|error| {
+            let line = self.read_picture().unwrap_or_else(|error| {
                 self.trouble = Some(error);
                 None
             });
-            self.has_ended = read.is_none();
-            if let Some(deinterlacer) = &mut self.deinterlacer {
-                match read {
-                    None => deinterlacer.end()?,
-                    Some(FrameLine { is_progressive }) => {
-                        deinterlacer.put(&self.picture)?;
-                        let is_kept = self.is_mixed && is_progressive;
-                        self.as_they_came.push_back(is_kept.then(|| self.picture.clone()));
-                    }
-                }
+            self.has_ended = line.is_none();
+            let Some(deinterlacer) = &mut self.deinterlacer else { continue };
+            match line {
+                Some(line) => deinterlacer.put(&self.picture, line.is_progressive)?,
+                None => deinterlacer.end()?,
             }
         }
     }

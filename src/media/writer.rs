@@ -12,6 +12,7 @@ use ffmpeg::format::Flags;
 use ffmpeg::format::context::Output;
 use ffmpeg::{Dictionary, Error, Packet, codec, media};
 
+use super::containers::{can_hold, is_mp4};
 use super::copy::{StreamCopier, copy_video_metadata};
 use super::encoder::{self as choice, EncoderSettings};
 use super::picture_encoder::PictureEncoder;
@@ -99,7 +100,7 @@ impl VideoWriter {
 
         let candidates = choice::find(options.encoder.codec.as_deref().unwrap_or(&default_codec(path, &output)?))?;
         if let Some(codec) =
-            candidates.iter().map(|candidate| candidate.codec.id()).find(|codec| !ffi::can_hold(&output, *codec))
+            candidates.iter().map(|candidate| candidate.codec.id()).find(|codec| !can_hold(&output, *codec))
         {
             bail!(OutputError::CannotHold { path: path.to_owned(), codec: codec.name() });
         }
@@ -248,7 +249,7 @@ fn default_codec(path: &Path, output: &Output) -> Result<String> {
 
 fn write_header(output: &mut Output) -> Result<(), Error> {
     let mut options = Dictionary::new();
-    if super::is_mp4(output.format().name()) {
+    if is_mp4(output.format().name()) {
         // The index goes to the front, so that a browser can start before it has the whole file.
         options.set("movflags", "+faststart");
     }

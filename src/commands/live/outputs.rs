@@ -288,8 +288,8 @@ impl RecordingPlan {
     pub fn open_next(&mut self) -> Result<Recorder> {
         let (path, overwrite) = match &self.path {
             Some(path) if self.recordings == 0 => (path.clone(), self.overwrite),
-            Some(path) => (free_name(path, None), false),
-            None => (free_name(Path::new("impasto.mkv"), None), false),
+            Some(path) => (free_name(path, 1).1, false),
+            None => (free_name(Path::new("impasto.mkv"), 1).1, false),
         };
         let recorder = Recorder::create(&path, &self.info, &self.settings, overwrite)?;
         self.recordings += 1;
@@ -297,14 +297,12 @@ impl RecordingPlan {
     }
 }
 
-/// `stem-1.ext`, or the first number that is free, and is beyond the one of `last`.
-pub fn free_name(path: &Path, last: Option<&Path>) -> PathBuf {
+/// `stem-N.ext` with the first number from `first` on that is free, and that number.
+pub fn free_name(path: &Path, first: u32) -> (u32, PathBuf) {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let extension = path.extension().unwrap_or_default().to_string_lossy().into_owned();
-    let name = |number: u32| path.with_file_name(format!("{stem}-{number}.{extension}"));
-    let is_last = |number: &u32| last.is_some_and(|last| last == name(*number));
-    let first = (1..10_000).find(is_last).map_or(1, |last| last + 1);
-    (first..).map(name).find(|path| !is_taken(path)).unwrap_or_else(|| path.to_owned())
+    let name = |number: u32| (number, path.with_file_name(format!("{stem}-{number}.{extension}")));
+    (first..).map(name).find(|(_, path)| !is_taken(path)).unwrap_or_else(|| name(first))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Where live pictures end: the window and its keys on this thread, the outputs on theirs.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -90,7 +90,7 @@ pub struct LiveSink {
     last_shown: Option<(Arc<Frame>, Option<Frame>)>,
     last_second: LastSecond,
     snapshots: Vec<JoinHandle<()>>,
-    last_snapshot: Option<PathBuf>,
+    last_snapshot: u32,
     /// Pictures shown.
     pub frames: u64,
     /// Pictures that the network painted.
@@ -125,7 +125,7 @@ impl LiveSink {
             last_shown: None,
             last_second: LastSecond::default(),
             snapshots: Vec::new(),
-            last_snapshot: None,
+            last_snapshot: 0,
             frames: 0,
             painted_frames: 0,
             latency: Times::new(),
@@ -319,8 +319,8 @@ impl LiveSink {
         let Some((painted, _)) = &self.last_shown else { return };
         let (painted, console) = (Arc::clone(painted), self.parts.console);
         // One that is still being encoded has its name already.
-        let path = free_name(Path::new("impasto.png"), self.last_snapshot.as_deref());
-        self.last_snapshot = Some(path.clone());
+        let (number, path) = free_name(Path::new("impasto.png"), self.last_snapshot + 1);
+        self.last_snapshot = number;
         let name = path.display().to_string();
         let save = move || match write_png(&painted, &path) {
             Ok(()) => console.line(&format!("{}: saved", path.display())),

@@ -1,0 +1,56 @@
+//! What containers hold, beyond what FFmpeg's tables say of them.
+
+use ffmpeg_next as ffmpeg;
+
+use ffmpeg::codec::Id;
+use ffmpeg::format::context::Output;
+use ffmpeg::media::Type;
+
+use super::ffi;
+
+/// Muxers that take anything of a kind and then refuse it in their header, or call it data; and what they do hold.
+const HELD: &[(&[&str], Type, &[Id])] = &[
+    (
+        &["mpegts"],
+        Type::Audio,
+        &[
+            Id::MP1,
+            Id::MP2,
+            Id::MP3,
+            Id::AAC,
+            Id::AAC_LATM,
+            Id::AC3,
+            Id::EAC3,
+            Id::DTS,
+            Id::TRUEHD,
+            Id::OPUS,
+            Id::S302M,
+            Id::PCM_BLURAY,
+        ],
+    ),
+    (PROGRAM_STREAMS, Type::Audio, &[Id::MP1, Id::MP2, Id::MP3, Id::AC3, Id::DTS, Id::PCM_S16BE, Id::PCM_DVD]),
+    (PROGRAM_STREAMS, Type::Subtitle, &[Id::DVD_SUBTITLE]),
+    (OGG, Type::Audio, &[Id::VORBIS, Id::OPUS, Id::FLAC, Id::SPEEX]),
+    (OGG, Type::Subtitle, &[]),
+];
+
+const PROGRAM_STREAMS: &[&str] = &["mpeg", "vcd", "svcd", "vob", "dvd"];
+const OGG: &[&str] = &["ogg", "ogv", "oga"];
+
+/// Whether the container can hold the codec.
+pub fn can_hold(output: &Output, codec: Id) -> bool {
+    let format = output.format();
+    let muxer = format.name();
+    let held = HELD.iter().find(|(muxers, kind, _)| *kind == codec.medium() && muxers.contains(&muxer));
+    let is_refused = match muxer {
+        "mov" => matches!(codec, Id::FLAC | Id::OPUS | Id::TRUEHD),
+        "flv" => codec.name().starts_with("pcm_") && !matches!(codec, Id::PCM_U8 | Id::PCM_S16LE),
+        _ => held.is_some_and(|(.., codecs)| !codecs.contains(&codec)),
+    };
+    !is_refused && ffi::takes(output, codec)
+}
+
+/// Whether a muxer writes MP4 or one of its kin, by its name.
+pub fn is_mp4(muxer: &str) -> bool {
+    ["mov", "mp4", "ipod", "3gp", "3g2", "psp", "f4v", "ismv"].contains(&muxer)
+}

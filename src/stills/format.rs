@@ -1,0 +1,61 @@
+//! Kinds of picture files, and what each can hold.
+
+use image::ImageFormat;
+
+/// A kind of file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StillFormat {
+    /// 8 or 16 bit, with transparency.
+    Png,
+    /// 8 bit, with losses.
+    Jpeg,
+    /// 8 bit, with transparency; read with losses, written without.
+    WebP,
+    /// 8 or 16 bit, with transparency.
+    Tiff,
+}
+
+impl StillFormat {
+    /// The formats by name.
+    pub const NAMES: [(&str, Self); 4] =
+        [("png", Self::Png), ("jpeg", Self::Jpeg), ("webp", Self::WebP), ("tiff", Self::Tiff)];
+
+    /// The format that an extension stands for, whatever its case.
+    pub fn of_extension(extension: &str) -> Option<Self> {
+        Some(match extension.to_ascii_lowercase().as_str() {
+            "png" => Self::Png,
+            "jpg" | "jpeg" => Self::Jpeg,
+            "webp" => Self::WebP,
+            "tif" | "tiff" => Self::Tiff,
+            _ => return None,
+        })
+    }
+
+    /// The usual extension, without a dot.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Png => "png",
+            Self::Jpeg => "jpg",
+            Self::WebP => "webp",
+            Self::Tiff => "tif",
+        }
+    }
+
+    pub(super) fn of(format: ImageFormat) -> Option<Self> {
+        Some(match format {
+            ImageFormat::Png => Self::Png,
+            ImageFormat::Jpeg => Self::Jpeg,
+            ImageFormat::WebP => Self::WebP,
+            ImageFormat::Tiff => Self::Tiff,
+            _ => return None,
+        })
+    }
+
+    pub(super) fn holds_transparency(self) -> bool {
+        self != Self::Jpeg
+    }
+
+    pub(super) fn holds_sixteen_bits(self) -> bool {
+        matches!(self, Self::Png | Self::Tiff)
+    }
+}

@@ -1,0 +1,51 @@
+//! Whether a file holds all of its picture, and none that is too large.
+
+use anyhow::{Context, Result, ensure};
+use image::{DynamicImage, ImageDecoder, RgbImage};
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+use crate::frame::CHANNELS;
+
+/// Pictures that want more memory than this are refused: 16 bits of four channels at 500 megapixels.
+pub const MAX_DECODED_BYTES: u64 = 4 << 30;
+
+/// Refuses a picture that is too large before its pixels are allocated: the crate holds those of a decoder that was taken out of its
+/// reader to no limit.
+pub fn check_size(decoder: &impl ImageDecoder) -> Result<()> {
+    let ((width, height), color) = (decoder.dimensions(), decoder.color_type());
+    let (channels, of_pixel) = (u64::from(color.channel_count()), u64::from(color.bytes_per_pixel()));
+    // Gray becomes red, green and blue.
+    let of_pixel = of_pixel / channels * channels.max(CHANNELS as u64);
+    let bytes = (u64::from(width) * u64::from(height)).saturating_mul(of_pixel);
+    ensure!(
+        bytes <= MAX_DECODED_BYTES,
+        "its size is too large: {width}×{height} takes {:.1} GB of memory (expected at most {:.1} GB)",
+        bytes as f64 / 1e9,
+        MAX_DECODED_BYTES as f64 / 1e9
+    );
+    Ok(())
+}
+
+/// The pixels of a JPEG. The `image` crate decodes one that is cut short or damaged as well, and leaves gray what is missing.
+pub fn whole_jpeg(bytes: &[u8]) -> Result<DynamicImage> {
+    // Bytes between the headers that belong to nothing are harmless.
+    let options = DecoderOptions::default().set_strict_mode(false).set_max_width(usize::MAX).set_max_height(usize::MAX);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    decoder.decode_headers()?;
+    decoder.set_options(options.set_strict_mode(true));
+    let pixels = decoder.decode().context("it is damaged or cut short")?;
+    let (width, height) = decoder.dimensions().context("it has no size")?;
+    let picture = RgbImage::from_raw(u32::try_from(width)?, u32::try_from(height)?, pixels);
+    Ok(picture.context("it is damaged or cut short")?.into())
+}
+
+/// Refuses a WebP that is shorter than it says: of an animated one only the first picture is decoded.
+pub fn check_length_of_webp(bytes: &[u8]) -> Result<()> {
+    let declared =
+        bytes.get(4..8).and_then(|length| length.first_chunk()).map_or(0, |length| u32::from_le_bytes(*length));
+    let there = bytes.len().saturating_sub(8);
+    ensure!(u64::from(declared) <= there as u64, "it is cut short ({there} bytes of {declared})");
+    Ok(())
+}
