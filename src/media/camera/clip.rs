@@ -11,7 +11,7 @@ use anyhow::{Result, ensure};
 use super::pace::Pace;
 use super::{CameraOptions, CameraPicture, Capture};
 use crate::frame::{Frame, FramePool};
-use crate::media::{Interrupt, ReaderOptions, VideoReader};
+use crate::media::{Interrupt, ReaderOptions, VideoReader, shown};
 
 /// A file that is played.
 pub struct Clip {
@@ -62,7 +62,7 @@ impl Clip {
         if frame.is_some() || self.pace.is_none() {
             return Ok(frame);
         }
-        ensure!(self.has_pictures, "'{}' holds no pictures", super::super::shown(&self.path));
+        ensure!(self.has_pictures, "'{}' holds no pictures", shown(&self.path));
         self.has_pictures = false;
         if let Some(pace) = &mut self.pace {
             pace.start_over();
