@@ -68,8 +68,24 @@ const KNOWN_CODECS: &[KnownCodec] = &[
     },
     KnownCodec { names: &["vp8"], encoders: &[("libvpx", &[("crf", "8"), ("b", "8M"), ("cpu-used", "4")])] },
     KnownCodec { names: &["prores"], encoders: &[("prores_ks", &[("profile", "hq")])] },
-    KnownCodec { names: &["mjpeg"], encoders: &[("mjpeg", &[("global_quality", "354"), ("flags", "+qscale")])] },
-    KnownCodec { names: &["mpeg4"], encoders: &[("mpeg4", &[("global_quality", "354"), ("flags", "+qscale")])] },
+    KnownCodec { names: &["mjpeg"], encoders: &[("mjpeg", STEADY_QUALITY)] },
+    KnownCodec { names: &["mpeg4"], encoders: &[("mpeg4", STEADY_QUALITY)] },
+];
+
+/// Three quantizer steps of these encoders' own; they would take 200 kbit/s for any size.
+const STEADY_QUALITY: &[(&str, &str)] = &[("global_quality", "354"), ("flags", "+qscale")];
+
+/// Encoders that only old containers ask for, with options that give high quality.
+const OLD_ENCODERS: &[(&str, &[(&str, &str)])] = &[
+    ("mpeg1video", STEADY_QUALITY),
+    ("mpeg2video", STEADY_QUALITY),
+    ("msmpeg4", STEADY_QUALITY),
+    ("wmv1", STEADY_QUALITY),
+    ("wmv2", STEADY_QUALITY),
+    ("flv", STEADY_QUALITY),
+    ("h263p", STEADY_QUALITY),
+    // Its scale goes up to 10.
+    ("libtheora", &[("global_quality", "944"), ("flags", "+qscale")]),
 ];
 
 /// One of FFmpeg's encoders, with options that give high quality.
@@ -118,6 +134,7 @@ pub fn find(wanted: &str) -> Result<Vec<Candidate>> {
     let defaults = KNOWN_CODECS
         .iter()
         .flat_map(|known| known.encoders)
+        .chain(OLD_ENCODERS)
         .find_map(|(name, defaults)| (*name == wanted).then_some(*defaults))
         .unwrap_or_default();
     Ok(vec![Candidate { codec, defaults }])

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{assert_same_times, copy, copy_with, test_clip};
-use crate::common::{clip, ffmpeg, frame_rgb, frame_times, mean_difference, stream};
+use crate::common::{clip, ffmpeg, frame_rgb, mean_difference, packets, stream};
 use impasto::media::{Cut, EncoderSettings, WriterOptions, encoders};
 
 #[test]
@@ -338,8 +338,13 @@ fn every_container_has_a_codec_that_takes_any_clip() {
     {
         let output = folder.path().join(name);
         assert_eq!(copy(&input, &output).written.frames, 25, "{name}");
-        let times = frame_times(&output);
-        assert!(times.len() == 25 && (times[24] - times[0] - 0.96).abs() < 0.01, "{name}: {times:?}");
+        // In a program stream the last picture may have no time of its own.
+        let mut times: Vec<f64> = packets(&output, "v:0").iter().map(|packet| packet.0).collect();
+        times.sort_by(f64::total_cmp);
+        assert!(times.len() >= 24 && (times[23] - times[0] - 0.92).abs() < 0.01, "{name}: {times:?}");
+        let difference = mean_difference(&frame_rgb(&input, 12).2, &frame_rgb(&output, 12).2);
+        println!("{name}: {difference:?}");
+        assert!(difference.iter().all(|levels| *levels < 4.0), "{name}: {difference:?}");
     }
 }
 
