@@ -1,10 +1,13 @@
 //! What ends a run from outside: Ctrl-C, a request to terminate, a terminal that is closed.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
+use super::Outcome;
 use crate::console::Console;
 use crate::pipeline::Control;
 
@@ -57,4 +60,23 @@ pub(super) fn stop_on_signals(control: &Control, console: Console, stopping: &'s
         })
         .context("start a thread")?;
     Ok(())
+}
+
+/// What a run that writes `output` comes to: where it was given up, what failed because of that is no error.
+pub(super) fn unless_given_up(
+    result: Result<Outcome>,
+    control: &Control,
+    output: &Path,
+    console: Console,
+) -> Result<Outcome> {
+    match result {
+        Err(_) if control.is_aborted() => Ok(given_up(output, console)),
+        other => other,
+    }
+}
+
+/// The end of a run whose output is not wanted any more.
+pub(super) fn given_up(output: &Path, console: Console) -> Outcome {
+    console.line(&format!("interrupted: '{}' was not written", output.display()));
+    Outcome::Interrupted
 }

@@ -26,6 +26,8 @@ pub struct SessionOptions {
     pub is_half: bool,
     /// The folder below which TensorRT keeps its engines; `None` (default): it builds them each time.
     pub engine_cache: Option<PathBuf>,
+    /// What ends its runs from another thread; `None` (default): a [`Terminator`] of its own.
+    pub terminator: Option<Terminator>,
 }
 
 impl SessionOptions {
@@ -75,18 +77,37 @@ pub struct WeightFiles {
     pub names: Vec<PathBuf>,
 }
 
-/// Ends a running session from another thread.
+/// Ends running sessions from another thread: the one that it was taken from, or all that were opened with it.
 #[derive(Clone)]
 pub struct Terminator {
     run_options: Arc<RunOptions>,
 }
 
 impl Terminator {
+    /// One for sessions that are yet to be opened ([`SessionOptions::terminator`]).
+    ///
+    /// # Errors
+    /// When ONNX Runtime has no memory for it.
+    pub fn new(_: &Runtime) -> Result<Self> {
+        Self::with_ort().map_err(run_error)
+    }
+
+    fn with_ort() -> ort::Result<Self> {
+        Ok(Self { run_options: Arc::new(RunOptions::new()?) })
+    }
+
     /// Makes the run in progress, and every later one, fail at the next node; returns at once.
     pub fn terminate(&self) {
         if let Err(error) = self.run_options.terminate() {
             tracing::warn!("a running network could not be terminated: {error}");
         }
+    }
+}
+
+impl PartialEq for Terminator {
+    /// Whether they end the same sessions.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.run_options, &other.run_options)
     }
 }
 
@@ -99,7 +120,7 @@ impl std::fmt::Debug for Terminator {
 /// A network that is ready to run.
 pub struct Session {
     session: ort::session::Session,
-    run_options: Arc<RunOptions>,
+    terminator: Terminator,
     inputs: Vec<TensorInfo>,
     outputs: Vec<TensorInfo>,
     device: Device,
@@ -171,7 +192,8 @@ impl Session {
             false => assignment::read(&session)?,
         };
         let device = options.device.clone();
-        Ok(Self { session, run_options: Arc::new(RunOptions::new()?), inputs, outputs, device, assignment })
+        let terminator = options.terminator.clone().map_or_else(Terminator::with_ort, Ok)?;
+        Ok(Self { session, terminator, inputs, outputs, device, assignment })
     }
 
     /// The inputs that have no default, in the graph's order.
@@ -196,7 +218,7 @@ impl Session {
 
     /// A handle that ends runs of this session from another thread.
     pub fn terminator(&self) -> Terminator {
-        Terminator { run_options: Arc::clone(&self.run_options) }
+        self.terminator.clone()
     }
 
     /// Allocates inputs and outputs of these shapes, zeroed.
@@ -280,7 +302,7 @@ impl Session {
             for (name, tensor) in &bindings.inputs {
                 tensor.bind_as_input(&mut bindings.binding, name)?;
             }
-            self.session.run_binding_with_options(&bindings.binding, &self.run_options)?;
+            self.session.run_binding_with_options(&bindings.binding, &self.terminator.run_options)?;
             Ok(())
         };
         run().map_err(run_error)
@@ -308,7 +330,7 @@ impl Session {
                 .map_err(run_error)?;
             values.push((name.to_owned(), ort::session::SessionInputValue::from(value)));
         }
-        let found = self.session.run_with_options(values, &self.run_options).map_err(run_error)?;
+        let found = self.session.run_with_options(values, &self.terminator.run_options).map_err(run_error)?;
         outputs
             .iter()
             .map(|&output| {

@@ -110,6 +110,47 @@ fn a_second_ctrl_c_ends_a_run_whose_network_does_not_open() {
 
 #[cfg(unix)]
 #[test]
+fn a_second_ctrl_c_ends_a_gradient_in_its_middle() {
+    use std::io::{BufRead as _, BufReader, Read as _};
+
+    let folder = tempfile::tempdir().unwrap();
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
+    // A gradient of this size takes seconds; a second preview would be there if it had ended by itself.
+    let mut child = Process::new(assert_cmd::cargo::cargo_bin("impasto"))
+        .current_dir(&folder)
+        .arg("paint")
+        .arg(samples.join("castle.jpg"))
+        .arg("--style")
+        .arg(samples.join("starry-night.jpg"))
+        .args(["-o", "out.png", "--size", "1024", "--start-size", "1024", "--preview-every", "1", "--device", "cpu"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut messages = BufReader::new(child.stderr.take().unwrap());
+    let mut read_until = |text: &str| {
+        let mut line = String::new();
+        while !line.contains(text) {
+            line.clear();
+            assert_ne!(messages.read_line(&mut line).unwrap(), 0, "'{text}' was not said");
+        }
+    };
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !folder.path().join("out.0001.png").exists() {
+        assert!(Instant::now() < deadline, "no preview came");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    send(Signal::INT, &child);
+    read_until("stopping");
+    send(Signal::INT, &child);
+    read_until("interrupted: 'out.png' was not written");
+    let mut rest = String::new();
+    messages.read_to_string(&mut rest).unwrap();
+    assert_eq!((child.wait().unwrap().code(), rest.as_str()), (Some(130), ""));
+    assert_eq!(files(folder.path()), ["out.0001.png"]);
+}
+
+#[cfg(unix)]
+#[test]
 fn a_bench_that_is_interrupted_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let child = Process::new(assert_cmd::cargo::cargo_bin("impasto"))

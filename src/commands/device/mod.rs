@@ -13,7 +13,8 @@ use crate::cli::DeviceArgs;
 use crate::console::Console;
 use crate::frame::{Frame, FrameSize};
 use crate::motion::MotionSettings;
-use crate::runtime::{self, Device, DeviceChoice, Precision, Provider, Runtime, SessionOptions, choose};
+use crate::pipeline::Control;
+use crate::runtime::{self, Device, DeviceChoice, Precision, Provider, Runtime, SessionOptions, Terminator, choose};
 use crate::style::{Catalog, NetworkChoice, StyleEngine, StyleOptions, StyleSettings, StyleSpec, Stylizer as _};
 use crate::temporal::{DeviceCanvas, Place, Trial};
 
@@ -195,6 +196,17 @@ impl Compute {
             self.findings.network = None;
         }
         Ok(self.session(self.findings.device.clone(), self.threads))
+    }
+
+    /// The same; all sessions that are opened with them end as soon as the run is aborted.
+    ///
+    /// # Errors
+    /// As [`Compute::session_options`].
+    pub fn session_options_until_abort(&mut self, control: &Control) -> Result<SessionOptions> {
+        let terminator = Terminator::new(Runtime::load()?)?;
+        let options = SessionOptions { terminator: Some(terminator.clone()), ..self.session_options()? };
+        control.on_abort(move || terminator.terminate());
+        Ok(options)
     }
 
     /// Where painted frames of `size` are smoothed: on the GPU that paints them, if it is NVIDIA's, shows what the processor would, and is

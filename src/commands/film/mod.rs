@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::device::Compute;
 use super::paint::{WHOLE_BYTES, read_style};
-use super::signals::stop_on_signals;
+use super::signals::{stop_on_signals, unless_given_up};
 use super::video::{check_cut, judge_damage, with_hint};
 use super::{DEFAULT_SMOOTHING, DEFAULT_WORK_SIZE, Outcome, UsageError};
 use crate::cli::VideoArgs;
@@ -44,14 +44,17 @@ const ANCHOR_WEIGHT: f32 = 100.0;
 
 /// Runs the command.
 pub fn run(args: &VideoArgs) -> Result<Outcome> {
-    let console = Console::new(args.quiet);
+    let (console, control) = (Console::new(args.quiet), Control::new());
+    unless_given_up(make(args, &control, console), &control, &args.output, console)
+}
+
+fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome> {
     let cut = check_cut(args)?;
     check(args)?;
     let started = Instant::now();
     let style_name = super::style::label(args.style.style.as_deref())?;
     let style = read_style(Path::new(&style_name))?;
-    let control = Control::new();
-    stop_on_signals(&control, console, "stopping: what is finished is kept (Ctrl-C again to end at once)")?;
+    stop_on_signals(control, console, "stopping: what is finished is kept (Ctrl-C again to end at once)")?;
     let clip = Clip { args, cut, threads: args.run.thread_count(), control: control.clone() };
     let reader = clip.open()?;
     let info = reader.info().clone();
@@ -67,7 +70,7 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     // What would fail in the end is told before hours are spent on it.
     Runtime::load()?;
     let mut compute = Compute::new(&args.run.device, clip.threads, console)?;
-    let session = compute.session_options()?;
+    let session = compute.session_options_until_abort(control)?;
     compute.tell(false);
     let asked_fill = args.film.fill.as_deref().map(|style| FillNetwork::open(style, &session, &args.style.look));
     let asked_fill = asked_fill.transpose().context("open the style that fills")?;
@@ -105,7 +108,7 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     let passes = args.film.passes.unwrap_or(1);
     let iterations = args.film.iterations.unwrap_or(ITERATIONS);
     let painter = Painter { vgg: &vgg, style, settings, iterations, passes, size, work: &work, plan: &plan };
-    let painted = painter.run(&mut fill, &control, console)?;
+    let painted = painter.run(&mut fill, control, console)?;
     if !painted.is_complete {
         console.line(&format!(
             "interrupted: finished keyframes are kept in '{}' (the same command goes on from there)",

@@ -92,6 +92,7 @@ impl Painter<'_> {
                         display.update_cost(spent, &text);
                     }
                     Ok(None) => break Ok(true),
+                    Err(_) if control.is_aborted() => break Ok(false),
                     Err(error) => break Err(error),
                 }
             };

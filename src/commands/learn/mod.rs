@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::outputs::{self, KeptState};
-use super::signals::stop_on_signals;
+use super::signals::{given_up, stop_on_signals, unless_given_up};
 use super::{Outcome, UsageError};
 use crate::cli::LearnArgs;
 use crate::console::Console;
@@ -40,12 +40,15 @@ const QUALITY: u8 = 92;
 
 /// Runs the command.
 pub fn run(args: &LearnArgs) -> Result<Outcome> {
-    let console = Console::new(args.quiet);
+    let (console, control) = (Console::new(args.quiet), Control::new());
+    unless_given_up(learn(args, &control, console), &control, &args.output, console)
+}
+
+fn learn(args: &LearnArgs, control: &Control, console: Console) -> Result<Outcome> {
     check_outputs(args)?;
-    let control = Control::new();
-    stop_on_signals(&control, console, "stopping: the best style so far is being saved (Ctrl-C again to give it up)")?;
+    stop_on_signals(control, console, "stopping: the best style so far is being saved (Ctrl-C again to give it up)")?;
     // Nothing is learnt yet that a second Ctrl-C could lose.
-    let setup = control.opening(|| Setup::new(args, &control, console))?;
+    let setup = control.opening(|| Setup::new(args, control, console))?;
     let Some(Setup { network, paintings, mut fitting, mut painter, start, photos, fingerprint, seconds_before, notes }) =
         setup.filter(|_| !control.is_stopped())
     else {
@@ -65,7 +68,7 @@ pub fn run(args: &LearnArgs) -> Result<Outcome> {
     };
     let budget = Budget::of(args);
     let mut step_seconds = Vec::new();
-    let is_done = learn(&mut fitting, &budget, &control, console, &spent, &mut step_seconds, |fitting| {
+    let is_done = fit(&mut fitting, &budget, control, console, &spent, &mut step_seconds, |fitting| {
         if let Some(path) = &args.preview {
             write_picture(path, &painter.paint(fitting.best().0)?)?;
         }
@@ -73,8 +76,7 @@ pub fn run(args: &LearnArgs) -> Result<Outcome> {
         Ok(())
     })?;
     if control.is_aborted() {
-        console.line(&format!("interrupted: '{}' was not written", args.output.display()));
-        return Ok(Outcome::Interrupted);
+        return Ok(given_up(&args.output, console));
     }
 
     let (parameters, loss) = fitting.best();
@@ -207,7 +209,7 @@ const PARTS: f64 = 10_000.0;
 
 /// Steps until the time is over, nothing is to be gained any more (then the answer is yes), or somebody stops it. `each` is
 /// called after every judgement.
-fn learn(
+fn fit(
     fitting: &mut Fitting,
     budget: &Budget,
     control: &Control,

@@ -61,7 +61,7 @@ impl Setup {
             notes.extend(painting.notes);
         }
         let mut compute = Compute::new(&args.device, thread_count(args.threads), console)?;
-        let options = compute.session_options()?;
+        let options = compute.session_options_until_abort(control)?;
         compute.tell(false);
         settings.session = options.clone();
         let is_gpu = Runtime::load()?.is_gpu(&options.device);

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::outputs::{self, KeptState};
-use super::signals::{STOPPING, stop_on_signals};
+use super::signals::{STOPPING, given_up, stop_on_signals, unless_given_up};
 use super::{Outcome, UsageError};
 use crate::cli::{PaintArgs, PaintSearchArgs};
 use crate::console::Console;
@@ -84,17 +84,20 @@ const STATE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Runs the command.
 pub fn run(args: &PaintArgs) -> Result<Outcome> {
-    let console = Console::new(args.quiet);
+    let (console, control) = (Console::new(args.quiet), Control::new());
+    unless_given_up(paint(args, &control, console), &control, &args.output, console)
+}
+
+fn paint(args: &PaintArgs, control: &Control, console: Console) -> Result<Outcome> {
     let started = Instant::now();
     check_search(&args.search)?;
     check_outputs(args)?;
     let sweep = args.report.sweep.as_deref().map(Sweep::parse).transpose()?;
-    let control = Control::new();
-    stop_on_signals(&control, console, if sweep.is_some() { STOPPING } else { SAVING })?;
-    let setup = Setup::read(args, console)?;
+    stop_on_signals(control, console, if sweep.is_some() { STOPPING } else { SAVING })?;
+    let setup = Setup::read(args, control, console)?;
     setup.notes.iter().for_each(|note| console.note(note));
     if let Some(sweep) = &sweep {
-        return sweep.run(args, &setup, &control, console);
+        return sweep.run(args, &setup, control, console);
     }
     let mut painting = setup.painting(&setup.settings)?;
     let size = args.search.size.unwrap_or_else(|| args.preset.size());
@@ -109,7 +112,7 @@ pub fn run(args: &PaintArgs) -> Result<Outcome> {
     let mut previews = args.report.preview_every.map_or(0, |every| before / every);
     check_previews(args, previews + 1)?;
     let mut state = KeptState::new(state::path_beside(&args.output), STATE_INTERVAL);
-    let ended = optimize(&mut painting, &control, console, |progress, painting| {
+    let ended = optimize(&mut painting, control, console, |progress, painting| {
         trace.push(progress, started.elapsed().as_secs_f64());
         if args.report.preview_every.is_some_and(|every| (before + trace.len() as u64).is_multiple_of(every)) {
             previews += 1;
@@ -124,8 +127,7 @@ pub fn run(args: &PaintArgs) -> Result<Outcome> {
         Ok(()) => false,
     };
     if control.is_aborted() {
-        console.line(&format!("interrupted: '{}' was not written", args.output.display()));
-        return Ok(Outcome::Interrupted);
+        return Ok(given_up(&args.output, console));
     }
     let picture = painting.picture();
     save(args, &setup, &picture, &args.output, may_overwrite(args))?;

@@ -16,6 +16,7 @@ use crate::gatys::objective::TooSmall;
 use crate::gatys::painting::scale_schedule;
 use crate::gatys::targets::Region;
 use crate::gatys::{Objective, PaintSettings, Painting, Picture, Vgg, match_colors};
+use crate::pipeline::Control;
 use crate::runtime::{self, SessionOptions};
 use crate::stills::Still;
 
@@ -49,7 +50,7 @@ impl Setup {
     ///
     /// # Errors
     /// [`UsageError`] for arguments that do not go together; else the file, what is wrong with it and what to do.
-    pub fn read(args: &PaintArgs, console: Console) -> Result<Self> {
+    pub fn read(args: &PaintArgs, control: &Control, console: Console) -> Result<Self> {
         let objective_args = &args.objective;
         let styles = args.styles.iter().map(|text| parse_style(text)).collect::<Result<Vec<_>>>()?;
         if !objective_args.masks.is_empty() && objective_args.masks.len() != styles.len() {
@@ -125,7 +126,7 @@ impl Setup {
         };
         setup.settings.objective.check(&setup.vgg)?;
         let mut compute = Compute::new(&args.device, thread_count(args.threads), console)?;
-        setup.settings.session = compute.session_options()?;
+        setup.settings.session = compute.session_options_until_abort(control)?;
         compute.tell(false);
         Ok(setup)
     }
