@@ -197,6 +197,7 @@ pub(super) fn with_hint(error: anyhow::Error) -> anyhow::Error {
         Some(OutputError::Exists(_)) => "choose another name, or -y to replace it",
         Some(OutputError::IsInput(_)) => "choose another name",
         Some(OutputError::CannotHold { .. }) => "choose another --codec or another extension",
+        Some(OutputError::Refused { .. }) => "choose another extension, as .mkv, or --mute if it is the sound",
         None => return error,
     };
     anyhow::anyhow!("{error:#} ({hint})")

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use ffmpeg_next as ffmpeg;
 
+use super::containers::Needs;
 use super::encoder::{self, EncoderSettings};
 use super::{VideoInfo, ffi};
 use crate::frame::FrameSize;
@@ -83,7 +84,7 @@ pub fn hardware_encoders() -> Vec<HardwareEncoder> {
     let trial = |(name, codec)| {
         let info = VideoInfo::plain(FrameSize::new(640, 360), 25);
         let candidate = encoder::Candidate { codec, defaults: &[] };
-        let opened = encoder::open(&info, &EncoderSettings::default(), &[candidate], false);
+        let opened = encoder::open(&info, &EncoderSettings::default(), &[candidate], Needs::default());
         HardwareEncoder { name, trouble: opened.err().map(|error| error.root_cause().to_string()) }
     };
     in_build.map(trial).collect()

@@ -3,6 +3,7 @@
 use ffmpeg_next as ffmpeg;
 
 use ffmpeg::codec::Id;
+use ffmpeg::format::Flags;
 use ffmpeg::format::context::Output;
 use ffmpeg::media::Type;
 
@@ -53,4 +54,24 @@ pub fn can_hold(output: &Output, codec: Id) -> bool {
 /// Whether a muxer writes MP4 or one of its kin, by its name.
 pub fn is_mp4(muxer: &str) -> bool {
     ["mov", "mp4", "ipod", "3gp", "3g2", "psp", "f4v", "ismv"].contains(&muxer)
+}
+
+/// What a container asks of its codecs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Needs {
+    /// What all packets share stands in its header.
+    pub has_global_header: bool,
+    /// It has a picture at every tick of its clock: one that ticks faster is full of empty pictures.
+    pub counts_pictures: bool,
+}
+
+impl Needs {
+    /// What `output` asks.
+    pub fn of(output: &Output) -> Self {
+        let format = output.format();
+        Self {
+            has_global_header: format.flags().contains(Flags::GLOBAL_HEADER),
+            counts_pictures: ["avi", "mxf"].contains(&format.name()),
+        }
+    }
 }

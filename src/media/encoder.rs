@@ -9,6 +9,7 @@ use ffmpeg::format::Pixel;
 use ffmpeg::{Codec, Dictionary, Rational};
 
 use super::color::{ColorTags, is_full_range};
+use super::containers::Needs;
 use super::ffi;
 use super::info::VideoInfo;
 use crate::frame::FrameSize;
@@ -146,11 +147,11 @@ pub fn open(
     info: &VideoInfo,
     settings: &EncoderSettings,
     candidates: &[Candidate],
-    has_global_header: bool,
+    container: Needs,
 ) -> Result<OpenedEncoder> {
     let mut reason = None;
     for candidate in candidates {
-        match open_one(info, settings, *candidate, has_global_header) {
+        match open_one(info, settings, *candidate, container) {
             Ok(opened) => return Ok(opened),
             Err(error) => {
                 tracing::debug!("{error:#}");
@@ -165,7 +166,7 @@ fn open_one(
     info: &VideoInfo,
     settings: &EncoderSettings,
     Candidate { codec, defaults }: Candidate,
-    has_global_header: bool,
+    container: Needs,
 ) -> Result<OpenedEncoder> {
     let name = codec.name().to_owned();
     let (pixel, mut note) = choose_pixel_format(codec, info.size, settings.pixel_format.as_deref())?;
@@ -197,14 +198,14 @@ fn open_one(
         count: settings.threads,
         ..threading::Config::kind(threading::Type::Frame)
     });
-    if has_global_header {
+    if container.has_global_header {
         context.set_flags(codec::Flags::GLOBAL_HEADER);
     }
     let mut video = context.encoder().video().with_context(|| format!("'{name}' is no video encoder"))?;
     video.set_width(u32::try_from(info.size.width)?);
     video.set_height(u32::try_from(info.size.height)?);
     video.set_format(pixel);
-    let time_base = encoder_time_base(codec.id(), info);
+    let time_base = encoder_time_base(codec.id(), info, container);
     video.set_time_base(time_base);
     if info.frame_rate.numerator() > 0 {
         video.set_frame_rate(Some(info.frame_rate));
@@ -231,20 +232,21 @@ fn open_one(
 }
 
 /// The input's own time base, so that every timestamp is kept; but MPEG-4 part 2 counts at most to 65535, GIF in hundredths, and
-/// some count pictures.
-fn encoder_time_base(codec: codec::Id, info: &VideoInfo) -> Rational {
-    let time_base = info.time_base;
+/// some codecs and containers (AVI) count pictures.
+fn encoder_time_base(codec: codec::Id, info: &VideoInfo, container: Needs) -> Rational {
     const FINEST_OF_MPEG4: Rational = Rational(1, 60_000);
     const ONE_OF_GIF: Rational = Rational(1, 100);
-    match codec {
-        codec::Id::MPEG4 if time_base.denominator() > 65_535 => FINEST_OF_MPEG4,
-        codec::Id::GIF => ONE_OF_GIF,
-        codec::Id::MPEG1VIDEO | codec::Id::MPEG2VIDEO | codec::Id::THEORA | codec::Id::WRAPPED_AVFRAME
-            if info.frame_rate.numerator() > 0 =>
-        {
-            info.frame_rate.invert()
+    let counted = match codec {
+        codec::Id::GIF => return ONE_OF_GIF,
+        codec::Id::MPEG1VIDEO | codec::Id::MPEG2VIDEO | codec::Id::THEORA | codec::Id::WRAPPED_AVFRAME => {
+            Some(info.frame_rate)
         }
-        _ => time_base,
+        _ => Some(info.steady_rate).filter(|_| container.counts_pictures),
+    };
+    match counted.filter(|rate| rate.numerator() > 0) {
+        Some(rate) => rate.invert(),
+        None if codec == codec::Id::MPEG4 && info.time_base.denominator() > 65_535 => FINEST_OF_MPEG4,
+        None => info.time_base,
     }
 }
 

@@ -14,6 +14,9 @@ pub struct VideoInfo {
     pub time_base: Rational,
     /// Frames a second on average; 0/1 where the file does not say.
     pub frame_rate: Rational,
+    /// The slowest steady rate that has a picture at each of the timestamps, which for a steady video is its frame rate; 0/1 where
+    /// the file does not say.
+    pub steady_rate: Rational,
     /// Width of a pixel over its height; 0/1 where unset.
     pub sample_aspect_ratio: Rational,
     /// What the numbers of the video mean, and shall mean in the output.
@@ -33,6 +36,7 @@ impl VideoInfo {
             size,
             time_base: Rational(1, frames_per_second),
             frame_rate: Rational(frames_per_second, 1),
+            steady_rate: Rational(frames_per_second, 1),
             sample_aspect_ratio: Rational(1, 1),
             color: ColorTags::bt709(),
             expected_frames: None,

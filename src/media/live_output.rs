@@ -3,9 +3,9 @@
 use anyhow::{Context, Result};
 use ffmpeg_next as ffmpeg;
 
-use ffmpeg::format::Flags;
 use ffmpeg::{Dictionary, Packet};
 
+use super::containers::Needs;
 use super::encoder::{self as choice, EncoderSettings};
 use super::ffi::{self, InterruptibleOutput};
 use super::picture_encoder::PictureEncoder;
@@ -40,8 +40,7 @@ impl LiveOutput {
         super::init()?;
         let mut muxer = ffi::open_output(address, format, interrupt)?;
         let candidates = choice::find(settings.codec.as_deref().unwrap_or("h264"))?;
-        let has_global_header = muxer.output.format().flags().contains(Flags::GLOBAL_HEADER);
-        let encoder = PictureEncoder::open(info, settings, &candidates, has_global_header)?;
+        let encoder = PictureEncoder::open(info, settings, &candidates, Needs::of(&muxer.output))?;
         encoder.add_stream(&mut muxer.output)?;
         let options: Dictionary<'_> = container_options.iter().copied().collect();
         muxer.output.write_header_with(options).context("the container refuses the video")?;

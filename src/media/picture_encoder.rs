@@ -9,7 +9,7 @@ use ffmpeg::format::context::Output;
 use ffmpeg::{Error, Packet, Rational, codec, encoder, frame};
 
 use super::color::ColorTags;
-use super::containers::is_mp4;
+use super::containers::{Needs, is_mp4};
 use super::encoder::{self as choice, Candidate, EncoderSettings};
 use super::filter::{FilterChain, FilterInput};
 use super::{MICROSECONDS, VideoInfo, ffi, rescale};
@@ -39,9 +39,9 @@ impl PictureEncoder {
         info: &VideoInfo,
         settings: &EncoderSettings,
         candidates: &[Candidate],
-        has_global_header: bool,
+        container: Needs,
     ) -> Result<Self> {
-        let opened = choice::open(info, settings, candidates, has_global_header)?;
+        let opened = choice::open(info, settings, candidates, container)?;
         let info = VideoInfo { color: opened.color, ..info.clone() };
         let rgb = frame::Video::new(Pixel::RGB24, u32::try_from(info.size.width)?, u32::try_from(info.size.height)?);
         let chain = FilterChain::new(&rgb_input(&info), &to_encoder(&info, opened.pixel))?;

@@ -15,7 +15,8 @@ use super::filter::{self, FilterChain, FilterInput};
 use super::info::VideoInfo;
 use super::packets::{Damage, PacketReader};
 use super::stream::{
-    PromisedFrames, best_video_stream, check_is_readable, frame_rate_of, open_decoder, rotation_of, what_it_holds,
+    PromisedFrames, best_video_stream, check_is_readable, frame_rate_of, open_decoder, rotation_of, steady_rate_of,
+    what_it_holds,
 };
 use super::to_rgb::describe_chain;
 use super::{Interrupt, MICROSECONDS, ffi, rescale, shown};
@@ -97,7 +98,8 @@ impl VideoReader {
             .with_context(|| format!("'{}' holds no video stream{}", shown(path), what_it_holds(input)))?;
         let decoder = open_decoder(&stream, options.threads)
             .with_context(|| format!("cannot decode the video of '{}'", shown(path)))?;
-        let (rotation, frame_rate) = (rotation_of(&stream), frame_rate_of(&stream));
+        let (rotation, frame_rate, steady_rate) =
+            (rotation_of(&stream), frame_rate_of(&stream), steady_rate_of(&stream));
         let (time_base, start) = (stream.time_base(), stream.start_time());
         let promised_frames = PromisedFrames::of(input, &stream);
         let stream = stream.index();
@@ -125,6 +127,7 @@ impl VideoReader {
                 size: FrameSize::new(decoder.width() as usize, decoder.height() as usize),
                 time_base,
                 frame_rate,
+                steady_rate,
                 sample_aspect_ratio: Rational(0, 1),
                 color: ColorTags::of_frame(&frame::Video::empty()),
                 expected_frames: None,

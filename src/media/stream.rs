@@ -78,10 +78,17 @@ pub fn open_decoder(stream: &Stream<'_>, threads: usize) -> Result<decoder::Vide
 
 /// Frames a second on average; 0/1 where the file does not say.
 pub fn frame_rate_of(stream: &Stream<'_>) -> Rational {
-    [stream.avg_frame_rate(), stream.rate()]
-        .into_iter()
-        .find(|rate| rate.numerator() > 0 && rate.denominator() > 0)
-        .unwrap_or(Rational(0, 1))
+    let average = stream.avg_frame_rate();
+    if is_rate(average) { average } else { steady_rate_of(stream) }
+}
+
+/// The slowest steady rate that has a picture at each timestamp, as FFmpeg saw it in the beginning; 0/1 where it does not say.
+pub fn steady_rate_of(stream: &Stream<'_>) -> Rational {
+    Some(stream.rate()).filter(|rate| is_rate(*rate)).unwrap_or(Rational(0, 1))
+}
+
+fn is_rate(rate: Rational) -> bool {
+    rate.numerator() > 0 && rate.denominator() > 0
 }
 
 /// How many pictures of a stream a file says that it holds, as it is opened; 0 where it does not say.

@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use ffmpeg_next as ffmpeg;
 
-use ffmpeg::format::Flags;
 use ffmpeg::format::context::Output;
 use ffmpeg::{Dictionary, Error, Packet, codec, media};
 
-use super::containers::{can_hold, is_mp4};
+use super::containers::{Needs, can_hold, is_mp4};
 use super::copy::{StreamCopier, copy_video_metadata};
 use super::encoder::{self as choice, EncoderSettings};
 use super::picture_encoder::PictureEncoder;
@@ -50,6 +49,16 @@ pub enum OutputError {
         path: PathBuf,
         /// FFmpeg's name of the codec.
         codec: &'static str,
+    },
+    /// The container knows all of these, but not as they are: a sample rate, a size, so many of them.
+    #[error("'{}' cannot hold these streams ({}): {reason}", .path.display(), .codecs.join(", "))]
+    Refused {
+        /// The output.
+        path: PathBuf,
+        /// FFmpeg's names of the codecs.
+        codecs: Vec<&'static str>,
+        /// What FFmpeg says.
+        reason: Error,
     },
 }
 
@@ -104,8 +113,7 @@ impl VideoWriter {
         {
             bail!(OutputError::CannotHold { path: path.to_owned(), codec: codec.name() });
         }
-        let has_global_header = output.format().flags().contains(Flags::GLOBAL_HEADER);
-        let encoder = PictureEncoder::open(info, &options.encoder, &candidates, has_global_header)?;
+        let encoder = PictureEncoder::open(info, &options.encoder, &candidates, Needs::of(&output))?;
         notes.extend(encoder.note().map(str::to_owned));
         encoder.add_stream(&mut output)?;
         let copier = match source {
@@ -115,8 +123,10 @@ impl VideoWriter {
             }
             None => None,
         };
-        write_header(&mut output)
-            .with_context(|| format!("'{}': the container refuses these streams", path.display()))?;
+        if let Err(reason) = write_header(&mut output) {
+            let codecs = output.streams().map(|stream| stream.parameters().id().name()).collect();
+            bail!(OutputError::Refused { path: path.to_owned(), codecs, reason });
+        }
         Ok(Self { output, file, path: path.to_owned(), encoder, copier, notes, frames: 0 })
     }
 

@@ -65,11 +65,13 @@ fn files_that_cannot_be_used_are_named_in_one_line() {
     std::fs::create_dir(folder.path().join("folder")).unwrap();
     let sound = ["-i", input.to_str().unwrap(), "-vn", "-c:a", "copy"];
     clip(folder.path(), "sound.m4a", &sound);
+    let pcm = ["-i", input.to_str().unwrap(), "-c:v", "copy", "-c:a", "pcm_s16le", "-ar", "48000"];
+    clip(folder.path(), "pcm.mov", &pcm);
     let no_index = std::fs::read(&input).unwrap();
     write("cut.mp4", &no_index[..no_index.len() / 2]);
 
     let out = ["-o", "out.mp4"];
-    let cases: [(&[&str], &str); 20] = [
+    let cases: [(&[&str], &str); 21] = [
         (&["missing.mp4", "-o", "out.mp4"], "'missing.mp4': No such file"),
         (&["folder", "-o", "out.mp4"], "'folder' is a directory"),
         (&["empty.mp4", "-o", "out.mp4"], "'empty.mp4' is empty"),
@@ -84,6 +86,7 @@ fn files_that_cannot_be_used_are_named_in_one_line() {
         (&["in.mp4", "-o", "out.txt"], "expected .mp4"),
         (&["in.mp4", "-o", "out.m3u8"], "expected .mp4"),
         (&["in.mp4", "-o", "out.webm", "--codec", "h264"], "--codec"),
+        (&["pcm.mov", "-o", "out.flv"], "pcm_s16le): Function not implemented (choose another extension"),
         (&["in.mp4", "-o", "out.mp4", "--preset", "warp"], "preset=warp"),
         (&["in.mp4", "-o", "/dev/null", "-y"], "'/dev/null'"),
         (&["in.mp4", "-o", "out.mp4", "--crf", "60"], "encoder 'libx264' (expected 0 to 51)"),

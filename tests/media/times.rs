@@ -1,7 +1,7 @@
 //! Every frame at its own time.
 
 use super::{assert_same_times, copy, test_clip};
-use crate::common::{clip, frame_times, shared, stream};
+use crate::common::{clip, frame_times, packets, shared, stream};
 
 /// Good clips of the extra material: (file, where matroska's millisecond clock or joined clocks allow no better).
 const GOOD_CLIPS: &[&str] = &[
@@ -53,6 +53,22 @@ fn every_good_odd_clip_keeps_its_frames_and_times_in_mp4_and_mkv() {
             let shift = if extension == "mkv" { 0.0225 } else { 0.0011 };
             assert_same_times(&input, &output, shift);
         }
+    }
+}
+
+#[test]
+fn containers_that_count_pictures_have_no_empty_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = test_clip(folder.path(), "in.mp4", &[]);
+    let cinema = test_clip(folder.path(), "cinema.mkv", &["-vf", "fps=24000/1001"]);
+    for (input, name, rate) in
+        [(&input, "out.avi", "25/1"), (&input, "out.mxf", "25/1"), (&cinema, "cinema.avi", "24000/1001")]
+    {
+        let output = folder.path().join(name);
+        let frames = copy(input, &output).written.frames;
+        assert_eq!(stream(&output, "video")["r_frame_rate"], rate, "{name}");
+        assert_eq!(packets(&output, "v:0").len() as u64, frames, "{name}");
+        assert_same_times(input, &output, 0.0006);
     }
 }
 

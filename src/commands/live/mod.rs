@@ -201,6 +201,7 @@ fn open_outputs(
     let info = VideoInfo {
         time_base: MICROSECOND,
         frame_rate: Rational((rate * 1000.0).round() as i32, 1000),
+        steady_rate: Rational(0, 1),
         ..VideoInfo::plain(size, 1)
     };
     let mut outputs = Outputs::new(console);
