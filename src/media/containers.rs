@@ -56,6 +56,11 @@ pub fn is_mp4(muxer: &str) -> bool {
     ["mov", "mp4", "ipod", "3gp", "3g2", "psp", "f4v", "ismv"].contains(&muxer)
 }
 
+/// Whether chapters can be written at the end, when it is known where that is; others have them in their header.
+pub fn has_chapters_last(output: &Output) -> bool {
+    ["mov", "mp4", "ipod", "matroska", "webm"].contains(&output.format().name())
+}
+
 /// What a container asks of its codecs.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Needs {

@@ -27,6 +27,8 @@ pub struct StreamCopier {
     routes: Vec<Option<Route>>,
     held: Option<Packet>,
     window: Window,
+    /// Where chapters end at the latest, on the input's clock.
+    chapters_end: Option<i64>,
     /// Whether the output can say that packets are there to be decoded and not to be heard, as a trimmed MP4 does.
     can_hide: bool,
     is_finished: bool,
@@ -74,10 +76,29 @@ impl StreamCopier {
             packets.seek(start.saturating_sub(before), source.stream())?;
         }
         copy_metadata(packets.input(), output);
-        copy_chapters(packets.input(), Window { end: source.latest_end(), ..window }, output)?;
         let is_finished = routes.iter().all(Option::is_none);
         let can_hide = is_mp4(output.format().name());
-        Ok(Self { packets, routes, held: None, window, can_hide, is_finished })
+        let chapters_end = source.latest_end();
+        Ok(Self { packets, routes, held: None, window, chapters_end, can_hide, is_finished })
+    }
+
+    /// Takes over the chapters, as far as the output goes: what is known of that.
+    pub fn copy_chapters(&self, output: &mut Output) -> Result<()> {
+        let Window { start: first, shift, .. } = self.window;
+        for chapter in self.packets.input().chapters() {
+            let time = |value: i64| rescale(value, chapter.time_base(), MICROSECONDS);
+            let start = first.map_or(time(chapter.start()), |first| first.max(time(chapter.start())));
+            let end = self.chapters_end.map_or(time(chapter.end()), |last| last.min(time(chapter.end())));
+            if start >= end {
+                continue;
+            }
+            let metadata = chapter.metadata();
+            let title = metadata.get("title").unwrap_or_default();
+            output
+                .add_chapter(chapter.id(), MICROSECONDS, start - shift, end - shift, title)
+                .context("copy the chapters")?;
+        }
+        Ok(())
     }
 
     /// Writes all packets whose decoding time is at most `limit` (microseconds on the output's clock); all there are
@@ -123,7 +144,9 @@ impl StreamCopier {
     /// Takes nothing from `end` on (microseconds on the output's clock): for a clip that stops before its file does.
     pub fn end_at(&mut self, end: i64) {
         let end = end + self.window.shift;
-        self.window.end = Some(self.window.end.map_or(end, |known| known.min(end)));
+        for known in [&mut self.window.end, &mut self.chapters_end] {
+            *known = Some(known.map_or(end, |known| known.min(end)));
+        }
     }
 }
 
@@ -235,21 +258,4 @@ fn copy_metadata(input: &Input, output: &mut Output) {
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect();
     output.set_metadata(metadata.into_iter().collect());
-}
-
-fn copy_chapters(input: &Input, window: Window, output: &mut Output) -> Result<()> {
-    for chapter in input.chapters() {
-        let time = |value: i64| rescale(value, chapter.time_base(), MICROSECONDS);
-        let start = window.start.map_or(time(chapter.start()), |start| start.max(time(chapter.start())));
-        let end = window.end.map_or(time(chapter.end()), |end| end.min(time(chapter.end())));
-        if start >= end {
-            continue;
-        }
-        let metadata = chapter.metadata();
-        let title = metadata.get("title").unwrap_or_default();
-        output
-            .add_chapter(chapter.id(), MICROSECONDS, start - window.shift, end - window.shift, title)
-            .context("copy the chapters")?;
-    }
-    Ok(())
 }

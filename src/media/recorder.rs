@@ -80,7 +80,7 @@ impl Recorder {
     pub fn write(&mut self, frame: &Frame) -> Result<()> {
         self.output.write(frame).with_context(|| format!("cannot write the recording '{}'", self.path.display()))?;
         if let Some(unnamed) = &mut self.unnamed {
-            let bytes = std::fs::metadata(unnamed.file.temporary()).map_or(0, |metadata| metadata.len());
+            let bytes = unnamed.bytes();
             match unnamed.head {
                 None if bytes > 0 => unnamed.head = Some(bytes),
                 Some(head) if bytes > head => self.name()?,
@@ -93,26 +93,30 @@ impl Recorder {
     /// Ends the recording. Without a single frame there is no file.
     ///
     /// # Errors
-    /// When writing fails.
-    pub fn finish(mut self) -> Result<Option<Written>> {
+    /// When writing fails; then what has a name already plays, and what has none yet is no file.
+    pub fn finish(self) -> Result<Option<Written>> {
         let frames = self.output.frames();
-        if frames > 0 {
-            self.name()?;
-        }
         let Self { output, path, unnamed } = self;
         output.finish().with_context(|| format!("cannot write the recording '{}'", path.display()))?;
-        drop(unnamed);
+        if let Some(unnamed) = unnamed.filter(|_| frames > 0) {
+            unnamed.name(&path)?;
+        }
         let bytes = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
         Ok((frames > 0).then_some(Written { path, frames, bytes }))
     }
 
     fn name(&mut self) -> Result<()> {
-        match self.unnamed.take() {
-            Some(unnamed) => unnamed
-                .file
-                .commit()
-                .with_context(|| format!("cannot give the recording its name '{}'", self.path.display())),
-            None => Ok(()),
-        }
+        self.unnamed.take().map_or(Ok(()), |unnamed| unnamed.name(&self.path))
+    }
+}
+
+impl Unnamed {
+    /// Bytes of the file on the disk.
+    fn bytes(&self) -> u64 {
+        std::fs::metadata(self.file.temporary()).map_or(0, |metadata| metadata.len())
+    }
+
+    fn name(self, path: &Path) -> Result<()> {
+        self.file.commit().with_context(|| format!("cannot give the recording its name '{}'", path.display()))
     }
 }

@@ -11,7 +11,7 @@ use ffmpeg_next as ffmpeg;
 use ffmpeg::format::context::Output;
 use ffmpeg::{Dictionary, Error, Packet, codec, media};
 
-use super::containers::{Needs, can_hold, is_mp4};
+use super::containers::{Needs, can_hold, has_chapters_last, is_mp4};
 use super::copy::{StreamCopier, copy_video_metadata};
 use super::encoder::{self as choice, EncoderSettings};
 use super::picture_encoder::PictureEncoder;
@@ -123,6 +123,9 @@ impl VideoWriter {
             }
             None => None,
         };
+        if let Some(copier) = copier.as_ref().filter(|_| !has_chapters_last(&output)) {
+            copier.copy_chapters(&mut output)?;
+        }
         if let Err(reason) = write_header(&mut output) {
             let codecs = output.streams().map(|stream| stream.parameters().id().name()).collect();
             bail!(OutputError::Refused { path: path.to_owned(), codecs, reason });
@@ -158,13 +161,17 @@ impl VideoWriter {
     pub fn finish(mut self, is_cut_short: bool) -> Result<Written> {
         self.encoder.end()?;
         self.write_packets()?;
+        let cannot_write = || format!("cannot write '{}'", self.path.display());
         if let Some(copier) = &mut self.copier {
             if is_cut_short {
                 copier.end_at(self.encoder.end_of_last());
             }
-            copier.copy_until(&mut self.output, None)?;
+            copier.copy_until(&mut self.output, None).with_context(cannot_write)?;
+            if has_chapters_last(&self.output) {
+                copier.copy_chapters(&mut self.output)?;
+            }
         }
-        self.output.write_trailer().with_context(|| self.cannot_write())?;
+        self.output.write_trailer().with_context(cannot_write)?;
         let Self { output, file, path, frames, .. } = self;
         drop(output);
         file.commit().with_context(|| format!("cannot give the finished file its name '{}'", path.display()))?;
@@ -172,24 +179,21 @@ impl VideoWriter {
         Ok(Written { path, frames, bytes })
     }
 
-    fn cannot_write(&self) -> String {
-        format!("cannot write '{}'", self.path.display())
-    }
-
     /// Writes the packets that the encoder has ready, each after the copied streams up to its time.
     fn write_packets(&mut self) -> Result<()> {
         let time_base = self.encoder.time_base();
+        let cannot_write = || format!("cannot write '{}'", self.path.display());
         let mut packet = Packet::empty();
         while self.encoder.take(&mut packet)? {
             let time = packet.dts().or(packet.pts()).map(|dts| rescale(dts, time_base, MICROSECONDS));
             if let Some(copier) = &mut self.copier {
-                copier.copy_until(&mut self.output, Some(time.unwrap_or(0)))?;
+                copier.copy_until(&mut self.output, Some(time.unwrap_or(0))).with_context(cannot_write)?;
             }
             packet.set_stream(Self::VIDEO_STREAM);
             if let Some(stream) = self.output.stream(Self::VIDEO_STREAM) {
                 packet.rescale_ts(time_base, stream.time_base());
             }
-            packet.write_interleaved(&mut self.output).with_context(|| self.cannot_write())?;
+            packet.write_interleaved(&mut self.output).with_context(cannot_write)?;
         }
         Ok(())
     }

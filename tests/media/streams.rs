@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Copied, copy, copy_with, test_clip};
 use crate::common::{self, clip, ffmpeg, frame_rgb, frame_times, mean_difference, packets, stream, streams};
-use impasto::media::{Cut, EncoderSettings, ReaderOptions, Time, VideoReader, WriterOptions};
+use impasto::media::{Cut, EncoderSettings, ReaderOptions, Time, VideoReader, VideoWriter, WriterOptions};
 
 /// Two audio streams, subtitles, a chapter and tags.
 fn clip_with_everything(folder: &Path) -> PathBuf {
@@ -347,6 +347,29 @@ fn subtitles_that_come_seldom_are_no_new_clock() {
     assert_eq!(copy(&input, &output).written.frames, 180);
     let times = frame_times(&output);
     assert!((times[179] - times[0] - 17.9).abs() < 0.01, "{times:?}");
+}
+
+#[test]
+fn chapters_end_with_a_clip_that_is_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = clip_with_everything(folder.path());
+    for name in ["out.mp4", "out.mov", "out.m4v", "out.mkv"] {
+        let output = folder.path().join(name);
+        let mut reader = VideoReader::open(&input, ReaderOptions::default()).unwrap();
+        let mut writer = VideoWriter::create(&output, reader.info(), Some(&reader), &WriterOptions::default()).unwrap();
+        for _ in 0..12 {
+            writer.write(&reader.next_frame().unwrap().unwrap()).unwrap();
+        }
+        writer.finish(true).unwrap();
+        let about = common::probe(&output, &["-show_chapters", "-show_format"]);
+        let number = |value: &serde_json::Value| -> f64 { value.as_str().unwrap().parse().unwrap() };
+        let chapters = about["chapters"].as_array().unwrap();
+        let titles: Vec<_> = chapters.iter().map(|chapter| chapter["tags"]["title"].clone()).collect();
+        assert_eq!(titles, ["first", "second"], "{name}");
+        assert!((number(&chapters[1]["end_time"]) - 0.48).abs() < 0.03, "{name}: {chapters:?}");
+        // The subtitle that was shown goes on until 0.6.
+        assert!(number(&about["format"]["duration"]) < 0.65, "{name}: {}", about["format"]);
+    }
 }
 
 #[test]
