@@ -191,10 +191,13 @@ pub struct PaintReportArgs {
     pub json: bool,
 }
 
+/// Sums of larger weights are no numbers any more where they are multiplied.
+const MOST_WEIGHT: f32 = 1e9;
+
 pub(super) fn parse_weight(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
-        Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
-        _ => Err("expected a number of at least 0".to_owned()),
+        Ok(value) if (0.0..=MOST_WEIGHT).contains(&value) => Ok(value),
+        _ => Err(format!("expected a number from 0 to {MOST_WEIGHT}")),
     }
 }
 

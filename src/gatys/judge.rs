@@ -6,6 +6,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::objective::{TooSmall, smallest_side};
 use super::picture::Picture;
 use super::statistics::{SMALLEST_ENERGY, gram, relative_error};
 use super::targets::open;
@@ -54,6 +55,12 @@ impl Judge {
     /// When a picture is too small, or ONNX Runtime is not to be had.
     pub fn new(style: &Picture, size: FrameSize, options: &SessionOptions) -> Result<Self> {
         let vgg = Vgg::bundled()?;
+        for (size, what) in [(style.size, "look at the style"), (size, "judge a painting")] {
+            for layer in [CONTENT_LAYER].into_iter().chain(STYLE_LAYERS) {
+                // A pixel of features is enough.
+                TooSmall::check(size, layer, smallest_side(layer) / 2).context(what)?;
+            }
+        }
         let style_grams = {
             let mut graph = GraphBuilder::new();
             let image = graph.input("style", &Picture::shape(style.size));

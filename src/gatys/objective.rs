@@ -8,7 +8,7 @@
 //! - roughness: the mean of squared differences of neighbouring pixels, 0–1 (total variation in its smooth form);
 //! - anchor: the mean of c·(x − a)², a picture to stay near where its confidence c asks for it (Ruder et al. 2016).
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use super::picture::Picture;
 use super::statistics::{SMALLEST_ENERGY, gram, moments, relative_error, roughness, trace, trace_of_root};
@@ -59,7 +59,7 @@ pub struct Objective {
     pub anchor_weight: f32,
     /// How features are halved.
     pub pooling: Pooling,
-    /// Parts of the picture that have styles of their own; 1 where the picture has one.
+    /// Parts of the picture that have styles of their own, each where its mask says; 0: the picture has one style, everywhere.
     pub regions: usize,
 }
 
@@ -75,7 +75,7 @@ impl Default for Objective {
             roughness_weight: 1.0,
             anchor_weight: 0.0,
             pooling: Pooling::Average,
-            regions: 1,
+            regions: 0,
         }
     }
 }
@@ -117,7 +117,7 @@ pub struct Losses {
 impl Losses {
     /// The sum of the terms that `select` picks.
     pub fn sum(&self, select: impl Fn(Term) -> bool) -> f32 {
-        self.terms.iter().filter(|(term, _)| select(*term)).map(|(_, loss)| loss).sum()
+        self.terms.iter().filter(|(term, _)| select(*term)).fold(0.0, |sum, (_, loss)| sum + loss)
     }
 
     /// The content's part.
@@ -225,6 +225,13 @@ impl Objective {
         ensure!(self.content_weight + self.style_weight > 0.0, "neither content nor style is asked for (both weigh 0)");
         ensure!(self.style_weight == 0.0 || self.style_weight_sum() > 0.0, "the style layers weigh 0 in all");
         ensure!(self.content_weight == 0.0 || !self.content_layers.is_empty(), "no content layer is named");
+        let twice = |layers: &[Layer]| {
+            (1..layers.len()).find(|&index| layers[..index].contains(&layers[index])).map(|index| layers[index])
+        };
+        let style_layers: Vec<Layer> = self.style_layers.iter().map(|style| style.layer).collect();
+        if let Some(layer) = twice(&self.content_layers).or_else(|| twice(&style_layers)) {
+            bail!("layer {layer} is named twice (expected each once)");
+        }
         for layer in self.layers() {
             vgg.channels(layer)?;
         }
@@ -350,7 +357,7 @@ impl Terms {
     fn masked(&mut self, features: &Value, layer: Layer, region: usize, regions: usize) -> (Value, Option<Value>) {
         let &[_, channels, height, width] = features.shape.as_slice() else { return (features.clone(), None) };
         let flat = self.graph.reshape(features, &[channels, height * width]);
-        if regions <= 1 {
+        if regions == 0 {
             return (flat, None);
         }
         let mask = self.target(mask_input(layer, region), &[1, height * width]);

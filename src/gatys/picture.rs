@@ -36,7 +36,7 @@ impl Picture {
         for (index, pixel) in frame.pixels_mut().as_chunks_mut::<CHANNELS>().0.iter_mut().enumerate() {
             for (channel, value) in pixel.iter_mut().enumerate() {
                 // A conversion to a whole number holds at its limits.
-                *value = (self.planes[channel * count + index] * 255.0).round() as u8;
+                *value = self.planes.get(channel * count + index).map_or(0, |value| (value * 255.0).round() as u8);
             }
         }
         frame

@@ -65,7 +65,7 @@ impl Targets {
         if objective.style_weight > 0.0 {
             for (index, region) in regions.iter().enumerate() {
                 targets.add_style(vgg, objective, index, region, options)?;
-                if objective.regions > 1 {
+                if objective.regions > 0 {
                     let mask = region.mask.as_ref().context("a region has no mask")?;
                     targets.add_masks(objective, index, mask, content.size)?;
                 }

@@ -59,7 +59,7 @@ struct ContentTerm {
 impl TiledObjective {
     /// Whether an objective can be looked at in tiles.
     pub fn can(objective: &Objective) -> bool {
-        objective.statistics == Statistics::Gram && objective.regions <= 1 && objective.anchor_weight == 0.0
+        objective.statistics == Statistics::Gram && objective.regions == 0 && objective.anchor_weight == 0.0
     }
 
     /// The size of tiles for a picture.

@@ -94,7 +94,8 @@ fn paint(args: &PaintArgs, control: &Control, console: Console) -> Result<Outcom
     check_outputs(args)?;
     let sweep = args.report.sweep.as_deref().map(Sweep::parse).transpose()?;
     stop_on_signals(control, console, if sweep.is_some() { STOPPING } else { SAVING })?;
-    let setup = Setup::read(args, control, console)?;
+    // Nothing is painted yet that a second Ctrl-C could lose.
+    let setup = control.opening(|| Setup::read(args, control, console))?;
     setup.notes.iter().for_each(|note| console.note(note));
     if let Some(sweep) = &sweep {
         return sweep.run(args, &setup, control, console);

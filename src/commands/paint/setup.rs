@@ -115,7 +115,7 @@ impl Setup {
             None => (Vgg::bundled()?.clone(), None),
         };
         let mut setup = Self {
-            settings: settings(args, &content, regions.len()),
+            settings: settings(args, &content, objective_args.masks.len()),
             content,
             profile: still.profile(),
             regions,
@@ -124,7 +124,7 @@ impl Setup {
             vgg,
             vgg_sha256,
         };
-        setup.settings.objective.check(&setup.vgg)?;
+        setup.settings.objective.check(&setup.vgg).map_err(UsageError)?;
         let mut compute = Compute::new(&args.device, thread_count(args.threads), console)?;
         setup.settings.session = compute.session_options_until_abort(control)?;
         compute.tell(false);
@@ -189,6 +189,9 @@ fn settings(args: &PaintArgs, content: &Picture, regions: usize) -> PaintSetting
     }
 }
 
+/// A style weighs no more: nothing else would be seen.
+const MOST_WEIGHT: f32 = 1e9;
+
 /// `painting.jpg:2` is the painting with twice the weight of others.
 pub fn parse_style(text: &str) -> Result<(PathBuf, f32)> {
     // A file that is called so is meant, whatever follows its colon.
@@ -197,10 +200,10 @@ pub fn parse_style(text: &str) -> Result<(PathBuf, f32)> {
         _ => return Ok((PathBuf::from(text), 1.0)),
     };
     match weight.parse::<f32>() {
-        Ok(weight) if weight.is_finite() && weight > 0.0 => Ok((PathBuf::from(path), weight)),
+        Ok(weight) if weight > 0.0 && weight <= MOST_WEIGHT => Ok((PathBuf::from(path), weight)),
         _ => {
             let text = format!(
-                "weight '{weight}' of the style '{path}' is not usable (expected a number above 0, for example {path}:2)"
+                "weight '{weight}' of the style '{path}' is not usable (expected a number above 0 and at most {MOST_WEIGHT}, for example {path}:2)"
             );
             Err(UsageError(anyhow!(text)).into())
         }
