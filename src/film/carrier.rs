@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 
-use super::keyframe::{add, divide};
+use super::keyframe::{add, divide, start};
 use super::track::{Track, Tracker};
 use crate::frame::Frame;
+use crate::gatys::targets::Anchor;
 use crate::gatys::{Picture, match_colors};
 use crate::motion::flow::GrayPicture;
 
@@ -163,16 +164,18 @@ fn blend<'a>(
         unseen.iter_mut().zip(&track.confidence).for_each(|(unseen, confidence)| *unseen *= 1.0 - confidence);
         colors.get_or_insert(&key.painted);
     }
-    if unseen.iter().any(|unseen| *unseen > 0.0) {
-        let mut fill = filler.fill(content)?;
-        if let Some(colors) = colors {
-            match_colors(&mut fill, colors);
-        }
-        add(&mut sum, &fill, &unseen);
-        weights.iter_mut().zip(&unseen).for_each(|(sum, unseen)| *sum += unseen);
-    }
     divide(&mut sum, &weights);
-    Ok(sum)
+    // How much is filled does not hang on whose share a place is, but on whether any side shows it.
+    let seen: Vec<f32> =
+        unseen.iter().zip(&weights).map(|(unseen, weight)| if *weight > 0.0 { 1.0 - unseen } else { 0.0 }).collect();
+    if seen.iter().all(|seen| *seen >= 1.0) {
+        return Ok(sum);
+    }
+    let mut fill = filler.fill(content)?;
+    if let Some(colors) = colors {
+        match_colors(&mut fill, colors);
+    }
+    Ok(start(&Anchor { picture: sum, confidence: seen }, &fill))
 }
 
 #[cfg(test)]
@@ -227,6 +230,21 @@ mod tests {
             let difference: f32 = frame.painted.planes.iter().zip(&wanted.planes).map(|(a, b)| (a - b).abs()).sum();
             let mean = difference / wanted.planes.len() as f32;
             assert!(mean < 0.02, "frame {}: {mean}", frame.item);
+        }
+    }
+
+    #[test]
+    fn what_the_far_side_alone_shows_surely_is_filled_no_more_than_near_it() {
+        let frame = content(0.0);
+        let key = |level: f32, frame: &Frame| Key { content: frame.clone(), painted: Picture::gray(SIZE, level) };
+        let (first, last) = (key(0.2, &frame), key(0.9, &frame));
+        let track = |confidence: f32| Track { confidence: vec![confidence; SIZE.pixels()], ..Track::still(SIZE) };
+        for share in [0.05, 0.5, 0.95] {
+            let sides = [((&first, track(0.0)), 1.0 - share), ((&last, track(0.9)), share)];
+            let painted = blend(&frame, sides.into_iter(), &mut Gray(0)).unwrap();
+            // The fill takes the colors of the first side.
+            let expected = 0.9 * 0.9 + 0.1 * 0.2;
+            assert!((painted.planes[0] - expected).abs() < 0.01, "{share}: {}", painted.planes[0]);
         }
     }
 

@@ -214,6 +214,9 @@ pub fn reliability(flow: &FlowField, reverse: &FlowField, mask: &mut Vec<f32>) {
     }
 }
 
+/// What leads out of the picture by less, in pixels, is taken for its border: flow is not as exact as that (ours).
+const OUTSIDE: f32 = 0.6;
+
 /// Where a picture's flow leads into the other picture (1) and the flow back does not contradict it, else 0.
 ///
 /// `flow` and `reverse` are of the same size.
@@ -223,7 +226,7 @@ pub fn agreement(flow: &FlowField, reverse: &FlowField, mask: &mut Vec<f32>) {
     mask.clear();
     mask.extend(flow.vectors.iter().enumerate().map(|(index, [u, v])| {
         let (x, y) = ((index % width) as f32 + u, (index / width) as f32 + v);
-        let is_inside = (0.0..=right).contains(&x) && (0.0..=bottom).contains(&y);
+        let is_inside = (-OUTSIDE..=right + OUTSIDE).contains(&x) && (-OUTSIDE..=bottom + OUTSIDE).contains(&y);
         f32::from(u8::from(is_inside && agrees(flow, reverse, index)))
     }));
 }
@@ -275,6 +278,19 @@ mod tests {
             let [u, v] = flow.vectors[48 * 160 + 80];
             assert!((u - 3.0).abs() < 0.5 && (v + 2.0).abs() < 0.5, "{quality:?}: {u} {v}");
         }
+    }
+
+    #[test]
+    fn a_border_that_leads_out_by_the_noise_of_flow_agrees() {
+        let size = FrameSize::new(6, 4);
+        let field = |vector: [f32; 2]| FlowField { size, vectors: vec![vector; size.pixels()] };
+        let mut mask = Vec::new();
+        for noise in [[-0.1, 0.0], [0.1, 0.1], [0.0, -0.5]] {
+            agreement(&field(noise), &field(noise.map(|value: f32| -value)), &mut mask);
+            assert_eq!(mask, [1.0; 24], "{noise:?}");
+        }
+        agreement(&field([-2.0, 0.0]), &field([2.0, 0.0]), &mut mask);
+        assert_eq!(mask[..6], [0.0, 0.0, 1.0, 1.0, 1.0, 1.0]);
     }
 
     #[test]

@@ -4,9 +4,11 @@ use anyhow::{Context, Result};
 
 use crate::cli::LookArgs;
 use crate::commands::style;
+use crate::console::Console;
 use crate::film::Filler;
 use crate::frame::{Frame, FrameSize};
 use crate::gatys::{Judge, Picture, match_colors};
+use crate::pipeline::Control;
 use crate::runtime::SessionOptions;
 use crate::style::{Catalog, StyleEngine, StyleOptions, StyleSettings, Stylizer};
 
@@ -34,20 +36,34 @@ impl FillNetwork {
             style_folder: style::folder(),
             ..StyleOptions::default()
         };
-        let engine = StyleEngine::open(&name.parse()?, &options, settings).map_err(style::misused)?;
+        let engine = StyleEngine::open(&style::parse(name)?, &options, settings).map_err(style::misused)?;
         Ok(Self { engine, label: name.to_owned() })
     }
 
     /// Of the styles that come with impasto, the one whose painting of `content`, in the colors of `painting`, has the least
-    /// style loss. Blocks for a second or two a style.
+    /// style loss. Blocks for a second or two a style; `None` when it was stopped.
     ///
     /// # Errors
     /// If a network or the judge cannot be opened.
-    pub fn nearest(painting: &Picture, content: &Frame, session: &SessionOptions, look: &LookArgs) -> Result<Self> {
+    pub fn nearest(
+        painting: &Picture,
+        content: &Frame,
+        session: &SessionOptions,
+        look: &LookArgs,
+        control: &Control,
+        console: Console,
+    ) -> Result<Option<Self>> {
+        let styles = Catalog::bundled()?.styles();
+        let mut display = console.progress_of_cost(styles.len() as u64);
         let scaled = crate::gatys::painting::style_size(painting.size, content.size, 1.0);
         let mut judge = Judge::new(&painting.scaled(scaled)?, content.size, session)?;
         let mut best: Option<(f32, Self)> = None;
-        for style in Catalog::bundled()?.styles() {
+        for (index, style) in styles.iter().enumerate() {
+            if control.is_stopped() {
+                display.end();
+                return Ok(None);
+            }
+            display.update_cost(index as u64, "looking for the style that is nearest to the painting");
             let mut network = Self::open(&style.name, session, look)?;
             let mut painted = network.fill(content)?;
             match_colors(&mut painted, painting);
@@ -56,7 +72,8 @@ impl FillNetwork {
                 best = Some((loss, network));
             }
         }
-        Ok(best.context("the catalog is empty")?.1)
+        display.end();
+        Ok(Some(best.context("the catalog is empty")?.1))
     }
 }
 

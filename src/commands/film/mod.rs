@@ -26,7 +26,7 @@ use crate::console::Console;
 use crate::film::{Planner, PlannerSettings, Spacing};
 use crate::frame::{Frame, FramePool, FrameSize};
 use crate::gatys::{Objective, Optimizer, PaintSettings, Picture, Vgg};
-use crate::media::{Cut, ReaderOptions, VideoReader, VideoWriter, WriterOptions};
+use crate::media::{Cut, ReaderOptions, VideoReader, VideoWriter, WriterOptions, is_url, shown};
 use crate::pipeline::Control;
 use crate::runtime::{Runtime, SessionOptions};
 use crate::style::upscale::GuidedUpscaler;
@@ -53,6 +53,12 @@ fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome
     check(args)?;
     let started = Instant::now();
     let style_name = super::style::label(args.style.style.as_deref())?;
+    if style_name.contains([',', ':']) && !Path::new(&style_name).exists() {
+        let text = format!(
+            "--engine gatys paints in one style, and '{style_name}' is a blend (expected a painting, or a style's name)"
+        );
+        return Err(UsageError(anyhow!(text)).into());
+    }
     let style = read_style(Path::new(&style_name))?;
     stop_on_signals(control, console, "stopping: what is finished is kept (Ctrl-C again to end at once)")?;
     let clip = Clip { args, cut, threads: args.run.thread_count(), control: control.clone() };
@@ -97,7 +103,15 @@ fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome
     let first = plan.keyframes.first().context("the clip has no frame")?;
     let mut fill = match asked_fill {
         Some(fill) => fill,
-        None => FillNetwork::nearest(&style, &work.content(first.frame, size)?, &session, &args.style.look)?,
+        None => {
+            let content = work.content(first.frame, size)?;
+            let Some(fill) = FillNetwork::nearest(&style, &content, &session, &args.style.look, control, console)?
+            else {
+                console.line("interrupted: no keyframe was painted yet");
+                return Ok(Outcome::Interrupted);
+            };
+            fill
+        }
     };
     console.line(&format!(
         "{} keyframes for {} frames of {size}; {} paints what they do not show",
@@ -156,6 +170,10 @@ fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome
 /// What does not go together.
 fn check(args: &VideoArgs) -> Result<()> {
     let usage = |text: &str| Err(UsageError(anyhow!("{text}")).into());
+    if is_url(&args.input) {
+        let text = "is an address (expected a file with --engine gatys, which reads the clip several times: download it first)";
+        return usage(&format!("'{}' {text}", shown(&args.input)));
+    }
     if args.style.look.style_image.is_some() {
         return usage("--style-image is for networks (expected the painting as --style with --engine gatys)");
     }
