@@ -32,6 +32,8 @@ pub struct Gains {
     pub blocks: FrameSize,
     /// What is added to detail, as a multiple of it, per block.
     pub values: Vec<f32>,
+    /// The same for the next frame that is mixed; one that repeats this one is shown as it was.
+    next: Vec<f32>,
     /// Energy of detail of the painted frame, and what it comes to in the frame as shown.
     wanted: Vec<f32>,
     /// Frames since the scene began.
@@ -42,7 +44,13 @@ impl Gains {
     /// Nothing is amplified yet, in frames of `size`.
     pub fn new(size: FrameSize) -> Self {
         let blocks = FrameSize::new(size.width.div_ceil(BLOCK), size.height.div_ceil(BLOCK));
-        Self { blocks, values: vec![0.0; blocks.pixels()], wanted: vec![0.0; blocks.pixels()], followed: 0 }
+        let zeros = vec![0.0; blocks.pixels()];
+        Self { blocks, values: zeros.clone(), next: zeros.clone(), wanted: zeros, followed: 0 }
+    }
+
+    /// Goes on to the next frame that is mixed.
+    pub fn advance(&mut self) {
+        self.values.copy_from_slice(&self.next);
     }
 
     /// Takes the energy of a painted frame's detail for what is wanted.
@@ -50,14 +58,15 @@ impl Gains {
         self.wanted.copy_from_slice(energies);
     }
 
-    /// Moves the gains towards where what is shown, whose detail has these `energies`, has `share` of the wanted amplitude.
+    /// Moves the next frame's gains towards where what is shown, whose detail has these `energies`, has `share` of the wanted
+    /// amplitude.
     pub fn follow(&mut self, energies: &[f32], share: f32, most: f32) {
         self.followed += 1;
         let following = FOLLOWING.max(FIRST_FOLLOWED / self.followed as f32).min(1.0);
         let energies = self.wanted.iter().zip(energies);
-        for (gain, (wanted, shown)) in self.values.iter_mut().zip(energies) {
+        for ((next, gain), (wanted, shown)) in self.next.iter_mut().zip(&self.values).zip(energies) {
             let missing = share * ((wanted + FLAT) / (shown + FLAT)).sqrt() - 1.0;
-            *gain = (*gain + following * missing * (1.0 + *gain)).clamp(0.0, most);
+            *next = (gain + following * missing * (1.0 + gain)).clamp(0.0, most);
         }
     }
 }
@@ -101,13 +110,18 @@ impl DetailGain {
         }
     }
 
+    /// Goes on to the next frame that is mixed.
+    pub fn advance(&mut self) {
+        self.gains.advance();
+    }
+
     /// Takes the detail of `painted` for what is wanted.
     pub fn want(&mut self, painted: &Frame) {
         energy(painted, self.gains.blocks, &mut self.energies);
         self.gains.want(&self.energies);
     }
 
-    /// Moves the gains towards where `shown` has `share` of the wanted amplitude of detail.
+    /// Moves the next frame's gains towards where `shown` has `share` of the wanted amplitude of detail.
     pub fn follow(&mut self, shown: &Frame, share: f32, most: f32) {
         energy(shown, self.gains.blocks, &mut self.energies);
         self.gains.follow(&self.energies, share, most);
@@ -242,6 +256,7 @@ mod tests {
         let mut gain = DetailGain::new(SIZE);
         let mut shown = Frame::black(SIZE);
         for _ in 0..60 {
+            gain.advance();
             gain.want(&painted);
             gain.show(&average, &mut shown);
             gain.follow(&shown, 1.0, 3.0);

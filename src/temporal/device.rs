@@ -145,6 +145,7 @@ impl Canvas for DeviceCanvas {
             [right[index], down[index], weight[index]] = past;
         }
         loss.copy_from_slice(weight);
+        self.gains.advance();
         self.run()?;
         frame.pixels_mut().copy_from_slice(self.bindings.output_bytes(SHOWN));
         let Self { bindings, gains, .. } = self;

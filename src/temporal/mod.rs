@@ -285,6 +285,22 @@ mod tests {
     }
 
     #[test]
+    fn a_duplicate_in_the_middle_of_a_scene_repeats_the_output_however_detail_is_given_back() {
+        let mut smoother = smoother();
+        let mut frame = painted(1, |x, _| x as f32 * 4.0, 60.0);
+        smoother.smooth(&mut frame, &Motion::Reset).unwrap();
+        for seed in 2..8 {
+            let mut frame = painted(seed, |x, _| x as f32 * 4.0, 60.0);
+            smoother.smooth(&mut frame, &all_moves(0.0)).unwrap();
+            for _ in 0..2 {
+                let mut again = painted(seed + 100, |_, _| 0.0, 0.0);
+                smoother.smooth(&mut again, &Motion::Duplicate).unwrap();
+                assert_eq!(again.pixels(), frame.pixels());
+            }
+        }
+    }
+
+    #[test]
     fn a_carried_frame_does_not_tell_what_lay_in_its_buffer() {
         let carried = [0, 1, 2].map(|seed| {
             let mut smoother = smoother();

@@ -98,6 +98,7 @@ impl Canvas for ProcessorCanvas {
         settings: &SmootherSettings,
     ) -> Result<()> {
         self.on_threads(|canvas| {
+            canvas.gain.advance();
             canvas.mix(frame.pixels(), grid, cells);
             if source == Source::Painted {
                 canvas.gain.want(frame);
