@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use super::UsageError;
 use super::device::Compute;
@@ -69,11 +69,23 @@ pub fn open_for_clip(
 /// # Errors
 /// [`UsageError`] for a text that is not understood, a name that no style has, and a picture.
 pub fn parse(text: &str) -> Result<StyleSpec> {
-    let spec: StyleSpec = text.parse().map_err(|error| UsageError(anyhow::Error::new(error)))?;
+    let path = Path::new(text);
+    let is_model = || {
+        path.extension()
+            .is_some_and(|extension| ["onnx", "style"].iter().any(|known| extension.eq_ignore_ascii_case(known)))
+    };
+    let spec = match is_model() && path.is_file() {
+        true => StyleSpec::of_file(path),
+        false => text.parse().map_err(|error| UsageError(anyhow::Error::new(error)))?,
+    };
     for term in spec.terms() {
         match &term.style {
-            StyleRef::Network { path, .. } => refuse_painting(path)?,
+            StyleRef::Network { path, .. } => {
+                check_picture_exists(path)?;
+                refuse_painting(path)?;
+            }
             StyleRef::Named(name) => {
+                check_picture_exists(Path::new(name))?;
                 let catalog = Catalog::bundled()?;
                 let is_own = || folder().is_some_and(|folder| find(&folder, name).is_some());
                 if catalog.find(name).is_err() && !is_own() {
@@ -123,6 +135,7 @@ pub fn misused(error: anyhow::Error) -> anyhow::Error {
             NetworkChoice::of(asked)
         ),
         Some(NetworkMisuse::NoIntegers) => "leave out --precision, or take --network lite".to_owned(),
+        Some(NetworkMisuse::NoStyleImage) => "add --style-image PAINTING.jpg".to_owned(),
         Some(NetworkMisuse::StyleImage { path }) => format!("leave out --style-image; {}", uses_of_painting(path)),
         None => match error.downcast_ref::<UnknownStyle>() {
             Some(unknown) => return unknown_style(unknown).into(),
@@ -150,6 +163,12 @@ pub fn refuse_painting(path: &Path) -> Result<(), UsageError> {
         true => Err(UsageError(anyhow!("'{}' is a picture and no style ({})", path.display(), uses_of_painting(path)))),
         false => Ok(()),
     }
+}
+
+/// What could be done with a painting is of no use for one that is misspelt.
+fn check_picture_exists(path: &Path) -> Result<()> {
+    ensure!(!is_picture(path) || path.exists(), "cannot read '{}': no such file", path.display());
+    Ok(())
 }
 
 fn is_picture(path: &Path) -> bool {

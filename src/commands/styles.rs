@@ -7,14 +7,14 @@ use serde::Serialize;
 
 use super::{Outcome, UsageError, image, sheet, style};
 use crate::cli::{StylesAddArgs, StylesArgs, StylesCommand, StylesRemoveArgs, StylesShowArgs};
-use crate::console;
+use crate::console::{self, printable};
 use crate::output;
 use crate::stills::StillFormat;
 use crate::style::catalog::normalized;
 use crate::style::folder::{self, FolderStyle};
 use crate::style::learned::{Description, EXTENSION};
 use crate::style::spec::StyleRef;
-use crate::style::{Catalog, CatalogStyle, LearnedStyle, StyleSpec};
+use crate::style::{Catalog, CatalogStyle, LearnedStyle, StyleSpec, StyleTables};
 
 /// A style in JSON.
 #[derive(Debug, Serialize)]
@@ -32,7 +32,8 @@ enum StyleFigures<'a> {
     },
     Learned {
         name: String,
-        file: PathBuf,
+        /// Its path; what is no text in it is replaced.
+        file: String,
         #[serde(flatten)]
         description: Option<Description>,
         /// Why it cannot be used.
@@ -62,7 +63,7 @@ impl<'a> StyleFigures<'a> {
             }
             Err(error) => (None, Some(format!("{:#}", error))),
         };
-        Self::Learned { name: style.name, file: style.path, description, error }
+        Self::Learned { name: style.name, file: style.path.display().to_string(), description, error }
     }
 
     fn name(&self) -> &str {
@@ -83,7 +84,7 @@ impl<'a> StyleFigures<'a> {
     fn remark(&self) -> String {
         match self {
             Self::Bundled { aliases, .. } => format!("also: {}", aliases.join(", ")),
-            Self::Learned { error: Some(error), .. } => format!("cannot be used: {error}"),
+            Self::Learned { error: Some(error), .. } => printable(&format!("cannot be used: {error}")),
             Self::Learned { .. } => "learnt".to_owned(),
         }
     }
@@ -96,11 +97,6 @@ fn network_names(catalog: &Catalog) -> impl Iterator<Item = &str> {
 
 fn painting_files(description: &Description) -> String {
     description.paintings.iter().map(|painting| printable(&painting.file)).collect::<Vec<_>>().join(", ")
-}
-
-/// A text from a file of others, without what a terminal would obey.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// Runs the command.
@@ -149,7 +145,7 @@ fn add(args: &StylesAddArgs) -> Result<Outcome> {
     let mut checked = Vec::new();
     for file in &args.files {
         let style = LearnedStyle::load(file)?;
-        style.description.bundled_network().with_context(|| format!("'{}' cannot be used", file.display()))?;
+        check_fits(&style).with_context(|| format!("'{}' cannot be used", file.display()))?;
         let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let name = check_name(&stem, file)?;
         let bytes = std::fs::read(file).with_context(|| format!("cannot read '{}'", file.display()))?;
@@ -170,6 +166,12 @@ fn add(args: &StylesAddArgs) -> Result<Outcome> {
         console::Console::new(false).line(&format!("{name}: {}", target.display()));
     }
     Ok(Outcome::Done)
+}
+
+/// Whether the network that a style was learnt for is there and takes it.
+fn check_fits(style: &LearnedStyle) -> Result<()> {
+    let network = style.description.bundled_network()?;
+    style.row(&StyleTables::find(&Catalog::bundled()?.network_model(network)?)?).map(|_| ())
 }
 
 /// The name that a file gives its style, if it can be asked for by it.

@@ -144,7 +144,10 @@ impl<'a> Turning<'a> {
                 false => self.need_float(input),
             }
         }
-        for (turned, output) in node_in_half.output.iter_mut().zip(&node.output).filter(|(_, name)| !name.is_empty()) {
+        // Of what is behind the first, the indices of a MaxPool are integers.
+        let floats = if node.op_type() == "MaxPool" { 1 } else { node.output.len() };
+        let outputs = node_in_half.output.iter_mut().zip(&node.output).take(floats);
+        for (turned, output) in outputs.filter(|(_, name)| !name.is_empty()) {
             *turned = format!("{output}{SUFFIX}");
             self.halves.insert(output, turned.clone());
             self.half_only.insert(output);
@@ -305,6 +308,21 @@ mod tests {
         assert!(!of_root.input[0].ends_with(SUFFIX) && !of_root.output[0].ends_with(SUFFIX));
         let sums = half.nodes().iter().filter(|node| node.op_type() == "Add");
         assert!(sums.flat_map(|node| &node.input).all(|input| input.ends_with(SUFFIX)));
+    }
+
+    #[test]
+    fn where_a_maximum_lay_stays_a_whole_number() {
+        let mut graph = GraphBuilder::new();
+        let image = graph.input("x", &[1, 1, 2, 2]);
+        let window = [Attribute::Ints("kernel_shape", &[2, 2]), Attribute::Ints("strides", &[2, 2])];
+        let small = graph.push("MaxPool", &[&image], &window);
+        graph.output("y", &small);
+        let mut model = graph.finish().unwrap();
+        // The builder knows nodes of one output.
+        model.graph.node[0].output.push("indices".to_owned());
+        let half = model.to_half().unwrap();
+        let pool = half.nodes().iter().find(|node| node.op_type() == "MaxPool").unwrap();
+        assert!(pool.output[0].ends_with(SUFFIX) && pool.output[1] == "indices", "{:?}", pool.output);
     }
 
     #[test]

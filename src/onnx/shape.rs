@@ -314,6 +314,7 @@ fn transposed_convolution(node: &NodeProto, image: &[usize], weight: &[usize]) -
 }
 
 fn slice_length(length: usize, start: i64, end: i64, step: i64) -> Result<usize> {
+    ensure!(length > 0, "nothing is left");
     let length = length as i64;
     let absolute = |at: i64| if at < 0 { at.saturating_add(length) } else { at };
     let count = match step {
@@ -355,6 +356,7 @@ mod tests {
         assert_eq!(slice_length(5, 3, 0, -1).unwrap(), 3);
         assert_eq!(slice_length(5, -1, i64::MIN, -1).unwrap(), 5);
         assert!(slice_length(5, 4, 4, 1).is_err());
+        assert!(slice_length(0, -1, i64::MIN, -1).is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! the user or whoever installed impasto put something, never in the working directory: a library is code that runs.
 
 use std::ffi::{CStr, OsString};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 /// Why ONNX Runtime cannot be used.
@@ -21,7 +22,7 @@ pub enum RuntimeError {
     /// The library is in none of the places.
     #[error(
         "the ONNX Runtime library was not found (looked for {})\n  \
-         in a checkout, `make demo` or `make test` puts it into .runtime/; elsewhere \
+         in a checkout, `make demo` or `make test` puts it into .runtime/, where a binary below finds it; elsewhere \
          `pip download --no-deps onnxruntime=={RECOMMENDED}`, unpack capi/libonnxruntime from the wheel and set \
          ORT_DYLIB_PATH to that file", .searched.join(", ")
     )]
@@ -214,6 +215,11 @@ pub fn forbid_telemetry() {
 /// Opens a library and asks for its version.
 #[allow(unsafe_code)]
 fn inspect(path: &Path) -> Result<Library, RuntimeError> {
+    // The loader believes the file, and the system ends the process where it is not as long as it says.
+    if is_cut_short(path) {
+        let message = "the file is cut short".to_owned();
+        return Err(RuntimeError::NotALibrary { path: path.to_owned(), message });
+    }
     // SAFETY: loading a library runs its initializers. The file is where the user or the installation put ONNX
     // Runtime, whose initializers have no preconditions.
     let library = unsafe { libloading::Library::new(path) }
@@ -237,6 +243,19 @@ fn inspect(path: &Path) -> Result<Library, RuntimeError> {
         return Err(too_old());
     }
     Ok(Library { path: path.to_owned(), version })
+}
+
+/// Whether a file of ELF with 64 bits, little end first, ends before the table of sections that its header tells of.
+fn is_cut_short(path: &Path) -> bool {
+    let mut header = [0; 64];
+    let Ok(mut file) = std::fs::File::open(path) else { return false };
+    if file.read_exact(&mut header).is_err() || !header.starts_with(b"\x7fELF\x02\x01") {
+        return false;
+    }
+    let number =
+        |at: usize, bytes: usize| (at..at + bytes).rev().fold(0u64, |value, at| value << 8 | u64::from(header[at]));
+    let (table, entry, entries) = (number(0x28, 8), number(0x3a, 2), number(0x3c, 2));
+    file.metadata().is_ok_and(|metadata| table.saturating_add(entry * entries) > metadata.len())
 }
 
 /// Whether the library in a file exports one of these symbols.
@@ -311,6 +330,20 @@ mod tests {
         let error = search.find().unwrap_err();
         assert!(matches!(error, RuntimeError::NotALibrary { .. }));
         assert!(error.to_string().contains(&file.display().to_string()), "{error}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_library_that_is_cut_short_is_told_before_it_is_loaded() {
+        let whole = std::fs::read("/proc/self/exe").unwrap();
+        let folder = folder();
+        let file = folder.path().join(PLAIN_NAME);
+        std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+        let search = LibrarySearch { dylib_path: Some(file.clone().into()), ..Default::default() };
+        let error = search.find().unwrap_err().to_string();
+        assert!(error.contains("the file is cut short"), "{error}");
+        std::fs::write(&file, &whole).unwrap();
+        assert!(!is_cut_short(&file));
     }
 
     #[cfg(target_os = "linux")]

@@ -413,7 +413,28 @@ pub(super) fn run_error(error: ort::Error) -> anyhow::Error {
     anyhow::anyhow!(first_line(&error.to_string()))
 }
 
-/// ONNX Runtime's messages go on for pages of C++ after the first line.
+/// ONNX Runtime's messages go on for pages of C++ after the first line; but which of a tensor's dimensions do not fit stands there.
 pub(super) fn first_line(message: &str) -> String {
-    message.lines().next().unwrap_or_default().trim().to_owned()
+    let mut lines = message.lines().map(str::trim);
+    let first = lines.next().unwrap_or_default();
+    if !first.ends_with("for the following indices") {
+        return first.to_owned();
+    }
+    let indices: Vec<&str> = lines.filter(|line| line.starts_with("index:")).collect();
+    format!("{first}: {}", indices.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_message_the_first_line_is_told_and_what_does_not_fit() {
+        let message = "Got invalid dimensions for input: x for the following indices\n index: 1 Got: 3 Expected: 64\n \
+                       index: 3 Got: 64 Expected: 3\n Please fix either the inputs/outputs or the model.";
+        let expected = "Got invalid dimensions for input: x for the following indices: index: 1 Got: 3 Expected: 64; \
+                        index: 3 Got: 64 Expected: 3";
+        assert_eq!(first_line(message), expected);
+        assert_eq!(first_line(" no such node \nat line 5\n"), "no such node");
+    }
 }

@@ -245,7 +245,11 @@ struct Description {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "expected \"0-255\", \"0-1\", \"-1-1\" or { mean = [r, g, b], std = [r, g, b] }"
+)]
 enum RangeText {
     Named(String),
     Normalized { mean: [f32; 3], std: Option<[f32; 3]> },

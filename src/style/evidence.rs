@@ -29,7 +29,7 @@ pub(super) fn input_evidence(model: &Model, input: &str) -> InputEvidence {
                 factor if factor >= 100.0 => {
                     (Some(ValueRange::Unit), format!("{} multiplies by {factor}", node.op_type()))
                 }
-                factor if factor <= 0.02 => {
+                factor if factor > 0.0 && factor <= 0.02 => {
                     (Some(ValueRange::Bytes), format!("{} divides by {:.1}", node.op_type(), 1.0 / factor))
                 }
                 _ => (None, String::new()),

@@ -30,6 +30,8 @@ pub(super) fn find_ports(model: &Model, hints: &Hints) -> Result<Ports> {
     let inputs = model.inputs();
     let mut outputs = model.outputs();
     inputs.iter().try_for_each(check_element_type)?;
+    // A picture that goes in is none that was painted, even where it comes out as well.
+    outputs.retain(|port| inputs.iter().all(|input| input.name != port.name));
     // What else a network tells beside its picture is not read.
     let is_asked = |port: &Port| hints.output.as_ref().is_some_and(|known| known.value == port.name);
     if outputs.iter().any(|port| port.element_type == Some(DataType::Float)) {
@@ -169,6 +171,10 @@ fn find_style_inputs(
     layout: Layout,
     hints: &Hints,
 ) -> Result<(StyleInput, StrengthInput)> {
+    let of_picture = |name: &&String| **name == image.name;
+    if let Some(name) = hints.style_input.iter().chain(&hints.strength_input).find(of_picture) {
+        bail!("input '{name}' is its picture (expected another one as `style_input` or `strength_input`)");
+    }
     let mut style = StyleInput::Single;
     let mut strength = None;
     for port in inputs.iter().filter(|port| port.name != image.name) {
@@ -189,6 +195,9 @@ fn find_style_inputs(
             );
         }
         style = style_input(port, layout, hints)?;
+    }
+    if let (Some(encoder), StyleInput::Single) = (&hints.encoder, &style) {
+        bail!("it takes no style that '{}' could compute (expected no `encoder`)", encoder.display());
     }
     let missing = |name: &Option<String>| name.clone().filter(|name| !inputs.iter().any(|port| port.name == *name));
     if let Some(name) = missing(&hints.style_input).or_else(|| missing(&hints.strength_input)) {
@@ -269,11 +278,20 @@ fn declared_size(port: &Port, layout: Layout) -> Result<Option<FrameSize>> {
     Ok(Some(size))
 }
 
+/// What is said of ports where there are none.
+const NONE: &str = "it has none";
+
 fn names(ports: &[Port]) -> String {
+    if ports.is_empty() {
+        return NONE.to_owned();
+    }
     ports.iter().map(|port| format!("'{}'", port.name)).collect::<Vec<_>>().join(", ")
 }
 
 fn shapes(ports: &[Port]) -> String {
+    if ports.is_empty() {
+        return NONE.to_owned();
+    }
     let describe = |port: &Port| format!("'{}' is {}", port.name, port_shape_text(port));
     ports.iter().map(describe).collect::<Vec<_>>().join(", ")
 }
@@ -337,6 +355,25 @@ mod tests {
         assert_eq!(refusal(small, Some(&[1, 100, 1, 1]), &hints), None);
         let text = refusal(small, Some(&[1 << 40, 1 << 40]), &hints).unwrap();
         assert!(text.contains("expected at most 16777216 numbers"), "{text}");
+    }
+
+    #[test]
+    fn a_picture_that_goes_in_is_not_taken_for_what_comes_out() {
+        let mut graph = GraphBuilder::new();
+        let image = graph.input("image", &[1, 3, 32, 48]);
+        let painted = graph.relu(&image);
+        graph.output("stylized", &painted);
+        let mut model = graph.finish().unwrap();
+        let passed_on = model.graph().input[0].clone();
+        model.graph_mut().output.insert(0, passed_on);
+        let ports = find_ports(&model, &Hints::default()).unwrap();
+        assert_eq!(ports.image_output.value, "stylized");
+        let asked = Known { value: "image".to_owned(), origin: Origin::Assumed };
+        let error = find_ports(&model, &Hints { output: Some(asked), ..Hints::default() }).unwrap_err().to_string();
+        assert!(error.contains("no output 'image' (expected one of 'stylized')"), "{error}");
+        let hints = Hints { encoder: Some("encoder.onnx".into()), ..Hints::default() };
+        let error = find_ports(&model, &hints).unwrap_err().to_string();
+        assert!(error.contains("no style that 'encoder.onnx' could compute"), "{error}");
     }
 
     #[test]

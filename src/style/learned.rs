@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
@@ -189,8 +189,9 @@ impl LearnedStyle {
     /// When it cannot be read, or as [`LearnedStyle::from_bytes`]; the error names the file.
     pub fn load(path: &Path) -> Result<Self> {
         let read = || -> Result<Self> {
-            let length = std::fs::metadata(path).context("it cannot be read")?.len();
-            if length > MOST_BYTES {
+            let metadata = std::fs::metadata(path).context("it cannot be read")?;
+            ensure!(metadata.is_file(), "it cannot be read: it is no regular file");
+            if metadata.len() > MOST_BYTES {
                 return Err(ParseStyleFileError::TooLarge.into());
             }
             Ok(Self::from_bytes(&std::fs::read(path).context("it cannot be read")?)?)

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::catalog::{self, Catalog};
 use super::folder;
@@ -73,6 +73,9 @@ pub enum NetworkMisuse {
         /// The network that was asked for.
         asked: &'static str,
     },
+    /// The network takes its style from a picture, and none was given.
+    #[error("this network paints in the style of any painting and needs one as its style image")]
+    NoStyleImage,
     /// The network does not take its style from a picture.
     #[error("this network has its own styles and takes no style image (expected none, got '{}')", .path.display())]
     StyleImage {
@@ -117,7 +120,14 @@ impl Location {
                     None => catalog.network_model(network),
                 }
             }
-            Self::File(path) => Ok(Model::from_bytes(&std::fs::read(path).context("it cannot be read")?)?),
+            Self::File(path) => {
+                let metadata = std::fs::metadata(path).context("it cannot be read")?;
+                ensure!(
+                    metadata.is_file(),
+                    "it cannot be read: it is no regular file (a network is read more than once)"
+                );
+                Ok(Model::from_bytes(&std::fs::read(path).context("it cannot be read")?)?)
+            }
         }
     }
 }

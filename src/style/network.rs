@@ -92,7 +92,7 @@ impl StyleNetwork {
         let ports = inspect::find_ports(&model, &hints)?;
         let painting = match (&ports.style, &options.style_image) {
             (StyleInput::Picture { .. } | StyleInput::Embedding { .. }, None) => {
-                bail!("this network paints in the style of any painting and needs one (give it a style image)")
+                return Err(NetworkMisuse::NoStyleImage.into());
             }
             (StyleInput::Picture { .. } | StyleInput::Embedding { .. }, Some(path)) => Some(read_picture(path)?),
             (StyleInput::Single | StyleInput::Weights { .. }, Some(path)) => {

@@ -87,6 +87,11 @@ impl Painter {
             weights.len(),
             tensor.data.len()
         );
+        let sum: f32 = weights.iter().sum();
+        ensure!(
+            weights.iter().all(|weight| *weight >= 0.0) && sum > 0.0 && sum.is_finite(),
+            "style weights {weights:?} (expected numbers of at least 0, one of them above 0)"
+        );
         tensor.data.copy_from_slice(weights);
         if let Some(bound) = &mut self.bound {
             bound.bindings.input_mut(index + 1).copy_from_slice(weights);

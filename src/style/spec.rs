@@ -13,7 +13,7 @@
 //! Parsing looks at the text only: whether a name or a file exists turns out when the network is opened.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// A style, or a blend of several styles of one network.
@@ -83,6 +83,14 @@ impl StyleSpec {
         Self { terms: vec![StyleTerm { style, weight: 1.0 }] }
     }
 
+    /// The style in a file, whatever its name holds: of a text, commas, colons and hashes are read.
+    pub fn of_file(path: &Path) -> Self {
+        Self::single(match is_learned(&path.to_string_lossy()) {
+            true => StyleRef::Learned(path.to_owned()),
+            false => StyleRef::Network { path: path.to_owned(), choice: None },
+        })
+    }
+
     /// The styles and their shares; at least one, the shares sum to 1.
     pub fn terms(&self) -> &[StyleTerm] {
         &self.terms
@@ -130,7 +138,7 @@ fn split_weight(part: &str) -> (&str, Option<&str>) {
 }
 
 fn style_ref(text: &str) -> StyleRef {
-    if text.to_lowercase().ends_with(".style") {
+    if is_learned(text) {
         return StyleRef::Learned(PathBuf::from(text));
     }
     let (file, choice) = match text.rsplit_once('#') {
@@ -145,6 +153,10 @@ fn style_ref(text: &str) -> StyleRef {
         Err(_) => StyleChoice::Name(choice.to_owned()),
     });
     StyleRef::Network { path: PathBuf::from(file), choice }
+}
+
+fn is_learned(text: &str) -> bool {
+    text.to_lowercase().ends_with(".style")
 }
 
 /// A path has a folder or ends in `.onnx`; a name has neither.
@@ -233,6 +245,13 @@ mod tests {
         assert_eq!(spec.terms()[1].style, StyleRef::Learned("my/own.style".into()));
         assert_eq!(parse("a.STYLE").terms()[0].style, StyleRef::Learned("a.STYLE".into()));
         assert_eq!(parse("style").terms()[0].style, StyleRef::Named("style".to_owned()));
+    }
+
+    #[test]
+    fn of_a_file_every_letter_of_its_name_counts() {
+        let of = |path: &str| StyleSpec::of_file(Path::new(path)).terms()[0].style.clone();
+        assert_eq!(of("a, b/net#1.onnx"), network("a, b/net#1.onnx", None));
+        assert_eq!(of("my:0.5, own.style"), StyleRef::Learned("my:0.5, own.style".into()));
     }
 
     #[test]
