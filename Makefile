@@ -11,6 +11,11 @@ clip := samples/bunny.mp4
 painted := out/demo.mp4
 impasto = $(or $(CARGO_TARGET_DIR),target)/release/impasto
 
+# A binary that is built outside the checkout does not find .runtime/ by itself.
+ifdef CARGO_TARGET_DIR
+export ORT_DYLIB_PATH ?= $(CURDIR)/.runtime/libonnxruntime.so
+endif
+
 .PHONY: help setup gpu demo test clean
 
 help: ## list these targets

@@ -99,8 +99,14 @@ pub fn data(text: &str) -> io::Result<()> {
 }
 
 fn write_stderr(text: &str) {
-    // Where stderr cannot be written there is nowhere left to say so.
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    // Names of files, tensors and styles are others' texts. Where stderr cannot be written there is nowhere left to say so.
+    let lines: Vec<String> = text.split('\n').map(printable).collect();
+    let _ = writeln!(io::stderr().lock(), "{}", lines.join("\n"));
+}
+
+/// A text of others on one line, without what a terminal would obey.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// A bar on a terminal, a line now and then elsewhere, nothing when quiet.
@@ -249,6 +255,11 @@ fn clock(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_of_others_do_not_command_the_terminal() {
+        assert_eq!(printable("name\u{1b}[31m\u{7}\tend"), "name\u{fffd}[31m\u{fffd}\tend");
+    }
 
     #[test]
     fn rates_tell_speed_time_left_and_the_slowest_stage() {

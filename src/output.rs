@@ -78,11 +78,11 @@ impl AtomicFile {
     }
 }
 
-/// The error of the system alone: the name of a temporary file would tell nobody anything.
+/// The error of the system alone: the name of a temporary file, which `tempfile` adds to its text, would tell nobody anything.
 fn without_path(error: io::Error) -> io::Error {
-    let cause = error.get_ref().and_then(std::error::Error::source).and_then(|cause| cause.downcast_ref::<io::Error>());
-    match cause.and_then(io::Error::raw_os_error) {
-        Some(code) => io::Error::from_raw_os_error(code),
+    let text = error.to_string();
+    match text.split_once(" at path ") {
+        Some((system, _)) => io::Error::new(error.kind(), system),
         None => error,
     }
 }

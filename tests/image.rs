@@ -254,7 +254,7 @@ fn what_cannot_be_done_is_said_in_one_line_and_leaves_nothing() {
         }
     }
     let before = files(folder.path());
-    let cases: [(&[&str], i32, &str); 16] = [
+    let cases: [(&[&str], i32, &str); 17] = [
         (&["a.png"], 2, "--output"),
         (&["-o", "out.png"], 2, "INPUTS"),
         (&["missing.png", "-o", "out.png"], 1, "'missing.png': cannot be read: No such file"),
@@ -268,6 +268,7 @@ fn what_cannot_be_done_is_said_in_one_line_and_leaves_nothing() {
         (&["x*.png", "-o", "out"], 1, "no picture fits 'x*.png'"),
         (&["-", "a.png", "-o", "out"], 2, "no other inputs"),
         (&["a.png", "-o", "out.png", "--style", "gret-wave"], 2, "great-wave"),
+        (&["a.png", "-o", "out.png", "--style", "nowhere.jpg"], 1, "cannot read 'nowhere.jpg': no such file"),
         (&["a.png", "-o", "out.png", "--style", "wave", "--style", "wave"], 2, "each style once"),
         (&["a.png", "-o", "out.png", "--format", "gif"], 2, "webp"),
         (&["a.png", "-o", "out.jpg", "--quality", "0"], 2, "--quality"),
@@ -279,6 +280,52 @@ fn what_cannot_be_done_is_said_in_one_line_and_leaves_nothing() {
         assert!(said.contains(expected) && !said.contains("panicked"), "{arguments:?}: {said}");
         assert_eq!(said.lines().filter(|line| line.starts_with("error:")).count(), 1, "{arguments:?}: {said}");
         assert_eq!(files(folder.path()), before, "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_folder_may_be_called_like_a_picture_and_a_network_by_any_letters() {
+    let folder = tempfile::tempdir().unwrap();
+    picture(folder.path(), "a.png", "rgb24");
+    picture(folder.path(), "b.png", "rgb24");
+    let network = "net#1, my:own.onnx";
+    std::fs::copy(identity(), folder.path().join(network)).unwrap();
+    impasto().current_dir(&folder).args(["a.png", "b.png", "-o", "both.png/", "--style", network]).assert().success();
+    assert_eq!(files(&folder.path().join("both.png")), ["a.png", "b.png"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_waits_for_a_silent_pipe_ends_at_the_second_ctrl_c() {
+    let folder = tempfile::tempdir().unwrap();
+    picture(folder.path(), "a.png", "rgb24");
+    let pipe = folder.path().join("pipe.png");
+    assert!(Process::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // A network in a pipe could be read once only.
+    let refused = impasto().current_dir(&folder).args(["a.png", "-o", "o.png", "--style", "./pipe.onnx"]).output();
+    assert!(text(&refused.unwrap()).contains("pipe.onnx"));
+    for arguments in [
+        ["image", "pipe.png", "-o", "out.png", "--style", "wave"],
+        ["paint", "pipe.png", "-o", "out.png", "--style", "wave"],
+        ["paint", "a.png", "-o", "out.png", "--style", "pipe.png"],
+    ] {
+        let mut child = Process::new(assert_cmd::cargo::cargo_bin("impasto"))
+            .current_dir(&folder)
+            .args(arguments)
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Opens when the program reads it, which then waits for what never comes.
+        let never_written = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+        common::send(common::Signal::INT, &child);
+        let mut said = String::new();
+        let mut messages = std::io::BufReader::new(child.stderr.take().unwrap());
+        std::io::BufRead::read_line(&mut messages, &mut said).unwrap();
+        assert!(said.contains("stopping (Ctrl-C again to end at once)"), "{arguments:?}: {said}");
+        common::send(common::Signal::INT, &child);
+        assert!(!child.wait().unwrap().success());
+        drop(never_written);
+        assert_eq!(files(folder.path()), ["a.png", "pipe.png"], "{arguments:?}");
     }
 }
 

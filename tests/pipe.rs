@@ -240,6 +240,17 @@ fn a_stream_that_goes_wrong_is_one_error_that_says_where() {
 }
 
 #[test]
+fn an_output_that_fails_is_told_while_the_input_is_silent() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = "ffmpeg -v quiet -f lavfi -i testsrc2=size=64x64:duration=1 -pix_fmt yuv420p -f yuv4mpegpipe -";
+    // The input stays open until the program has ended.
+    let line = format!("mkfifo in; {} < in > /dev/full & exec 3> in; {source} >&3; wait $!; echo $?", identity(""));
+    let output = shell(folder.path(), &line);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1\n", "{}", text(&output));
+    assert!(text(&output).contains("cannot write the output"), "{}", text(&output));
+}
+
+#[test]
 fn a_reader_that_closes_early_is_no_error() {
     let folder = tempfile::tempdir().unwrap();
     // Without an end: it must come from the reader.

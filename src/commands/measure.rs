@@ -16,6 +16,7 @@ use super::{Outcome, UsageError, outputs};
 use crate::cli::MeasureArgs;
 use crate::console::{self, Console};
 use crate::measure::{self, Figures, FrameFigures, FrameSource, PerClip, SharpnessBase, TrueFlows};
+use crate::media::shown;
 use crate::output;
 
 /// Runs the command.
@@ -49,7 +50,7 @@ pub fn run(args: &MeasureArgs) -> Result<Outcome> {
     };
     let mut notes = Vec::new();
     for source in sources.as_ref().into_values() {
-        notes.extend(source.notes().iter().map(|note| format!("'{}': {note}", source.path().display())));
+        notes.extend(source.notes().iter().map(|note| format!("'{}': {note}", shown(source.path()))));
     }
     if let Some(truth) = &truth {
         let masks: Vec<_> = truth.mask_paths().map(|path| format!("'{}'", path.display())).collect();
@@ -90,9 +91,9 @@ pub fn run(args: &MeasureArgs) -> Result<Outcome> {
     }
     let text = if args.json {
         let summary = Summary {
-            input: &args.input,
-            output: &args.output,
-            reference: args.reference.as_deref(),
+            input: shown(&args.input),
+            output: shown(&args.output),
+            reference: args.reference.as_deref().map(shown),
             flow: args.flow.as_deref(),
             style: args.style.as_deref(),
             figures: &figures,
@@ -112,9 +113,9 @@ pub fn run(args: &MeasureArgs) -> Result<Outcome> {
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
 struct Summary<'a> {
-    input: &'a Path,
-    output: &'a Path,
-    reference: Option<&'a Path>,
+    input: String,
+    output: String,
+    reference: Option<String>,
     /// The folder of known flow; `null`: estimated.
     flow: Option<&'a Path>,
     /// The painting whose style is asked for.

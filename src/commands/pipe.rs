@@ -18,7 +18,7 @@ use super::stages::{Chain, SmoothedFrame, TemporalStages};
 use super::style;
 use super::{Outcome, UsageError};
 use crate::cli::{OutputFormat, PipeArgs};
-use crate::console::{Console, Progress};
+use crate::console::{self, Console, Progress};
 use crate::frame::{Frame, FramePool};
 use crate::media::{NotY4m, PipeFormat, PipeOptions, PipeReader, PipeWriter, Rational, RawVideo, ReaderLeft};
 use crate::pipeline::{Control, Ending, Pipeline, PipelineStats, RunError, Sink, Source};
@@ -197,7 +197,16 @@ impl<W: std::io::Write> Sink for PipeSink<W> {
     type Output = ();
 
     fn write(&mut self, SmoothedFrame { frame, .. }: SmoothedFrame) -> Result<()> {
-        self.writer.write(&frame)?;
+        match self.writer.write(&frame) {
+            Err(error) if !error.is::<ReaderLeft>() => {
+                // Whoever writes to this program may be silent for ever, and nothing wakes the thread that waits for it. There
+                // is no file to clean up.
+                self.progress.end();
+                console::error(&error);
+                signal_hook::low_level::exit(1);
+            }
+            written => written?,
+        }
         self.frames += 1;
         let seconds = self.frames as f64 * f64::from(self.time_base);
         let media_time = Duration::try_from_secs_f64(seconds).unwrap_or_default();

@@ -34,7 +34,7 @@ pub(super) const FINISHING: &str = "stopping: the file is being finished (Ctrl-C
 pub(super) const STOPPING: &str = "stopping (Ctrl-C again to end at once)";
 
 /// First Ctrl-C: stop, saying so. Second: give up; while a network is being opened, which nothing else ends, the system
-/// ends the process.
+/// ends the process, and also at the first request to terminate.
 pub(super) fn stop_on_signals(control: &Control, console: Console, stopping: &'static str) -> Result<()> {
     let mut signals = Signals::new(that_end()).context("listen for Ctrl-C")?;
     let control = control.clone();
@@ -46,7 +46,8 @@ pub(super) fn stop_on_signals(control: &Control, console: Console, stopping: &'s
                 if control.is_stopped() && signal == SIGHUP {
                     continue;
                 }
-                if control.is_stopped() && control.is_opening() {
+                // Ctrl-C is asked for twice, as it says; whoever sends the other signal does not read.
+                if control.is_opening() && (control.is_stopped() || signal == SIGTERM) {
                     if let Err(error) = emulate_default_handler(signal) {
                         tracing::debug!("signal {signal}: {error}");
                     }

@@ -24,6 +24,7 @@ use crate::pipeline::{Control, Pipeline, PipelineStats};
 
 /// Runs the command.
 pub fn run(args: &VideoArgs) -> Result<Outcome> {
+    refuse_pipe(args)?;
     match args.film.engine {
         VideoEngine::Gatys => return super::film::run(args),
         VideoEngine::Network => {}
@@ -189,6 +190,16 @@ pub(super) fn check_cut(args: &VideoArgs) -> Result<Cut> {
         return Err(UsageError(anyhow::anyhow!("--end {end} is not after --start {start}")).into());
     }
     Ok(Cut { start: args.start, end: args.end, frames: args.frames })
+}
+
+/// Refuses what programs call stdin and stdout: a clip is read twice, and its file is finished by going back to its beginning.
+fn refuse_pipe(args: &VideoArgs) -> Result<(), UsageError> {
+    match [&args.input, &args.output].into_iter().any(|path| path.as_os_str() == "-") {
+        true => Err(UsageError(anyhow::anyhow!(
+            "clips are files, and '-' is none (`impasto pipe` reads y4m from stdin and writes it to stdout; ./- is a file of that name)"
+        ))),
+        false => Ok(()),
+    }
 }
 
 /// Adds the flag that cures an error of the library.

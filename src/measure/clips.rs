@@ -8,6 +8,7 @@ use super::figures::{Figures, PerClip};
 use super::meter::Meter;
 use super::source::FrameSource;
 use super::truth::TrueFlows;
+use crate::media::shown;
 use crate::motion::flow::FlowEstimator;
 
 /// Measures clips to their end; `on_frame` hears how many frames are done and when the last one is shown. Gives the
@@ -45,7 +46,7 @@ pub fn measure(
             count - 1
         );
     }
-    let damage = |source: &FrameSource| Some(format!("'{}' is damaged: {}", source.path().display(), source.damage()?));
+    let damage = |source: &FrameSource| Some(format!("'{}' is damaged: {}", shown(source.path()), source.damage()?));
     Ok((meter.finish(), sources.as_ref().into_values().filter_map(damage).collect()))
 }
 
@@ -55,16 +56,16 @@ fn check_sizes(sources: &PerClip<FrameSource>, is_estimated: bool) -> Result<()>
         ensure!(
             source.size() == input.size(),
             "'{}' is {} and '{}' is {} (expected the same size: a clip and what was painted from it)",
-            source.path().display(),
+            shown(source.path()),
             source.size(),
-            input.path().display(),
+            shown(input.path()),
             input.size()
         );
     }
     ensure!(
         !is_estimated || input.size().short_side() >= FlowEstimator::MIN_SIDE,
         "'{}' is {} (expected at least {} pixels a side, for motion to be found)",
-        input.path().display(),
+        shown(input.path()),
         input.size(),
         FlowEstimator::MIN_SIDE
     );
@@ -77,8 +78,8 @@ fn check_counts(sources: &mut PerClip<FrameSource>) -> Result<()> {
         if count != counts.input {
             bail!(
                 "'{}' has {count} frames and '{}' has {} (expected as many: a clip and what was painted from it)",
-                source.path().display(),
-                sources.input.path().display(),
+                shown(source.path()),
+                shown(sources.input.path()),
                 counts.input
             );
         }
@@ -86,7 +87,7 @@ fn check_counts(sources: &mut PerClip<FrameSource>) -> Result<()> {
     ensure!(
         counts.input >= 2,
         "'{}' has {} frame (expected at least 2: what is measured lies between frames)",
-        sources.input.path().display(),
+        shown(sources.input.path()),
         counts.input
     );
     Ok(())

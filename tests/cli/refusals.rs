@@ -8,11 +8,13 @@ use predicates::str::contains;
 use super::{assert_refused, files, fixture, impasto, small_clip};
 use crate::common::{clip, frame_times};
 
+const PAINTING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/samples/shipwreck.jpg");
+
 #[test]
 fn wrong_arguments_are_usage_errors_that_say_what_was_expected() {
     let folder = tempfile::tempdir().unwrap();
     small_clip(folder.path());
-    let cases: [(&[&str], &str); 30] = [
+    let cases: [(&[&str], &str); 29] = [
         (&["video", "in.mp4"], "--output"),
         (&["video", "in.mp4", "-o", "out.mp4", "--strength", "2"], "from 0 to 1"),
         (&["video", "in.mp4", "-o", "out.mp4", "--work-size", "3"], "whole number from 16 to 8192"),
@@ -28,8 +30,7 @@ fn wrong_arguments_are_usage_errors_that_say_what_was_expected() {
         (&["measure", "in.mp4", "in.mp4", "--style", "wave", "--loss-every", "0"], "whole number from 1 on"),
         (&["styles", "sheet", "in.mp4", "-o", "out.png", "--work-size", "-1"], "whole number from 16 to 8192"),
         (&["video", "in.mp4", "-o", "out.mp4", "--device", "gpu"], "did you mean 'auto' or 'cuda'"),
-        (&["video", "in.mp4", "-o", "out.mp4", "--style", "a.jpg"], "`impasto learn a.jpg -o my.style`"),
-        (&["video", "in.mp4", "-o", "out.mp4", "--style", "my/a.PNG"], "`impasto learn my/a.PNG -o my.style`"),
+        (&["video", "in.mp4", "-o", "out.mp4", "--style", PAINTING], "makes it a style"),
         (
             &["video", "in.mp4", "-o", "out.mp4", "--style-image", "a.jpg"],
             "leave out --style-image; a painting: `impasto learn",
@@ -148,7 +149,7 @@ fn an_output_that_outgrows_its_disk_is_an_error_and_leaves_nothing() {
     let before = files(folder.path());
     // A limit on the size of files stands in for a full disk: the write fails in the same place.
     let script = format!(
-        "trap '' XFSZ; ulimit -f 8; exec '{}' video in.mp4 -o out.mkv --crf 1 --style wave",
+        "ulimit -f 8; exec '{}' video in.mp4 -o out.mkv --crf 1 --style wave",
         assert_cmd::cargo::cargo_bin("impasto").display()
     );
     let output = Process::new("bash").current_dir(&folder).args(["-c", &script]).output().unwrap();

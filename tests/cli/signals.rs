@@ -88,16 +88,18 @@ fn a_second_ctrl_c_ends_a_run_whose_network_does_not_open() {
 
     let folder = tempfile::tempdir().unwrap();
     small_clip(folder.path());
-    let network = folder.path().join("net.onnx");
-    assert!(Process::new("mkfifo").arg(&network).status().unwrap().success());
+    let painting = folder.path().join("painting.png");
+    assert!(Process::new("mkfifo").arg(&painting).status().unwrap().success());
+    let network = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/style_picture.onnx");
     let mut child = Process::new(assert_cmd::cargo::cargo_bin("impasto"))
         .current_dir(&folder)
-        .args(["video", "in.mp4", "-o", "out.mp4", "--style", "net.onnx"])
+        .args(["video", "in.mp4", "-o", "out.mp4", "--style-image", "painting.png", "--style"])
+        .arg(network)
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     // Opens when the program reads it, which then waits for what never comes.
-    let never_written = std::fs::OpenOptions::new().write(true).open(&network).unwrap();
+    let never_written = std::fs::OpenOptions::new().write(true).open(&painting).unwrap();
     send(Signal::INT, &child);
     let mut said = String::new();
     BufReader::new(child.stderr.take().unwrap()).read_line(&mut said).unwrap();
@@ -105,7 +107,7 @@ fn a_second_ctrl_c_ends_a_run_whose_network_does_not_open() {
     send(Signal::INT, &child);
     assert_eq!(child.wait().unwrap().signal(), Some(2));
     drop(never_written);
-    assert_eq!(files(folder.path()), ["in.mp4", "net.onnx"]);
+    assert_eq!(files(folder.path()), ["in.mp4", "painting.png"]);
 }
 
 #[cfg(unix)]

@@ -45,6 +45,21 @@ fn recordings_are_refused_before_the_camera_is_painted() {
 }
 
 #[test]
+fn a_recording_that_the_disk_does_not_take_replaces_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("good.mkv"), "a good one").unwrap();
+    let live = headless(folder.path(), BARS, &["--record", "good.mkv", "-y", "--frames", "5"]);
+    let mut limited = Command::new("bash");
+    limited.current_dir(folder.path()).args(["-c", "ulimit -f 1; exec \"$@\"", "bash"]);
+    limited.arg(live.get_program()).args(live.get_args());
+    let output = run(limited);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("too large"), "{}", stderr(&output));
+    assert_eq!(std::fs::read(folder.path().join("good.mkv")).unwrap(), b"a good one");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn a_stream_is_received_by_ffmpeg() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("udp://127.0.0.1:{}", free_udp_port());

@@ -61,7 +61,7 @@ pub fn run(args: &ImageArgs) -> Result<Outcome> {
             if control.is_stopped() {
                 break;
             }
-            match paint(task, style, args, &mut engine) {
+            match paint(task, style, args, &mut engine, &control) {
                 Ok(notes) => {
                     report.painted += 1;
                     report.first = report.first.or_else(|| task.painting(style));
@@ -150,7 +150,13 @@ fn style_args(args: &ImageArgs, style: &NamedStyle) -> StyleArgs {
 }
 
 /// Paints one picture in one style; gives back what had to be left out.
-fn paint(task: &Task, style: &NamedStyle, args: &ImageArgs, engine: &mut dyn Stylizer) -> Result<Vec<&'static str>> {
+fn paint(
+    task: &Task,
+    style: &NamedStyle,
+    args: &ImageArgs,
+    engine: &mut dyn Stylizer,
+    control: &Control,
+) -> Result<Vec<&'static str>> {
     // The output before the picture: a name that is taken is told before the work.
     let file = match &task.target {
         Target::Stdout => None,
@@ -162,15 +168,17 @@ fn paint(task: &Task, style: &NamedStyle, args: &ImageArgs, engine: &mut dyn Sty
             task.painting(style)
         }
     };
-    let file = file.map(|path| outputs::create(&path, args.overwrite)).transpose()?;
+    file.as_deref().map(|path| outputs::check(path, args.overwrite)).transpose()?;
     let still = match &task.input {
-        Input::File(path) => Still::decode(&std::fs::read(path).context("cannot be read")?),
+        // A pipe may stay silent, and there is nothing yet that would be lost.
+        Input::File(path) => Still::decode(&control.opening(|| std::fs::read(path)).context("cannot be read")?),
         Input::Stdin(bytes) => Still::decode(bytes),
     }
     .with_context(|| match &task.input {
         Input::File(path) if is_named_like_video(path) => "cannot be read as a picture (`impasto video` takes clips)",
         _ => "cannot be read as a picture",
     })?;
+    let file = file.map(|path| outputs::create(&path, args.overwrite)).transpose()?;
     let mut painted = Frame::black(still.content.size);
     engine.stylize(&still.content, &mut painted)?;
     let format = args.format.or(task.target.path().and_then(format_of)).unwrap_or(still.format());

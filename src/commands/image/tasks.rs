@@ -142,7 +142,7 @@ pub fn tasks(args: &ImageArgs, styles: &[NamedStyle]) -> Result<Vec<Task>> {
         let text = "the output '{}' is a file (expected a folder for several pictures)";
         return Err(usage(text.replace("{}", &args.output.display().to_string())));
     }
-    if format_of(&args.output).is_some() && !args.output.is_dir() {
+    if format_of(&args.output).is_some() && !is_folder(&args.output) {
         let text = "the output '{}' is named like a picture (expected a folder for several pictures: '{}/')";
         return Err(usage(text.replace("{}", &args.output.display().to_string())));
     }
