@@ -359,6 +359,11 @@ impl VideoReader {
         };
         if self.chain.as_ref().is_none_or(|(known, interlaced, _)| (known, interlaced) != (&input, &self.is_interlaced))
         {
+            let shape = self.chain.as_ref().map(|(known, ..)| known.sample_aspect_ratio);
+            let is_other = |shape: Rational| shape != input.sample_aspect_ratio && shape.numerator() > 0;
+            if shape.is_some_and(is_other) && input.sample_aspect_ratio.numerator() > 0 && !self.is_at_first() {
+                self.note("the shape of its pixels changes on the way: all are shown in that of the first ones");
+            }
             self.drain_chain()?;
             let filters = self.filters_to_rgb(&input);
             let chain = FilterChain::new(&input, &filters)

@@ -124,23 +124,31 @@ fn a_gif_of_more_than_a_hundred_frames_a_second_keeps_them_all() {
 #[test]
 fn a_change_of_size_or_clock_in_the_middle_keeps_every_frame() {
     let folder = tempfile::tempdir().unwrap();
-    let make = |name, size: &str| {
-        let source = format!("testsrc2=size={size}:rate=25");
+    let make = |name, size: &str, pixel: &str| {
+        let source = format!("testsrc2=size={size}:rate=25,setsar={pixel}");
         clip(
             folder.path(),
             name,
             &["-f", "lavfi", "-i", &source, "-t", "0.8", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-f", "mpegts"],
         )
     };
-    let (first, second) = (make("1.ts", "160x90"), make("2.ts", "320x180"));
-    let input = folder.path().join("joined.ts");
-    std::fs::write(&input, [std::fs::read(first).unwrap(), std::fs::read(second).unwrap()].concat()).unwrap();
-    let output = folder.path().join("out.mp4");
-    let copied = copy(&input, &output);
-    assert_eq!((copied.written.frames, copied.damage), (40, None));
-    let times = frame_times(&output);
-    assert_eq!(times.len(), 40);
-    for pair in times.windows(2) {
-        assert!((pair[1] - pair[0] - 0.04).abs() < 0.025, "{times:?}");
+    let first = make("1.ts", "160x90", "1");
+    let others = [
+        (make("2.ts", "320x180", "1"), "the size of the pictures changes"),
+        (make("3.ts", "160x90", "4/3"), "the shape of its pixels changes"),
+    ];
+    for (other, note) in others {
+        let input = folder.path().join("joined.ts");
+        std::fs::write(&input, [std::fs::read(&first).unwrap(), std::fs::read(other).unwrap()].concat()).unwrap();
+        let output = folder.path().join("out.mp4");
+        let copied = copy(&input, &output);
+        assert_eq!((copied.written.frames, copied.damage), (40, None));
+        assert!(copied.notes.iter().any(|told| told.contains(note)), "{:?}", copied.notes);
+        let times = frame_times(&output);
+        assert_eq!(times.len(), 40);
+        for pair in times.windows(2) {
+            assert!((pair[1] - pair[0] - 0.04).abs() < 0.025, "{times:?}");
+        }
+        std::fs::remove_file(output).unwrap();
     }
 }
