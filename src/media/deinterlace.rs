@@ -22,16 +22,25 @@ pub fn is_available() -> bool {
 
 /// Takes planes in and gives planes out, as many pictures as it got.
 pub struct Deinterlacer {
-    chain: FilterChain,
+    /// One for each order of the fields that may come; each gets every picture, so that all are equally far.
+    chains: Vec<(Interlacing, FilterChain)>,
     /// Whether each picture says for itself if it is interlaced.
     is_mixed: bool,
-    /// What was put and not taken yet: bytes of those that are to come out as they are.
-    untouched: VecDeque<Option<Vec<u8>>>,
+    /// What was put and not taken yet.
+    waiting: VecDeque<Waiting>,
     /// Bytes of a row and number of rows of each plane.
     planes: Vec<(usize, usize)>,
     picture: frame::Video,
     finished: frame::Video,
     pictures_put: i64,
+}
+
+/// How a picture that was put comes out.
+enum Waiting {
+    /// As it is.
+    Untouched(Vec<u8>),
+    /// From the chain of this place.
+    Chain(usize),
 }
 
 impl Deinterlacer {
@@ -66,14 +75,20 @@ impl Deinterlacer {
             sample_aspect_ratio: Rational(1, 1),
             color: ColorTags::of_frame(&frame::Video::empty()),
         };
-        let first_field = if interlacing == Interlacing::BottomFieldFirst { "bff" } else { "tff" };
         let name = pixel.descriptor().map_or("yuv420p", |descriptor| descriptor.name());
-        let filters = format!("bwdif=mode=send_frame:parity={first_field}:deint=all,format={name}");
         super::init()?;
+        let is_mixed = interlacing == Interlacing::Mixed;
+        let mut chains = Vec::new();
+        for (order, parity) in [(Interlacing::TopFieldFirst, "tff"), (Interlacing::BottomFieldFirst, "bff")] {
+            if is_mixed || interlacing == order {
+                let filters = format!("bwdif=mode=send_frame:parity={parity}:deint=all,format={name}");
+                chains.push((order, FilterChain::new(&input, &filters)?));
+            }
+        }
         Ok(Self {
-            chain: FilterChain::new(&input, &filters)?,
-            is_mixed: interlacing == Interlacing::Mixed,
-            untouched: VecDeque::new(),
+            chains,
+            is_mixed,
+            waiting: VecDeque::new(),
             planes,
             picture: frame::Video::new(pixel, u32::try_from(size.width)?, u32::try_from(size.height)?),
             finished: frame::Video::empty(),
@@ -81,12 +96,16 @@ impl Deinterlacer {
         })
     }
 
-    /// Takes a picture. One of mixed pictures that says it is progressive comes out as it is.
+    /// Takes a picture. Of mixed pictures `interlacing` counts: one that says it is progressive comes out as it is.
     ///
     /// # Errors
     /// If FFmpeg's filter fails.
-    pub fn put(&mut self, bytes: &[u8], says_progressive: bool) -> Result<()> {
-        self.untouched.push_back((self.is_mixed && says_progressive).then(|| bytes.to_vec()));
+    pub fn put(&mut self, bytes: &[u8], interlacing: Interlacing) -> Result<()> {
+        let chain = self.chains.iter().position(|(order, _)| *order == interlacing);
+        self.waiting.push_back(match chain {
+            None if self.is_mixed => Waiting::Untouched(bytes.to_vec()),
+            chain => Waiting::Chain(chain.unwrap_or(0)),
+        });
         super::ffi::make_writable(&mut self.picture).context("deinterlace a picture")?;
         let mut rest = bytes;
         for (plane, (row_bytes, rows)) in self.planes.iter().enumerate() {
@@ -99,7 +118,7 @@ impl Deinterlacer {
         }
         self.picture.set_pts(Some(self.pictures_put));
         self.pictures_put += 1;
-        self.chain.put_kept(&self.picture).context("deinterlace a picture")
+        self.chains.iter_mut().try_for_each(|(_, chain)| chain.put_kept(&self.picture)).context("deinterlace a picture")
     }
 
     /// Says that no more pictures come.
@@ -107,7 +126,7 @@ impl Deinterlacer {
     /// # Errors
     /// If FFmpeg's filter fails.
     pub fn end(&mut self) -> Result<()> {
-        self.chain.end().context("deinterlace the last picture")
+        self.chains.iter_mut().try_for_each(|(_, chain)| chain.end()).context("deinterlace the last picture")
     }
 
     /// Puts the next finished picture into `bytes`; `false` where there is none yet.
@@ -115,10 +134,16 @@ impl Deinterlacer {
     /// # Errors
     /// If FFmpeg's filter fails.
     pub fn take(&mut self, bytes: &mut Vec<u8>) -> Result<bool> {
-        if self.chain.take(&mut self.finished).context("deinterlace a picture")?.is_none() {
-            return Ok(false);
+        let Some(waiting) = self.waiting.front() else { return Ok(false) };
+        let wanted = if let Waiting::Chain(place) = waiting { *place } else { 0 };
+        // The one that is wanted last, so that it is what is left.
+        let order = (0..self.chains.len()).filter(|place| *place != wanted).chain([wanted]);
+        for place in order {
+            if self.chains[place].1.take(&mut self.finished).context("deinterlace a picture")?.is_none() {
+                return Ok(false);
+            }
         }
-        if let Some(untouched) = self.untouched.pop_front().flatten() {
+        if let Some(Waiting::Untouched(untouched)) = self.waiting.pop_front() {
             *bytes = untouched;
             return Ok(true);
         }

@@ -220,7 +220,7 @@ impl<R: Read> PipeReader<R> {
             self.has_ended = line.is_none();
             let Some(deinterlacer) = &mut self.deinterlacer else { continue };
             match line {
-                Some(line) => deinterlacer.put(&self.picture, line.is_progressive)?,
+                Some(line) => deinterlacer.put(&self.picture, line.interlacing)?,
                 None => deinterlacer.end()?,
             }
         }
@@ -232,7 +232,7 @@ impl<R: Read> PipeReader<R> {
         let is_y4m = self.format.header.is_some();
         let line = match is_y4m {
             true => y4m::read_frame_line(&mut self.input, index)?,
-            false => Some(FrameLine { is_progressive: true }),
+            false => Some(FrameLine { interlacing: Interlacing::Progressive }),
         };
         if line.is_none() {
             return Ok(None);
@@ -467,6 +467,20 @@ mod tests {
         let given = out[out.len() - 4 * 134..].chunks_exact(134).map(|frame| &frame[6..]);
         let is_untouched: Vec<bool> = given.zip(&pictures).map(|(given, (_, picture))| given == picture).collect();
         assert_eq!(is_untouched, [true, false, true, true]);
+    }
+
+    #[test]
+    fn in_a_mixed_stream_each_picture_says_which_field_comes_first() {
+        let picture =
+            |seed: usize| -> Vec<u8> { (0..128).map(|at| ((at * 37 + seed * 91) % 200) as u8 + 20).collect() };
+        let passed = |header: &str, frame: &str| {
+            let mut stream = format!("YUV4MPEG2 W8 H8 F25:1 {header} C422\n").into_bytes();
+            (0..4).for_each(|seed| stream.extend([frame.as_bytes(), b"\n", &picture(seed)].concat()));
+            pass(&stream, 999, PipeOptions::default()).unwrap()
+        };
+        let (top, bottom) = (passed("It", "FRAME"), passed("Ib", "FRAME"));
+        assert_ne!(top, bottom);
+        assert_eq!((passed("Im", "FRAME Itii"), passed("Im", "FRAME Ibii")), (top, bottom));
     }
 
     #[test]

@@ -231,15 +231,21 @@ pub fn read_header(input: &mut impl BufRead) -> Result<Y4mHeader> {
 /// What the line before a frame says of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameLine {
-    /// In a stream of mixed frames: it was sampled at one time.
-    pub is_progressive: bool,
+    /// In a stream of mixed frames: how its lines and moments go together; never mixed.
+    pub interlacing: Interlacing,
 }
 
 impl FrameLine {
-    /// `I` and three letters: how it is shown, how it was sampled in time (`p`, `i`), and how in space.
+    /// `I` and three letters: how it is shown (`b` and `B`: the lower field first), how it was sampled in time (`p`, `i`), and how in
+    /// space.
     fn parse(parameters: &[u8]) -> Self {
         let told = parameters.split(|byte| *byte == b' ').find_map(|parameter| parameter.strip_prefix(b"I"));
-        Self { is_progressive: told.is_some_and(|letters| letters.get(1) == Some(&b'p')) }
+        let interlacing = match told.unwrap_or_default() {
+            [_, b'p', ..] => Interlacing::Progressive,
+            [b'b' | b'B', ..] => Interlacing::BottomFieldFirst,
+            _ => Interlacing::TopFieldFirst,
+        };
+        Self { interlacing }
     }
 }
 
@@ -349,14 +355,15 @@ mod tests {
 
     #[test]
     fn the_line_before_a_frame_may_have_parameters() {
-        for (line, is_progressive) in [
-            ("FRAME\n", Some(false)),
-            ("FRAME Itii Xa=b\n", Some(false)),
-            ("FRAME I1pp\n", Some(true)),
-            ("FRAME XIp I1pp Xa=b\n", Some(true)),
+        for (line, interlacing) in [
+            ("FRAME\n", Some(Interlacing::TopFieldFirst)),
+            ("FRAME Itii Xa=b\n", Some(Interlacing::TopFieldFirst)),
+            ("FRAME IBii\n", Some(Interlacing::BottomFieldFirst)),
+            ("FRAME I1pp\n", Some(Interlacing::Progressive)),
+            ("FRAME XIp I1pp Xa=b\n", Some(Interlacing::Progressive)),
             ("", None),
         ] {
-            let expected = is_progressive.map(|is_progressive| FrameLine { is_progressive });
+            let expected = interlacing.map(|interlacing| FrameLine { interlacing });
             assert_eq!(read_frame_line(&mut line.as_bytes(), 3).unwrap(), expected, "{line}");
         }
         for (line, expected) in [("FRA", "ends inside the header of frame 3"), ("FRAMES\n", "frame 3 begins with")] {
