@@ -316,6 +316,35 @@ fn what_cannot_be_painted_is_told_with_the_file_and_what_to_do() {
     paint(&folder, &["--style", "stripes.png", "-o", "o.png", "--mask", "black.png"]).assert().code(1);
 }
 
+#[cfg(unix)]
+#[test]
+fn ctrl_c_before_the_first_gradient_replaces_nothing() {
+    use std::io::{BufRead as _, BufReader};
+
+    let folder = folder();
+    std::fs::write(folder.path().join("out.png"), "a good one").unwrap();
+    let pipe = folder.path().join("style.png");
+    assert!(Process::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut child = Process::new(assert_cmd::cargo::cargo_bin("impasto"))
+        .current_dir(&folder)
+        .args(["paint", "content.png", "--style", "style.png", "-o", "out.png", "-y", "--device", "cpu"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut messages = BufReader::new(child.stderr.take().unwrap());
+    let mut style = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    send(Signal::INT, &child);
+    let mut said = String::new();
+    messages.read_line(&mut said).unwrap();
+    assert!(said.contains("stopping"), "{said}");
+    std::io::Write::write_all(&mut style, &std::fs::read(folder.path().join("stripes.png")).unwrap()).unwrap();
+    drop(style);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    messages.read_line(&mut said).unwrap();
+    assert!(said.contains("interrupted: nothing was painted yet"), "{said}");
+    assert_eq!(std::fs::read(folder.path().join("out.png")).unwrap(), b"a good one");
+}
+
 #[test]
 fn ctrl_c_saves_the_painting_and_a_state_to_go_on_from() {
     let folder = folder();

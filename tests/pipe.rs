@@ -244,10 +244,18 @@ fn an_output_that_fails_is_told_while_the_input_is_silent() {
     let folder = tempfile::tempdir().unwrap();
     let source = "ffmpeg -v quiet -f lavfi -i testsrc2=size=64x64:duration=1 -pix_fmt yuv420p -f yuv4mpegpipe -";
     // The input stays open until the program has ended.
-    let line = format!("mkfifo in; {} < in > /dev/full & exec 3> in; {source} >&3; wait $!; echo $?", identity(""));
+    let line =
+        format!("mkfifo in; timeout 60 {} < in > /dev/full & exec 3> in; {source} >&3; wait $!; echo $?", identity(""));
     let output = shell(folder.path(), &line);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "1\n", "{}", text(&output));
     assert!(text(&output).contains("cannot write the output"), "{}", text(&output));
+    // So is a reader that has left.
+    let line = format!(
+        "mkfifo left; (timeout 60 {}; echo $? > code) < left | head -c 100 > /dev/null & exec 3> left; {source} >&3; wait; cat code",
+        identity("")
+    );
+    let output = shell(folder.path(), &line);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "0\n", "{}", text(&output));
 }
 
 #[test]

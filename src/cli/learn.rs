@@ -57,7 +57,7 @@ pub struct LearnArgs {
     pub stroke_size: f32,
 
     /// How much the style counts against the content
-    #[arg(long, value_name = "NUMBER", default_value_t = 1.0, value_parser = super::parse_positive::<f32>, help_heading = "How it is fitted")]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1.0, value_parser = parse_style_weight, help_heading = "How it is fitted")]
     pub style_weight: f32,
 
     /// How much it counts that a photo and the same photo a little moved are painted alike; 0: not at all
@@ -114,6 +114,13 @@ fn parse_stroke_size(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(value) if (0.25..=4.0).contains(&value) => Ok(value),
         _ => Err("expected a number from 0.25 to 4".to_owned()),
+    }
+}
+
+fn parse_style_weight(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(value) if (1e-3..=1e4).contains(&value) => Ok(value),
+        _ => Err("expected a number from 0.001 to 10000".to_owned()),
     }
 }
 

@@ -7,6 +7,7 @@ use clap::{Args, ValueHint};
 use super::DeviceArgs;
 use super::{parse_word, whole_number};
 use crate::commands::{KeepColor, Preset};
+use crate::gatys::objective::MOST_WEIGHT;
 use crate::gatys::{Layer, Objective, Optimizer, Pooling, Statistics, StyleLayer};
 
 /// `impasto paint`.
@@ -190,9 +191,6 @@ pub struct PaintReportArgs {
     #[arg(long, help_heading = "What is shown")]
     pub json: bool,
 }
-
-/// Sums of larger weights are no numbers any more where they are multiplied.
-const MOST_WEIGHT: f32 = 1e9;
 
 pub(super) fn parse_weight(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {

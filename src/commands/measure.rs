@@ -94,8 +94,8 @@ pub fn run(args: &MeasureArgs) -> Result<Outcome> {
             input: shown(&args.input),
             output: shown(&args.output),
             reference: args.reference.as_deref().map(shown),
-            flow: args.flow.as_deref(),
-            style: args.style.as_deref(),
+            flow: args.flow.as_deref().map(shown),
+            style: args.style.as_deref().map(shown),
             figures: &figures,
             painting,
             notes,
@@ -117,9 +117,9 @@ struct Summary<'a> {
     output: String,
     reference: Option<String>,
     /// The folder of known flow; `null`: estimated.
-    flow: Option<&'a Path>,
+    flow: Option<String>,
     /// The painting whose style is asked for.
-    style: Option<&'a Path>,
+    style: Option<String>,
     #[serde(flatten)]
     figures: &'a Figures,
     #[serde(flatten)]
@@ -129,10 +129,7 @@ struct Summary<'a> {
 
 /// Refuses, before anything is measured, a picture that could not be written or would replace or fall among what is measured.
 fn check_plot(plot: &Path, inputs: &[&Path], overwrite: bool) -> Result<()> {
-    if !plot.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")) {
-        let error = anyhow::anyhow!("the plot '{}' is no PNG (expected a name that ends in .png)", plot.display());
-        return Err(UsageError(error).into());
-    }
+    outputs::check_png(plot, "plot")?;
     outputs::check(plot, overwrite)?;
     let folder = output::folder_of(plot);
     let folder = folder.canonicalize().with_context(|| format!("cannot find the folder '{}'", folder.display()))?;

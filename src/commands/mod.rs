@@ -51,14 +51,6 @@ pub const DEFAULT_QUEUE: u32 = crate::pipeline::Pipeline::DEFAULT_CAPACITY as u3
 /// What has to be done before any other thread is started.
 pub fn prepare() {
     crate::runtime::forbid_telemetry();
-    #[cfg(unix)]
-    {
-        // A file that outgrows the limit of its user is an error of the write like a full disk, and no end without a word.
-        let flag = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, flag) {
-            tracing::debug!("listen for the limit of files: {error}");
-        }
-    }
 }
 
 /// How the process ends when nothing went wrong badly enough to be an error.
@@ -82,6 +74,8 @@ pub struct UsageError(pub anyhow::Error);
 /// # Errors
 /// What kept it from being done; [`UsageError`] where the arguments are wrong.
 pub fn run(cli: Cli) -> Result<Outcome> {
+    #[cfg(unix)]
+    signals::outlive_file_limits();
     match cli.command {
         Command::Video(args) => video::run(&args),
         Command::Live(args) => live::run(&args),

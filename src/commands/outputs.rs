@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
 
+use super::UsageError;
 use crate::console::Console;
 use crate::output::{self, AtomicFile};
+use crate::stills::StillFormat;
 
 /// Creates a file that will take the name `path`.
 ///
@@ -27,6 +29,27 @@ pub fn create(path: &Path, overwrite: bool) -> Result<AtomicFile> {
 /// As [`create`].
 pub fn check(path: &Path, overwrite: bool) -> Result<()> {
     create(path, overwrite).map(drop)
+}
+
+/// The format that the name of a picture asks for.
+///
+/// # Errors
+/// [`UsageError`] where it asks for none.
+pub fn picture_format(path: &Path) -> Result<StillFormat, UsageError> {
+    StillFormat::of_path(path).ok_or_else(|| {
+        UsageError(anyhow!("'{}' names no format (expected .png, .jpg, .webp or .tif at its end)", path.display()))
+    })
+}
+
+/// Refuses the name of a picture that can only be a PNG and is called otherwise.
+///
+/// # Errors
+/// [`UsageError`].
+pub fn check_png(path: &Path, what: &str) -> Result<(), UsageError> {
+    match StillFormat::of_path(path) {
+        Some(StillFormat::Png) => Ok(()),
+        _ => Err(UsageError(anyhow!("the {what} '{}' is no PNG (expected a name that ends in .png)", path.display()))),
+    }
 }
 
 /// Writes a whole file in one step.

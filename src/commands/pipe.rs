@@ -57,26 +57,23 @@ pub fn run(args: &PipeArgs) -> Result<Outcome> {
     let pipeline = Pipeline::new(control.clone(), args.run.queue as usize);
     let stats = pipeline.stats();
     let progress = console.progress(None);
-    let mut sink = PipeSink { writer, progress, stats: stats.clone(), time_base: format.time_base(), frames: 0 };
+    let mut sink =
+        PipeSink { writer, console, progress, stats: stats.clone(), time_base: format.time_base(), frames: 0 };
     let source = PipeSource { reader, is_raw: args.raw.is_some(), control: control.clone() };
     let outcome = Chain { reader: source, stylizers: style.engines(), pool, temporal }.run(pipeline, &mut sink);
     sink.progress.end();
     let seconds = started.elapsed().as_secs_f64();
-    let has_reader_left = match outcome {
-        Ok(()) => false,
-        Err(RunError::Stage { source, .. }) if source.is::<ReaderLeft>() => true,
+    match outcome {
+        Ok(()) => {}
         Err(RunError::Aborted) => return Ok(Outcome::Interrupted),
         Err(error) => return Err(error.into()),
-    };
+    }
     if args.stats {
         console.stages(&stats.snapshot());
     }
     let size = format.size();
     let fps = sink.frames as f64 / seconds;
     console.line(&format!("{} frames of {size} in {seconds:.1} s ({fps:.1} fps), {label} on {provider}", sink.frames));
-    if has_reader_left {
-        console.line("the reader of the output has closed it: the rest was left out");
-    }
     Ok(if control.is_stopped() { Outcome::Interrupted } else { Outcome::Done })
 }
 
@@ -186,6 +183,7 @@ impl<R: Read + Send> Source for PipeSource<R> {
 /// The writer as the pipeline's sink, with the progress shown.
 struct PipeSink<W> {
     writer: PipeWriter<W>,
+    console: Console,
     progress: Progress,
     stats: PipelineStats,
     time_base: Rational,
@@ -197,15 +195,16 @@ impl<W: std::io::Write> Sink for PipeSink<W> {
     type Output = ();
 
     fn write(&mut self, SmoothedFrame { frame, .. }: SmoothedFrame) -> Result<()> {
-        match self.writer.write(&frame) {
-            Err(error) if !error.is::<ReaderLeft>() => {
-                // Whoever writes to this program may be silent for ever, and nothing wakes the thread that waits for it. There
-                // is no file to clean up.
-                self.progress.end();
-                console::error(&error);
-                signal_hook::low_level::exit(1);
+        if let Err(error) = self.writer.write(&frame) {
+            // Whoever writes to this program may be silent for ever, and nothing wakes the thread that waits for it. There
+            // is no file to clean up.
+            self.progress.end();
+            if error.is::<ReaderLeft>() {
+                self.console.line("the reader of the output has closed it: the rest was left out");
+                signal_hook::low_level::exit(0);
             }
-            written => written?,
+            console::error(&error);
+            signal_hook::low_level::exit(1);
         }
         self.frames += 1;
         let seconds = self.frames as f64 * f64::from(self.time_base);

@@ -132,9 +132,7 @@ fn style_args(args: &SheetArgs, style: &str) -> StyleArgs {
 
 fn check_output(args: &SheetArgs) -> Result<()> {
     let path = args.output.display();
-    if !args.output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")) {
-        return Err(UsageError(anyhow!("the sheet '{path}' is no PNG (expected a name that ends in .png)")).into());
-    }
+    outputs::check_png(&args.output, "sheet")?;
     if outputs::is_same(&args.input, &args.output) {
         bail!("the sheet '{path}' would replace the input (choose another name)");
     }
@@ -143,8 +141,7 @@ fn check_output(args: &SheetArgs) -> Result<()> {
 
 /// The picture itself, or a frame of a video: at a time, or the middle one.
 fn read(path: &Path, at: Option<Time>) -> Result<Frame> {
-    let extension = path.extension().map(|extension| extension.to_string_lossy().into_owned()).unwrap_or_default();
-    if StillFormat::of_extension(&extension).is_some() {
+    if StillFormat::of_path(path).is_some() {
         if at.is_some() {
             let text = format!("'{}' is a picture and has no frames (expected no --at)", path.display());
             return Err(UsageError(anyhow!(text)).into());

@@ -1,9 +1,11 @@
 //! What ends a run from outside: Ctrl-C, a request to terminate, a terminal that is closed.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
@@ -80,4 +82,12 @@ pub(super) fn unless_given_up(
 pub(super) fn given_up(output: &Path, console: Console) -> Outcome {
     console.line(&format!("interrupted: '{}' was not written", output.display()));
     Outcome::Interrupted
+}
+
+/// A file that outgrows the limit of its user becomes an error of the write, like a full disk, and ends nothing without a word.
+pub(super) fn outlive_file_limits() {
+    let ignored = Arc::new(AtomicBool::new(false));
+    if let Err(error) = signal_hook::flag::register(SIGXFSZ, ignored) {
+        tracing::debug!("listen for the limit of files: {error}");
+    }
 }

@@ -67,16 +67,13 @@ pub fn open_for_clip(
 /// A style, blend or network as it is written, where what it names can be a style: paths are looked at when they are opened.
 ///
 /// # Errors
-/// [`UsageError`] for a text that is not understood, a name that no style has, and a picture.
+/// [`UsageError`] for a text that is not understood, a name that no style has, and a picture; else for a picture that is not there.
 pub fn parse(text: &str) -> Result<StyleSpec> {
     let path = Path::new(text);
-    let is_model = || {
-        path.extension()
-            .is_some_and(|extension| ["onnx", "style"].iter().any(|known| extension.eq_ignore_ascii_case(known)))
-    };
-    let spec = match is_model() && path.is_file() {
-        true => StyleSpec::of_file(path),
-        false => text.parse().map_err(|error| UsageError(anyhow::Error::new(error)))?,
+    let file = path.is_file().then(|| StyleSpec::of_file(path)).flatten();
+    let spec = match file {
+        Some(spec) => spec,
+        None => text.parse().map_err(|error| UsageError(anyhow::Error::new(error)))?,
     };
     for term in spec.terms() {
         match &term.style {
@@ -166,13 +163,16 @@ pub fn refuse_painting(path: &Path) -> Result<(), UsageError> {
 }
 
 /// What could be done with a painting is of no use for one that is misspelt.
-fn check_picture_exists(path: &Path) -> Result<()> {
+///
+/// # Errors
+/// For the path of a picture that is not there.
+pub fn check_picture_exists(path: &Path) -> Result<()> {
     ensure!(!is_picture(path) || path.exists(), "cannot read '{}': no such file", path.display());
     Ok(())
 }
 
 fn is_picture(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| StillFormat::of_extension(&extension.to_string_lossy()).is_some())
+    StillFormat::of_path(path).is_some()
 }
 
 fn uses_of_painting(path: &Path) -> String {

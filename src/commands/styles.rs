@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 
-use super::{Outcome, UsageError, image, sheet, style};
+use super::{Outcome, UsageError, sheet, style};
 use crate::cli::{StylesAddArgs, StylesArgs, StylesCommand, StylesRemoveArgs, StylesShowArgs};
 use crate::console::{self, printable};
 use crate::output;
-use crate::stills::StillFormat;
+use crate::stills::{Still, StillFormat};
 use crate::style::catalog::normalized;
 use crate::style::folder::{self, FolderStyle};
 use crate::style::learned::{Description, EXTENSION};
@@ -58,7 +58,7 @@ impl<'a> StyleFigures<'a> {
     fn learned(style: FolderStyle) -> Self {
         let (description, error) = match LearnedStyle::load(&style.path) {
             Ok(learned) => {
-                let error = learned.description.bundled_network().err().map(|error| format!("{error:#}"));
+                let error = check_fits(&learned).err().map(|error| format!("{error:#}"));
                 (Some(learned.description), error)
             }
             Err(error) => (None, Some(format!("{:#}", error))),
@@ -124,7 +124,10 @@ fn list(is_json: bool) -> Result<Outcome> {
         let (names, paintings) = (width(|style| style.name().to_owned()), width(|style| style.painting()));
         styles
             .iter()
-            .map(|style| format!("{:names$}  {:paintings$}  {}\n", style.name(), style.painting(), style.remark()))
+            .map(|style| {
+                let name = printable(style.name());
+                format!("{name:names$}  {:paintings$}  {}\n", style.painting(), style.remark())
+            })
             .collect()
     };
     console::data(&text).context("write the list to stdout")?;
@@ -216,7 +219,7 @@ fn remove(args: &StylesRemoveArgs) -> Result<Outcome> {
 
 fn show(args: &StylesShowArgs) -> Result<Outcome> {
     if let Some(preview) = &args.preview
-        && image::format_of(preview) != Some(StillFormat::Jpeg)
+        && StillFormat::of_path(preview) != Some(StillFormat::Jpeg)
     {
         let text = format!("the preview is a JPEG, and '{}' is not named like one (expected .jpg)", preview.display());
         return Err(UsageError(anyhow!(text)).into());
@@ -251,6 +254,8 @@ fn show(args: &StylesShowArgs) -> Result<Outcome> {
         if style.preview.is_empty() {
             bail!("'{}' carries no preview", path.display());
         }
+        Still::decode(&style.preview)
+            .with_context(|| format!("the preview that '{}' carries cannot be used", path.display()))?;
         if output::is_taken(preview) {
             bail!("the output '{}' exists already (choose another name)", preview.display());
         }
@@ -270,13 +275,14 @@ fn find_own(name: &str) -> Result<FolderStyle> {
     if let Some(style) = style::folder().and_then(|folder| folder::find(&folder, name)) {
         return Ok(style);
     }
+    style::check_picture_exists(Path::new(name))?;
     Err(style::unknown_style(&Catalog::bundled()?.unknown(name, &own_styles())).into())
 }
 
 fn describe(path: &Path, description: &Description) -> String {
     let Description { network, paintings, learning, .. } = description;
     let is_known = description.bundled_network().is_ok();
-    let mut text = format!("{}\n", path.display());
+    let mut text = format!("{}\n", printable(&path.display().to_string()));
     for painting in paintings {
         text += &format!("  painting  {} (sha256 {})\n", printable(&painting.file), printable(&painting.sha256));
     }

@@ -104,7 +104,7 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     };
     let summary = Summary {
         input: media::shown(&args.input),
-        output: &written.path,
+        output: written.path.display().to_string(),
         frames: written.frames,
         painted_frames: sink.painted_frames(),
         fps: written.frames as f64 / started.elapsed().as_secs_f64(),
@@ -141,7 +141,7 @@ fn report(
     };
     console.line(&format!(
         "{}: {} frames{carried} of {}×{} in {:.1} s ({:.1} fps, {:.2}×), {} on {}",
-        summary.output.display(),
+        summary.output,
         summary.frames,
         summary.width,
         summary.height,
@@ -239,7 +239,7 @@ impl RunArgs {
 #[derive(Debug, Serialize)]
 struct Summary<'a> {
     input: String,
-    output: &'a Path,
+    output: String,
     frames: u64,
     painted_frames: u64,
     fps: f64,

@@ -16,6 +16,9 @@ use super::vgg::{Layer, Pooling, Vgg};
 use crate::frame::FrameSize;
 use crate::onnx::{GraphBuilder, Model, Value};
 
+/// Products and sums of larger weights might be no numbers.
+pub const MOST_WEIGHT: f32 = 1e9;
+
 /// What of a style's features is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Statistics {
@@ -220,7 +223,10 @@ impl Objective {
         ];
         let layers = self.style_layers.iter().map(|style| ("weight of a style layer", style.weight));
         for (name, weight) in weights.into_iter().chain(layers) {
-            ensure!(weight.is_finite() && weight >= 0.0, "{name} {weight} is out of range (expected at least 0)");
+            ensure!(
+                (0.0..=MOST_WEIGHT).contains(&weight),
+                "{name} {weight} is out of range (expected 0 to {MOST_WEIGHT})"
+            );
         }
         ensure!(self.content_weight + self.style_weight > 0.0, "neither content nor style is asked for (both weigh 0)");
         ensure!(self.style_weight == 0.0 || self.style_weight_sum() > 0.0, "the style layers weigh 0 in all");

@@ -111,6 +111,8 @@ impl State {
             let rows = ROWS.into_iter().map(row).collect::<Result<Vec<_>>>()?;
             <[Vec<f32>; 5]>::try_from(rows).ok().context("it is damaged")?
         };
+        ensure!(numbers.rate_share > 0.0 && numbers.rate_share <= 1.0, "it is damaged");
+        ensure!(second.iter().all(|square| *square >= 0.0), "it is damaged");
         let loss = |[total, content, style]: [f32; 3]| HeldOutLoss { total, content, style };
         let state = Self {
             step: numbers.step,

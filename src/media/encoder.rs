@@ -243,11 +243,8 @@ fn encoder_time_base(codec: codec::Id, info: &VideoInfo, container: Needs) -> Ra
         }
         _ => Some(info.steady_rate).filter(|_| container.counts_pictures),
     };
-    match counted.filter(|rate| rate.numerator() > 0) {
-        Some(rate) => rate.invert(),
-        None if codec == codec::Id::MPEG4 && info.time_base.denominator() > 65_535 => FINEST_OF_MPEG4,
-        None => info.time_base,
-    }
+    let time_base = counted.filter(|rate| rate.numerator() > 0).map_or(info.time_base, |rate| rate.invert());
+    if codec == codec::Id::MPEG4 && time_base.denominator() > 65_535 { FINEST_OF_MPEG4 } else { time_base }
 }
 
 fn pixel_name(pixel: Pixel) -> &'static str {

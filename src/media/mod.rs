@@ -80,9 +80,13 @@ pub fn init() -> Result<()> {
     result
 }
 
-/// Whether `path` is an address like `https://…` and no file.
+/// Whether `path` is an address like `https://…` and no file; a text in which one stands, as a GStreamer pipeline, is none.
 pub fn is_url(path: &Path) -> bool {
-    path.to_str().is_some_and(|text| text.contains("://"))
+    let scheme = path.to_str().and_then(|text| text.split_once("://")).map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.' | '_'))
+    })
 }
 
 /// A file or an address as it may stand in a terminal: cameras and streams in a network often have their password in it, before

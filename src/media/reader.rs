@@ -225,6 +225,11 @@ impl VideoReader {
         self.damage.clone()
     }
 
+    /// Whether it comes in parts of some seconds each (HLS, DASH), as fast as they can be had.
+    pub(super) fn comes_in_parts(&self) -> bool {
+        ["hls", "dash"].contains(&self.packets.input().format().name())
+    }
+
     /// A tag of the stream.
     pub(super) fn tag(&self, key: &str) -> Option<String> {
         self.packets.input().stream(self.stream)?.metadata().get(key).map(str::to_owned)

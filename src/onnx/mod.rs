@@ -206,13 +206,23 @@ impl Model {
         files
     }
 
+    /// Forgets what the graph says of the shapes of its outputs and of what lies between: some exporters leave those of the
+    /// picture that they traced with.
+    pub fn forget_output_shapes(&mut self) {
+        self.graph.value_info.clear();
+        for dimensions in self.graph.output.iter_mut().filter_map(dimensions_mut) {
+            for dimension in dimensions {
+                dimension.value = None;
+            }
+        }
+    }
+
     /// Opens the batch, height and width of the image input `name` and forgets every shape that was derived from them.
     ///
     /// The batch becomes 1. `height_axis` and `width_axis` count the input's dimensions from 0. Transposed convolutions
     /// that name the size of their output are given the padding that most likely leads to it; the number of those is
     /// returned. Whether the nodes bear another size, and still compute the same, only a run can tell.
     pub fn make_size_dynamic(&mut self, name: &str, height_axis: usize, width_axis: usize) -> usize {
-        self.graph.value_info.clear();
         let is_input = |value: &&mut ValueInfoProto| value.name() == name;
         if let Some(dimensions) = self.graph.input.iter_mut().find(is_input).and_then(dimensions_mut) {
             for (axis, dimension) in dimensions.iter_mut().enumerate() {
@@ -225,11 +235,7 @@ impl Model {
                 }
             }
         }
-        for dimensions in self.graph.output.iter_mut().filter_map(dimensions_mut) {
-            for dimension in dimensions {
-                dimension.value = None;
-            }
-        }
+        self.forget_output_shapes();
         self.graph
             .node
             .iter_mut()

@@ -162,7 +162,8 @@ impl Shared {
     fn fail(&self, error: RunError) {
         match self.first_error.lock() {
             Ok(mut slot) if slot.is_none() => *slot = Some(error),
-            _ => tracing::warn!("after the first error: {error:#}"),
+            // Networks that fail together, or that are terminated where a run is given up.
+            _ => tracing::debug!("after the first error: {error:#}"),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Kinds of picture files, and what each can hold.
 
+use std::path::Path;
+
 use image::ImageFormat;
 
 /// A kind of file.
@@ -19,6 +21,11 @@ impl StillFormat {
     /// The formats by name.
     pub const NAMES: [(&str, Self); 4] =
         [("png", Self::Png), ("jpeg", Self::Jpeg), ("webp", Self::WebP), ("tiff", Self::Tiff)];
+
+    /// The format that the name of a file asks for.
+    pub fn of_path(path: &Path) -> Option<Self> {
+        Self::of_extension(&path.extension()?.to_string_lossy())
+    }
 
     /// The format that an extension stands for, whatever its case.
     pub fn of_extension(extension: &str) -> Option<Self> {

@@ -32,6 +32,9 @@ pub fn check_size(decoder: &impl ImageDecoder) -> Result<()> {
 pub fn whole_jpeg(bytes: &[u8]) -> Result<DynamicImage> {
     // Bytes between the headers that belong to nothing are harmless.
     let options = DecoderOptions::default().set_strict_mode(false).set_max_width(usize::MAX).set_max_height(usize::MAX);
+    // At a mark of the end that comes too early the decoder would go on with zeros, even if it is strict; at the end of the bytes it
+    // does not.
+    let bytes = &bytes[..end_of_only_scan(bytes).unwrap_or(bytes.len())];
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder.decode_headers()?;
     decoder.set_options(options.set_strict_mode(true));
@@ -39,6 +42,35 @@ pub fn whole_jpeg(bytes: &[u8]) -> Result<DynamicImage> {
     let (width, height) = decoder.dimensions().context("it has no size")?;
     let picture = RgbImage::from_raw(u32::try_from(width)?, u32::try_from(height)?, pixels);
     Ok(picture.context("it is damaged or cut short")?.into())
+}
+
+/// Where the mark of the end stands in a JPEG that is not progressive and whose components come in one scan; `None`: it is another
+/// one, or has no such mark.
+fn end_of_only_scan(bytes: &[u8]) -> Option<usize> {
+    let mut at = 2;
+    let mut is_sequential = false;
+    loop {
+        // Before a mark there may be bytes of filling.
+        let [0xff, mark, ..] = *bytes.get(at..)? else { return None };
+        if mark == 0xff {
+            at += 1;
+            continue;
+        }
+        let length = usize::from(u16::from_be_bytes(*bytes.get(at + 2..)?.first_chunk()?));
+        let segment = bytes.get(at + 4..at + 2 + length)?;
+        at += 2 + length;
+        match mark {
+            0xc0 | 0xc1 => is_sequential = segment.get(5).is_some(),
+            // Other kinds of frames, but for the tables between their numbers.
+            0xc2..=0xcf if !matches!(mark, 0xc4 | 0xc8 | 0xcc) => return None,
+            0xda => break,
+            _ => {}
+        }
+    }
+    let scan = bytes.get(at..)?;
+    // In a scan, a byte of 255 is followed by 0, or is the mark of a restart.
+    let mark = scan.windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xd0..=0xd7 | 0xff))?;
+    (is_sequential && scan[mark + 1] == 0xd9).then_some(at + mark)
 }
 
 /// Refuses a WebP that is shorter than it says: of an animated one only the first picture is decoded.

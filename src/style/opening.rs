@@ -125,6 +125,12 @@ impl Opening<'_> {
             return Ok((session, graph, sizes));
         }
         let (mut session, graph) = match self.ports.declared_size {
+            None if self.has_stale_output(format) => {
+                let mut model = self.model.clone();
+                model.forget_output_shapes();
+                let graph = self.graph_from(&model.to_bytes());
+                (graph.open(self.runtime, &self.options.session.on_cpu())?, graph)
+            }
             None => self.open_as_it_is()?,
             Some(declared) => match self.open_with_size_opened(format, declared, encoder.as_deref_mut()) {
                 Ok((session, graph)) => (session, graph),
@@ -172,6 +178,16 @@ impl Opening<'_> {
                 )
             }
         }
+    }
+
+    /// Whether a network that takes any size declares one for what comes out.
+    fn has_stale_output(&self, format: TensorFormat) -> bool {
+        let outputs = self.model.outputs();
+        let output = outputs.iter().find(|port| port.name == self.ports.image_output.value);
+        let (height, width) = format.layout.size_axes();
+        output.and_then(|port| port.shape.as_ref()).is_some_and(|shape| {
+            [height, width].into_iter().any(|axis| shape.get(axis).is_some_and(|length| length.fixed().is_some()))
+        })
     }
 
     fn open_as_it_is(&self) -> Result<(Session, Graph)> {

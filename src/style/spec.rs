@@ -64,7 +64,7 @@ pub enum ParseStyleError {
     Empty(String),
     /// A weight that is no number or not in range.
     #[error(
-        "weight '{weight}' of style '{style}' is not usable (expected a number of at least 0, for example {style}:0.5)"
+        "weight '{weight}' of style '{style}' is not usable (expected a number from 0 to 1000000000, for example {style}:0.5)"
     )]
     Weight {
         /// The style.
@@ -83,12 +83,16 @@ impl StyleSpec {
         Self { terms: vec![StyleTerm { style, weight: 1.0 }] }
     }
 
-    /// The style in a file, whatever its name holds: of a text, commas, colons and hashes are read.
-    pub fn of_file(path: &Path) -> Self {
-        Self::single(match is_learned(&path.to_string_lossy()) {
-            true => StyleRef::Learned(path.to_owned()),
-            false => StyleRef::Network { path: path.to_owned(), choice: None },
-        })
+    /// The style in a file, whatever its name holds: of a text, commas, colons and hashes are read. `None`: it is not called like a
+    /// learnt style or a network.
+    pub fn of_file(path: &Path) -> Option<Self> {
+        let name = path.to_string_lossy();
+        let style = match (is_learned(&name), is_network(&name)) {
+            (true, _) => StyleRef::Learned(path.to_owned()),
+            (_, true) => StyleRef::Network { path: path.to_owned(), choice: None },
+            _ => return None,
+        };
+        Some(Self::single(style))
     }
 
     /// The styles and their shares; at least one, the shares sum to 1.
@@ -96,6 +100,9 @@ impl StyleSpec {
         &self.terms
     }
 }
+
+/// Sums of larger weights might be no numbers.
+const MOST_WEIGHT: f32 = 1e9;
 
 impl FromStr for StyleSpec {
     type Err = ParseStyleError;
@@ -113,7 +120,7 @@ impl FromStr for StyleSpec {
                     .trim()
                     .parse::<f32>()
                     .ok()
-                    .filter(|weight| weight.is_finite() && *weight >= 0.0)
+                    .filter(|weight| (0.0..=MOST_WEIGHT).contains(weight))
                     .ok_or_else(|| ParseStyleError::Weight { style: style.to_owned(), weight: weight.to_owned() })?,
             };
             terms.push(StyleTerm { style: style_ref(style), weight });
@@ -161,7 +168,11 @@ fn is_learned(text: &str) -> bool {
 
 /// A path has a folder or ends in `.onnx`; a name has neither.
 fn is_path(text: &str) -> bool {
-    text.contains(['/', '\\']) || text.to_lowercase().ends_with(".onnx")
+    text.contains(['/', '\\']) || is_network(text)
+}
+
+fn is_network(text: &str) -> bool {
+    text.to_lowercase().ends_with(".onnx")
 }
 
 impl fmt::Display for StyleSpec {
@@ -249,9 +260,10 @@ mod tests {
 
     #[test]
     fn of_a_file_every_letter_of_its_name_counts() {
-        let of = |path: &str| StyleSpec::of_file(Path::new(path)).terms()[0].style.clone();
+        let of = |path: &str| StyleSpec::of_file(Path::new(path)).unwrap().terms()[0].style.clone();
         assert_eq!(of("a, b/net#1.onnx"), network("a, b/net#1.onnx", None));
         assert_eq!(of("my:0.5, own.style"), StyleRef::Learned("my:0.5, own.style".into()));
+        assert_eq!(StyleSpec::of_file(Path::new("a/great-wave")), None);
     }
 
     #[test]
@@ -270,6 +282,6 @@ mod tests {
             assert!(matches!(text.parse::<StyleSpec>(), Err(ParseStyleError::Weight { .. })), "{text}");
         }
         assert!(matches!("a:0,b:0".parse::<StyleSpec>(), Err(ParseStyleError::NoWeight(_))));
-        assert!(matches!("a:3e38,b:3e38".parse::<StyleSpec>(), Err(ParseStyleError::NoWeight(_))));
+        assert!(matches!("a:3e38,b:3e38".parse::<StyleSpec>(), Err(ParseStyleError::Weight { .. })));
     }
 }

@@ -110,6 +110,16 @@ fn a_second_ctrl_c_ends_a_run_whose_network_does_not_open() {
     assert_eq!(files(folder.path()), ["in.mp4", "painting.png"]);
 }
 
+/// A program that does not outlive a test that fails.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_second_ctrl_c_ends_a_gradient_in_its_middle() {
@@ -127,7 +137,9 @@ fn a_second_ctrl_c_ends_a_gradient_in_its_middle() {
         .args(["-o", "out.png", "--size", "1024", "--start-size", "1024", "--preview-every", "1", "--device", "cpu"])
         .stderr(Stdio::piped())
         .spawn()
+        .map(Running)
         .unwrap();
+    let child = &mut child.0;
     let mut messages = BufReader::new(child.stderr.take().unwrap());
     let mut read_until = |text: &str| {
         let mut line = String::new();
@@ -141,9 +153,9 @@ fn a_second_ctrl_c_ends_a_gradient_in_its_middle() {
         assert!(Instant::now() < deadline, "no preview came");
         std::thread::sleep(Duration::from_millis(20));
     }
-    send(Signal::INT, &child);
+    send(Signal::INT, child);
     read_until("stopping");
-    send(Signal::INT, &child);
+    send(Signal::INT, child);
     read_until("interrupted: 'out.png' was not written");
     let mut rest = String::new();
     messages.read_to_string(&mut rest).unwrap();

@@ -40,6 +40,9 @@ fn recordings_are_refused_before_the_camera_is_painted() {
     let output = run(headless(folder.path(), BARS, &["--record", "old.mkv", "-y", "--frames", "3"]));
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(frames_in(&folder.path().join("old.mkv")), 3);
+    let output = run(headless(folder.path(), "old.mkv", &["--record", "./old.mkv", "-y", "--frames", "3"]));
+    assert!(stderr(&output).contains("is the camera's clip"), "{}", stderr(&output));
+    assert_eq!(frames_in(&folder.path().join("old.mkv")), 3);
     let output = run(headless(folder.path(), BARS, &["--record", "new.mp4"]));
     assert!(stderr(&output).contains("a recording is a .mkv"), "{}", stderr(&output));
 }

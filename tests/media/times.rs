@@ -70,6 +70,11 @@ fn containers_that_count_pictures_have_no_empty_ones() {
         assert_eq!(packets(&output, "v:0").len() as u64, frames, "{name}");
         assert_same_times(input, &output, 0.0006);
     }
+    // At no steady rate, with a clock that MPEG-4 part 2 is too coarse for.
+    let jitter = "settb=1/90000,setpts=PTS+mod(N*N*1237\\,2401)";
+    let clock = ["-vf", jitter, "-fps_mode", "vfr", "-enc_time_base", "1:90000", "-bf", "0", "-video_track_timescale"];
+    let input = test_clip(folder.path(), "jitter.mp4", &[&clock[..], &["90000"]].concat());
+    assert_eq!(copy(&input, &folder.path().join("jitter.avi")).written.frames, 25);
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! Tiny networks with a known answer, made by `tests/fixtures/make_networks.py`.
 
+use std::path::Path;
+
 use impasto::frame::{Frame, FrameSize};
+use impasto::onnx::Model;
+use impasto::onnx::schema::tensor_proto::DataType;
 use impasto::runtime::SessionOptions;
 use impasto::style::contract::{Origin, StyleInput};
 use impasto::style::pixels::{ChannelOrder, Layout, ValueRange};
@@ -286,6 +290,19 @@ fn a_frame_of_another_size_is_refused() {
     let mut engine = engine("identity.onnx");
     let mut dst = Frame::black(FrameSize::new(8, 8));
     assert!(engine.stylize(&photo(), &mut dst).is_err());
+}
+
+#[test]
+fn what_a_graph_says_of_the_size_of_its_output_does_not_count_where_it_takes_any() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("traced.onnx");
+    let mut model = Model::load(Path::new(&fixture("identity.onnx"))).unwrap();
+    let traced = [Some(1), Some(3), Some(720), Some(720)];
+    model.put_behind("stylized", ("stylized", DataType::Float, &traced), Vec::new()).unwrap();
+    model.save(&path).unwrap();
+    let mut engine = open(path.to_str().unwrap(), &StyleOptions::default(), StyleSettings::default()).unwrap();
+    let src = photo();
+    assert!(difference(&paint(&mut engine, &src), &src) < 0.01);
 }
 
 #[test]

@@ -23,8 +23,7 @@ pub fn run(size: FrameSize, args: &DoctorArgs) -> Result<Outcome> {
     let console = Console::new(false);
     let device = DeviceArgs { device: Some(args.device.clone()), provider_library: None };
     let mut compute = Compute::new(&device, thread_count(None), console)?;
-    let spec = style::label(args.style.as_deref())?;
-    let spec = spec.parse().map_err(|error| UsageError(anyhow::Error::new(error)))?;
+    let spec = style::parse(&style::label(args.style.as_deref())?)?;
     let options = StyleOptions { network: args.network, style_folder: style::folder(), ..StyleOptions::default() };
     compute.open_several(&spec, &options, StyleSettings::default(), size, Some(1)).map_err(style::misused)?;
     compute.tell(true);

@@ -1,16 +1,16 @@
 //! What paints the places that no keyframe shows: a style network, the one that comes nearest to the painting.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use crate::cli::LookArgs;
-use crate::commands::style;
+use crate::commands::{UsageError, style};
 use crate::console::Console;
 use crate::film::Filler;
 use crate::frame::{Frame, FrameSize};
 use crate::gatys::{Judge, Picture, match_colors};
 use crate::pipeline::Control;
 use crate::runtime::SessionOptions;
-use crate::style::{Catalog, StyleEngine, StyleOptions, StyleSettings, Stylizer};
+use crate::style::{Catalog, NetworkMisuse, StyleEngine, StyleOptions, StyleSettings, Stylizer};
 
 /// A network that paints frames of any size at once.
 pub struct FillNetwork {
@@ -36,7 +36,13 @@ impl FillNetwork {
             style_folder: style::folder(),
             ..StyleOptions::default()
         };
-        let engine = StyleEngine::open(&style::parse(name)?, &options, settings).map_err(style::misused)?;
+        let engine = StyleEngine::open(&style::parse(name)?, &options, settings).map_err(|error| {
+            match error.downcast_ref::<NetworkMisuse>() {
+                // The painting of the film is none for the network that fills.
+                Some(NetworkMisuse::NoStyleImage) => UsageError(anyhow!("{error:#} (choose another --fill)")).into(),
+                _ => style::misused(error),
+            }
+        })?;
         Ok(Self { engine, label: name.to_owned() })
     }
 

@@ -17,7 +17,7 @@ use anyhow::{Context, Result, anyhow};
 use serde::Serialize;
 
 use super::device::Compute;
-use super::paint::{WHOLE_BYTES, read_style};
+use super::paint::{WHOLE_BYTES, read_style, read_vgg};
 use super::signals::{stop_on_signals, unless_given_up};
 use super::video::{check_cut, judge_damage, with_hint};
 use super::{DEFAULT_SMOOTHING, DEFAULT_WORK_SIZE, Outcome, UsageError};
@@ -29,6 +29,9 @@ use crate::gatys::{Objective, Optimizer, PaintSettings, Picture, Vgg};
 use crate::media::{Cut, ReaderOptions, VideoReader, VideoWriter, WriterOptions, is_url, shown};
 use crate::pipeline::Control;
 use crate::runtime::{Runtime, SessionOptions};
+use crate::stills::StillFormat;
+use crate::style::StyleSpec;
+use crate::style::spec::{StyleRef, StyleTerm};
 use crate::style::upscale::GuidedUpscaler;
 use fill::FillNetwork;
 use painter::{Painted, Painter};
@@ -53,12 +56,7 @@ fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome
     check(args)?;
     let started = Instant::now();
     let style_name = super::style::label(args.style.style.as_deref())?;
-    if style_name.contains([',', ':']) && !Path::new(&style_name).exists() {
-        let text = format!(
-            "--engine gatys paints in one style, and '{style_name}' is a blend (expected a painting, or a style's name)"
-        );
-        return Err(UsageError(anyhow!(text)).into());
-    }
+    refuse_blend(&style_name)?;
     let style = read_style(Path::new(&style_name))?;
     stop_on_signals(control, console, "stopping: what is finished is kept (Ctrl-C again to end at once)")?;
     let clip = Clip { args, cut, threads: args.run.thread_count(), control: control.clone() };
@@ -73,45 +71,37 @@ fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome
         ));
     }
     info.notes.iter().for_each(|note| console.note(note));
-    // What would fail in the end is told before hours are spent on it.
-    Runtime::load()?;
-    let mut compute = Compute::new(&args.run.device, clip.threads, console)?;
-    let session = compute.session_options_until_abort(control)?;
-    compute.tell(false);
-    let asked_fill = args.film.fill.as_deref().map(|style| FillNetwork::open(style, &session, &args.style.look));
-    let asked_fill = asked_fill.transpose().context("open the style that fills")?;
-    clip.writer(&reader)?.notes().iter().for_each(|warning| console.warning(warning));
-    let vgg = match &args.film.vgg {
-        Some(path) => Vgg::load(path)?,
-        None => Vgg::bundled()?.clone(),
-    };
+    // What would fail in the end is told before hours are spent on it. There is nothing yet that a second Ctrl-C could lose.
+    let Networks { session, fill: asked_fill, vgg, vgg_sha256 } = control.opening(|| open(args, control, console))?;
+    let writer = clip.writer(&reader)?;
+    let (encoder, warnings) = (writer.encoder_name().to_owned(), writer.notes().to_vec());
+    drop(writer);
+    warnings.iter().for_each(|warning| console.warning(warning));
     let settings = settings(args, session.clone());
-    settings.objective.check(&vgg)?;
+    settings.objective.check(&vgg).map_err(UsageError)?;
 
     let folder = args.film.work_folder.clone().unwrap_or_else(|| path_beside(&args.output));
-    let (work, plan) = WorkFolder::open(&folder, &fingerprint(args, size, &settings, &style)?)?;
-    let plan = match plan {
-        Some(plan) => plan,
-        None => match plan_keyframes(&clip, reader, &work, size, console)? {
-            Some(plan) => plan,
+    let fingerprint = fingerprint(args, size, &settings, &style, vgg_sha256.as_deref())?;
+    let (work, plan) = WorkFolder::open(&folder, &fingerprint)?;
+    let begin = || -> Result<Option<(Plan, FillNetwork)>> {
+        let plan = match plan {
+            Some(plan) => Some(plan),
+            None => plan_keyframes(&clip, reader, &work, size, console)?,
+        };
+        let Some(plan) = plan else { return Ok(None) };
+        let first = plan.keyframes.first().context("the clip has no frame")?.frame;
+        let fill = match asked_fill {
+            Some(fill) => Some(fill),
             None => {
-                console.line("interrupted: no keyframe was painted yet");
-                return Ok(Outcome::Interrupted);
+                let content = work.content(first, size)?;
+                FillNetwork::nearest(&style, &content, &session, &args.style.look, control, console)?
             }
-        },
+        };
+        Ok(fill.map(|fill| (plan, fill)))
     };
-    let first = plan.keyframes.first().context("the clip has no frame")?;
-    let mut fill = match asked_fill {
-        Some(fill) => fill,
-        None => {
-            let content = work.content(first.frame, size)?;
-            let Some(fill) = FillNetwork::nearest(&style, &content, &session, &args.style.look, control, console)?
-            else {
-                console.line("interrupted: no keyframe was painted yet");
-                return Ok(Outcome::Interrupted);
-            };
-            fill
-        }
+    let Some((plan, mut fill)) = begin()?.filter(|_| !control.is_stopped()) else {
+        console.line("interrupted: no keyframe was painted yet");
+        return Ok(Outcome::Interrupted);
     };
     console.line(&format!(
         "{} keyframes for {} frames of {size}; {} paints what they do not show",
@@ -138,8 +128,8 @@ fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome
     };
     let is_whole = !control.is_stopped();
     let summary = Summary {
-        input: &args.input,
-        output: &written.path,
+        input: args.input.display().to_string(),
+        output: written.path.display().to_string(),
         frames: written.frames,
         keyframes: plan.keyframes.len(),
         seconds: started.elapsed().as_secs_f64(),
@@ -149,9 +139,12 @@ fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome
         height: info.size.height,
         style: &style_name,
         fill: &fill.label,
+        provider: session.device.to_string(),
+        encoder: &encoder,
         bytes: written.bytes,
         interrupted: !is_whole,
         damage: damage.clone(),
+        notes: info.notes.iter().chain(&warnings).cloned().collect(),
     };
     report(args, &summary, &painted, console)?;
     if !is_whole {
@@ -165,6 +158,40 @@ fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome
         work.remove()?;
     }
     Ok(judge_damage(&args.input, damage.as_deref(), args.keep_going, &console))
+}
+
+/// What a film is painted with.
+struct Networks {
+    session: SessionOptions,
+    /// What fills, if it was asked for.
+    fill: Option<FillNetwork>,
+    vgg: Vgg,
+    /// Of the file of the VGG, unless it is the one that comes with impasto.
+    vgg_sha256: Option<String>,
+}
+
+/// Opens the networks that can be opened before the clip was looked at.
+fn open(args: &VideoArgs, control: &Control, console: Console) -> Result<Networks> {
+    Runtime::load()?;
+    let mut compute = Compute::new(&args.run.device, args.run.thread_count(), console)?;
+    let session = compute.session_options_until_abort(control)?;
+    compute.tell(false);
+    let fill = args.film.fill.as_deref().map(|style| FillNetwork::open(style, &session, &args.style.look));
+    let fill = fill.transpose().context("open the style that fills")?;
+    let (vgg, vgg_sha256) = read_vgg(args.film.vgg.as_deref())?;
+    Ok(Networks { session, fill, vgg, vgg_sha256 })
+}
+
+/// Refuses a blend of styles by name, which is no painting.
+fn refuse_blend(style: &str) -> Result<(), UsageError> {
+    let is_name = |term: &StyleTerm| matches!(&term.style, StyleRef::Named(name) if StillFormat::of_path(Path::new(name)).is_none());
+    let is_blend = |spec: StyleSpec| spec.terms().len() > 1 && spec.terms().iter().all(is_name);
+    match !Path::new(style).exists() && style.parse().is_ok_and(is_blend) {
+        true => Err(UsageError(anyhow!(
+            "--engine gatys paints in one style, and '{style}' is a blend (expected a painting, or a style's name)"
+        ))),
+        false => Ok(()),
+    }
 }
 
 /// What does not go together.
@@ -245,17 +272,26 @@ fn settings(args: &VideoArgs, session: SessionOptions) -> PaintSettings {
 }
 
 /// A text that is another one for another clip, painting or setting that a keyframe depends on.
-fn fingerprint(args: &VideoArgs, size: FrameSize, settings: &PaintSettings, style: &Picture) -> Result<String> {
+fn fingerprint(
+    args: &VideoArgs,
+    size: FrameSize,
+    settings: &PaintSettings,
+    style: &Picture,
+    vgg_sha256: Option<&str>,
+) -> Result<String> {
     let mut hasher = DefaultHasher::new();
     let input = args.input.canonicalize().with_context(|| format!("find '{}'", args.input.display()))?;
     let found = input.metadata().with_context(|| format!("look at '{}'", input.display()))?;
     (&input, found.len(), found.modified().ok()).hash(&mut hasher);
     style.planes.iter().for_each(|value| value.to_bits().hash(&mut hasher));
     let film = &args.film;
+    if let Some(file) = film.fill.as_deref().filter(|fill| Path::new(fill).is_file()) {
+        std::fs::read(file).with_context(|| format!("cannot read '{file}'"))?.hash(&mut hasher);
+    }
     let part = (args.start, args.end, args.frames);
     let settings = PaintSettings { session: SessionOptions::default(), ..settings.clone() };
     let fill = (&film.fill, args.style.look.network.network);
-    format!("{part:?} {size} {settings:?} {:?} {:?} {fill:?} {:?}", film.keyframes, film.iterations, film.vgg)
+    format!("{part:?} {size} {settings:?} {:?} {:?} {fill:?} {vgg_sha256:?}", film.keyframes, film.iterations)
         .hash(&mut hasher);
     Ok(format!("{:016x}", hasher.finish()))
 }
@@ -328,7 +364,7 @@ fn report(args: &VideoArgs, summary: &Summary<'_>, painted: &Painted, console: C
     let time = |seconds: Option<f64>| seconds.map(|seconds| format!(", {seconds:.1} s each")).unwrap_or_default();
     console.line(&format!(
         "{}: {} frames of {}×{} in {:.0} s; {} keyframes, {} painted in this run{}; {:.2} s for each frame carried",
-        summary.output.display(),
+        summary.output,
         summary.frames,
         summary.width,
         summary.height,
@@ -347,8 +383,8 @@ fn report(args: &VideoArgs, summary: &Summary<'_>, painted: &Painted, console: C
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
 struct Summary<'a> {
-    input: &'a Path,
-    output: &'a Path,
+    input: String,
+    output: String,
     frames: u64,
     keyframes: usize,
     seconds: f64,
@@ -359,7 +395,10 @@ struct Summary<'a> {
     height: usize,
     style: &'a str,
     fill: &'a str,
+    provider: String,
+    encoder: &'a str,
     bytes: u64,
     interrupted: bool,
     damage: Option<String>,
+    notes: Vec<String>,
 }

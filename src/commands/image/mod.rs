@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-pub use self::tasks::format_of;
 use self::tasks::{Input, NamedStyle, Target, Task, check_inputs, styles, tasks};
 use super::device::Compute;
 use super::signals::{FINISHING, stop_on_signals};
@@ -20,7 +19,7 @@ use crate::console::Console;
 use crate::frame::Frame;
 use crate::output;
 use crate::pipeline::Control;
-use crate::stills::Still;
+use crate::stills::{Still, StillFormat};
 use crate::style::Stylizer;
 
 /// Runs the command.
@@ -181,7 +180,7 @@ fn paint(
     let file = file.map(|path| outputs::create(&path, args.overwrite)).transpose()?;
     let mut painted = Frame::black(still.content.size);
     engine.stylize(&still.content, &mut painted)?;
-    let format = args.format.or(task.target.path().and_then(format_of)).unwrap_or(still.format());
+    let format = args.format.or(task.target.path().and_then(StillFormat::of_path)).unwrap_or(still.format());
     let mut notes = still.notes().to_vec();
     match file {
         Some(file) => {

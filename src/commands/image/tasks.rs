@@ -142,7 +142,7 @@ pub fn tasks(args: &ImageArgs, styles: &[NamedStyle]) -> Result<Vec<Task>> {
         let text = "the output '{}' is a file (expected a folder for several pictures)";
         return Err(usage(text.replace("{}", &args.output.display().to_string())));
     }
-    if format_of(&args.output).is_some() && !is_folder(&args.output) {
+    if StillFormat::of_path(&args.output).is_some() && !is_folder(&args.output) {
         let text = "the output '{}' is named like a picture (expected a folder for several pictures: '{}/')";
         return Err(usage(text.replace("{}", &args.output.display().to_string())));
     }
@@ -206,18 +206,13 @@ fn is_folder(path: &Path) -> bool {
 }
 
 fn check_extension(path: &Path, format: Option<StillFormat>) -> Result<()> {
-    if format.is_none() && format_of(path).is_none() {
+    if format.is_none() && StillFormat::of_path(path).is_none() {
         let path = path.display();
         return Err(usage(format!(
             "'{path}' does not end like a picture (expected {EXTENSIONS}, --format, or a folder: '{path}/')"
         )));
     }
     Ok(())
-}
-
-/// The format that the name of a file asks for.
-pub fn format_of(path: &Path) -> Option<StillFormat> {
-    StillFormat::of_extension(&path.extension()?.to_string_lossy())
 }
 
 /// The pictures that `input` means: itself, those in and below a folder by name, or those that fit a pattern.
@@ -232,7 +227,7 @@ fn find(input: &Path, output: &Path, found: &mut Vec<Found>) -> Result<()> {
         };
         for entry in WalkDir::new(input).sort_by_file_name().into_iter().filter_entry(is_shown) {
             let entry = entry.with_context(|| format!("cannot read the folder '{}'", input.display()))?;
-            if !entry.file_type().is_dir() && format_of(entry.path()).is_some() {
+            if !entry.file_type().is_dir() && StillFormat::of_path(entry.path()).is_some() {
                 let place = entry.path().strip_prefix(input).unwrap_or(entry.path()).to_owned();
                 found.push(Found { path: entry.into_path(), place });
             }
@@ -247,7 +242,7 @@ fn find(input: &Path, output: &Path, found: &mut Vec<Found>) -> Result<()> {
         let paths = glob::glob(&pattern).map_err(|error| usage(format!("'{pattern}' is no pattern: {error}")))?;
         for path in paths {
             let path = path.with_context(|| format!("cannot read what fits '{pattern}'"))?;
-            if path.is_file() && format_of(&path).is_some() {
+            if path.is_file() && StillFormat::of_path(&path).is_some() {
                 found.push(by_name(path));
             }
         }

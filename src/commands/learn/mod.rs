@@ -149,7 +149,7 @@ fn report(args: &LearnArgs, console: Console, style: &LearnedStyle, bytes: usize
     ));
     if args.json {
         let summary = Summary {
-            output: &args.output,
+            output: args.output.display().to_string(),
             bytes,
             description: &style.description,
             step_seconds: ending.step_seconds,
@@ -272,7 +272,7 @@ fn check_outputs(args: &LearnArgs) -> Result<()> {
         bail!("'{shown}' exists already (choose another name, -y to replace it, or --resume to go on with it)");
     }
     if let Some(preview) = &args.preview {
-        picture_format(preview)?;
+        outputs::picture_format(preview)?;
     }
     let state = state_path(&args.output);
     if state.exists() && !args.overwrite && !args.resume {
@@ -301,16 +301,8 @@ fn state_path(output: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn picture_format(path: &Path) -> Result<StillFormat> {
-    let extension = path.extension().map(|extension| extension.to_string_lossy().into_owned()).unwrap_or_default();
-    StillFormat::of_extension(&extension).ok_or_else(|| {
-        let text = format!("'{}' names no format (expected .png, .jpg, .webp or .tif at its end)", path.display());
-        UsageError(anyhow::anyhow!(text)).into()
-    })
-}
-
 fn write_picture(path: &Path, frame: &Frame) -> Result<()> {
-    let bytes = encode(frame, picture_format(path)?, QUALITY)?;
+    let bytes = encode(frame, outputs::picture_format(path)?, QUALITY)?;
     outputs::write(path, &bytes, true)
 }
 
@@ -338,7 +330,7 @@ fn preview(painted: &Frame) -> Result<Vec<u8>> {
 /// What was learnt, for programs.
 #[derive(Debug, Serialize)]
 struct Summary<'a> {
-    output: &'a Path,
+    output: String,
     bytes: usize,
     #[serde(flatten)]
     description: &'a Description,

@@ -33,8 +33,7 @@ pub fn of_folder(folder: &Path, side: usize, console: Console) -> Result<PhotoSe
     let (mut photos, mut unreadable, mut small) = (Vec::new(), 0, 0);
     for entry in WalkDir::new(folder).sort_by_file_name() {
         let entry = entry.with_context(|| format!("cannot read the folder '{}'", folder.display()))?;
-        let extension = entry.path().extension().map(|extension| extension.to_string_lossy().into_owned());
-        let is_picture = extension.is_some_and(|extension| StillFormat::of_extension(&extension).is_some());
+        let is_picture = StillFormat::of_path(entry.path()).is_some();
         if !is_picture || !entry.file_type().is_file() || photos.len() == MOST_PHOTOS {
             continue;
         }

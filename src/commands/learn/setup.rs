@@ -15,7 +15,7 @@ use crate::runtime::{Providers as _, Runtime, SessionOptions};
 use crate::style::learned::PaintingRecord;
 use crate::style::spec::StyleRef;
 use crate::style::tables::StyleRow;
-use crate::style::{Catalog, LearnedStyle, NetworkChoice, StyleSpec, folder};
+use crate::style::{Catalog, LearnedStyle, NetworkChoice, folder};
 
 /// Everything that a run needs.
 pub struct Setup {
@@ -128,7 +128,7 @@ fn read_state(args: &LearnArgs, fingerprint: &str) -> Result<(State, String)> {
 
 /// The row of a style or a blend, as it is asked for.
 fn row_of(text: &str, network: &FrozenNetwork) -> Result<StyleRow> {
-    let spec: StyleSpec = text.parse().map_err(|error| UsageError(anyhow::Error::new(error)))?;
+    let spec = style::parse(text)?;
     let catalog = Catalog::bundled()?;
     let mut sum = vec![0.0; network.tables.row_length()];
     for term in spec.terms() {

@@ -54,6 +54,11 @@ const CAPACITY: usize = 0;
 
 /// Runs the command.
 pub fn run(args: &LiveArgs) -> Result<Outcome> {
+    if args.list_cameras && args.json {
+        return Err(usage(anyhow!(
+            "--list-cameras is a list for people (`impasto doctor --json` has the cameras in JSON)"
+        )));
+    }
     if args.list_cameras {
         console::data(&cameras_text()).context("write to stdout")?;
         return Ok(Outcome::Done);
@@ -95,7 +100,7 @@ pub fn run(args: &LiveArgs) -> Result<Outcome> {
         true => None,
         false => Some(Window::open(TITLE, size).map_err(with_hint)?),
     };
-    let (outputs, plan) = open_outputs(args, size, rate, threads, console)?;
+    let (outputs, plan) = open_outputs(args, size, rate, threads, control.clone(), console)?;
 
     let (look, menu) = first_look(args, &engine, size);
     let shared = SharedLook::new(look);
@@ -134,6 +139,7 @@ pub fn run(args: &LiveArgs) -> Result<Outcome> {
     });
     let mut camera_error = None;
     match outcome {
+        Ok(()) if control.is_aborted() => return Ok(Outcome::Interrupted),
         Ok(()) => {}
         Err(RunError::Aborted) => return Ok(Outcome::Interrupted),
         Err(_) if control.is_aborted() => return Ok(Outcome::Interrupted),
@@ -171,6 +177,11 @@ fn usage(error: impl Into<anyhow::Error>) -> anyhow::Error {
 
 /// What no camera could cure.
 fn check(args: &LiveArgs, choice: &CameraChoice) -> Result<()> {
+    if let (CameraChoice::Clip(clip), Some(record)) = (choice, &args.record)
+        && crate::commands::outputs::is_same(clip, record)
+    {
+        return Err(anyhow!("the recording '{}' is the camera's clip (choose another name)", record.display()));
+    }
     if !choice.has_modes() && (args.size.is_some() || args.fps.is_some() && args.quality != QualityMode::Auto) {
         let text = format!(
             "'{choice}' has the size and the rate that it has (--size and --fps ask a camera or a GStreamer pipeline)"
@@ -196,6 +207,7 @@ fn open_outputs(
     size: FrameSize,
     rate: f64,
     threads: usize,
+    control: Control,
     console: Console,
 ) -> Result<(Outputs, RecordingPlan)> {
     let info = VideoInfo {
@@ -204,7 +216,7 @@ fn open_outputs(
         steady_rate: Rational(0, 1),
         ..VideoInfo::plain(size, 1)
     };
-    let mut outputs = Outputs::new(console);
+    let mut outputs = Outputs::new(console, control);
     let mut plan = RecordingPlan {
         path: args.record.clone(),
         settings: args.encoding.settings(threads),
@@ -339,7 +351,7 @@ struct Summary<'a> {
     /// The catalog's name of the network; none for one in a file.
     network: Option<&'a str>,
     provider: &'a str,
-    recordings: Vec<&'a Path>,
+    recordings: Vec<String>,
     lost: Vec<Lost>,
     stages: Vec<StageFigures>,
 }
@@ -379,7 +391,7 @@ impl<'a> Summary<'a> {
             work_size: sink.work_size(),
             network,
             provider,
-            recordings: sink.outputs().recordings.iter().map(|written| written.path.as_path()).collect(),
+            recordings: sink.outputs().recordings.iter().map(|written| written.path.display().to_string()).collect(),
             lost: sink.outputs().lost.iter().map(|&(output, frames)| Lost { output, frames }).collect(),
             stages: stages.iter().map(StageFigures::from).collect(),
         }

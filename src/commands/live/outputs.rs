@@ -3,15 +3,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use crate::console::Console;
 use crate::frame::Frame;
 use crate::media::{EncoderSettings, Recorder, StreamOut, StreamTarget, VideoInfo, Written};
 use crate::output::is_taken;
-use crate::pipeline::{Branch, Ending, Offered, Sink};
+use crate::pipeline::{Branch, Control, Ending, Offered, Sink};
 
 /// Pictures that may wait for an output: a third of a second of a hiccup at 25 a second.
 const WAITING: usize = 8;
@@ -38,6 +39,9 @@ pub enum Done {
 /// The outputs of a run.
 pub struct Outputs {
     console: Console,
+    control: Control,
+    /// Those that have no more pictures to come and are being completed.
+    finishing: Vec<Finishing>,
     branches: Vec<OutputBranch>,
     recording: Option<OutputBranch>,
     /// Recordings that are done.
@@ -50,9 +54,11 @@ pub struct Outputs {
 
 impl Outputs {
     /// No output.
-    pub fn new(console: Console) -> Self {
+    pub fn new(console: Console, control: Control) -> Self {
         Self {
             console,
+            control,
+            finishing: Vec::new(),
             branches: Vec::new(),
             recording: None,
             recordings: Vec::new(),
@@ -76,7 +82,7 @@ impl Outputs {
         self.recording.is_some()
     }
 
-    /// Ends the recording, if one runs, and says what became of it.
+    /// Ends the recording, if one runs; what becomes of it is said when it is complete, which nobody waits for.
     pub fn end_recording(&mut self, ending: Ending) {
         if let Some(branch) = self.recording.take() {
             self.finish(branch, ending);
@@ -102,6 +108,7 @@ impl Outputs {
 
     /// Hands a picture to all of them. One that has failed is told about and left out from then on.
     pub fn offer(&mut self, frame: &Arc<Frame>) {
+        self.collect();
         if self.recording.as_mut().is_some_and(|branch| branch.offer(Arc::clone(frame)) == Offered::Failed) {
             self.end_recording(Ending::Failed);
         }
@@ -115,17 +122,38 @@ impl Outputs {
         }
     }
 
-    /// Ends all of them; blocks until files are complete.
+    /// Ends all of them; blocks until files are complete, or the run is given up: what has its name plays then as well.
     pub fn finish_all(&mut self, ending: Ending) {
         self.end_recording(ending);
         for branch in std::mem::take(&mut self.branches) {
             self.finish(branch, ending);
         }
+        while !self.finishing.is_empty() && !self.control.is_aborted() {
+            std::thread::sleep(STEP);
+            self.collect();
+        }
     }
 
     fn finish(&mut self, branch: OutputBranch, ending: Ending) {
-        let (name, mut lost) = (branch.name(), branch.lost());
-        match branch.finish(ending) {
+        let (name, lost) = (branch.name(), branch.lost());
+        // An encoder may hold seconds of pictures back.
+        let thread = std::thread::spawn(move || branch.finish(ending));
+        self.finishing.push(Finishing { name, lost, thread });
+    }
+
+    /// Says what became of those that are complete.
+    fn collect(&mut self) {
+        for finishing in std::mem::take(&mut self.finishing) {
+            if finishing.thread.is_finished() {
+                self.tell(finishing);
+            } else {
+                self.finishing.push(finishing);
+            }
+        }
+    }
+
+    fn tell(&mut self, Finishing { name, mut lost, thread }: Finishing) {
+        match thread.join().unwrap_or_else(|_| Err(anyhow!("{name} ended in a panic"))) {
             Ok(Done::Recording(Some(written))) => {
                 let (path, frames) = (written.path.display(), written.frames);
                 self.console.line(&format!("{path}: {frames} frames recorded"));
@@ -145,6 +173,17 @@ impl Outputs {
             self.lost.push((name, lost));
         }
     }
+}
+
+/// How often whoever waits for outputs looks for them.
+const STEP: Duration = Duration::from_millis(20);
+
+/// An output that is being completed.
+struct Finishing {
+    name: &'static str,
+    /// Pictures that found no room.
+    lost: u64,
+    thread: JoinHandle<Result<Done>>,
 }
 
 struct RecordSink(Option<Recorder>);

@@ -23,29 +23,39 @@ pub type Trouble = Arc<Mutex<Option<String>>>;
 
 /// The pictures that a camera has given, shared with whoever shows their rate.
 #[derive(Debug, Clone, Default)]
-pub struct CaptureRate(Arc<Mutex<Option<Captures>>>);
+pub struct CaptureRate(Arc<Mutex<Captures>>);
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Captures {
-    first: Instant,
-    last: Instant,
-    count: u32,
+    /// The last picture, unless the camera was lost since.
+    last: Option<Instant>,
+    /// From each picture to the next, in all.
+    spent: Duration,
+    intervals: u32,
 }
 
 impl CaptureRate {
     fn add(&self, captured_at: Instant) {
         if let Ok(mut captures) = self.0.lock() {
-            let known = captures.get_or_insert(Captures { first: captured_at, last: captured_at, count: 0 });
-            known.last = captured_at;
-            known.count += 1;
+            if let Some(last) = captures.last.replace(captured_at) {
+                captures.spent += captured_at.saturating_duration_since(last);
+                captures.intervals += 1;
+            }
         }
     }
 
-    /// Pictures a second between the first and the last; `None` of fewer than two.
+    /// The camera is lost: the time until it is back does not count.
+    fn break_off(&self) {
+        if let Ok(mut captures) = self.0.lock() {
+            captures.last = None;
+        }
+    }
+
+    /// Pictures a second while they came; `None` of fewer than two.
     pub fn frames_per_second(&self) -> Option<f64> {
-        let captures = (*self.0.lock().ok()?)?;
-        let seconds = captures.last.saturating_duration_since(captures.first).as_secs_f64();
-        (captures.count > 1 && seconds > 0.0).then(|| f64::from(captures.count - 1) / seconds)
+        let captures = *self.0.lock().ok()?;
+        let seconds = captures.spent.as_secs_f64();
+        (captures.intervals > 0 && seconds > 0.0).then(|| f64::from(captures.intervals) / seconds)
     }
 }
 
@@ -148,6 +158,7 @@ impl LiveSource {
     }
 
     fn reopen(&mut self) {
+        self.rate.break_off();
         pause(RETRY, &self.control);
         let opened = Camera::open(&self.recipe.choice, &self.recipe.options, &|| self.control.is_stopped());
         if let Ok(camera) = opened {

@@ -23,11 +23,11 @@ use crate::gatys::objective::TooSmall;
 use crate::gatys::{Ending, Losses, Optimizer, Painting, Picture, Progress};
 use crate::output::folder_of;
 use crate::pipeline::Control;
-use crate::stills::{Still, StillFormat};
+use crate::stills::Still;
 use crate::style::pixels::{Mix, mix_in_place};
 use report::Trace;
 use setup::Setup;
-pub use setup::{WHOLE_BYTES, check_memory, read_style};
+pub use setup::{WHOLE_BYTES, check_memory, read_style, read_vgg};
 use sweep::Sweep;
 
 /// How much time a painting may take.
@@ -96,6 +96,10 @@ fn paint(args: &PaintArgs, control: &Control, console: Console) -> Result<Outcom
     stop_on_signals(control, console, if sweep.is_some() { STOPPING } else { SAVING })?;
     // Nothing is painted yet that a second Ctrl-C could lose.
     let setup = control.opening(|| Setup::read(args, control, console))?;
+    if control.is_stopped() {
+        console.line("interrupted: nothing was painted yet");
+        return Ok(Outcome::Interrupted);
+    }
     setup.notes.iter().for_each(|note| console.note(note));
     if let Some(sweep) = &sweep {
         return sweep.run(args, &setup, control, console);
@@ -148,12 +152,15 @@ fn paint(args: &PaintArgs, control: &Control, console: Console) -> Result<Outcom
         std::fs::remove_file(state.path()).with_context(|| format!("remove '{}'", state.path().display()))?;
     }
     if let Some(path) = &args.report.heatmap {
-        heatmap::write(path, &setup, &picture)?;
+        match heatmap::write(path, &setup, &picture) {
+            Err(_) if control.is_aborted() => drop(given_up(path, console)),
+            written => written?,
+        }
     }
     let summary = Summary {
-        content: &args.content,
+        content: args.content.display().to_string(),
         styles: &args.styles,
-        output: &args.output,
+        output: args.output.display().to_string(),
         width: picture.size.width,
         height: picture.size.height,
         iterations: before + trace.len() as u64,
@@ -253,15 +260,13 @@ fn check_search(search: &PaintSearchArgs) -> Result<(), UsageError> {
 /// Refuses, before anything is painted, files that could not be written.
 fn check_outputs(args: &PaintArgs) -> Result<()> {
     let report = &args.report;
-    let png = |path: &&PathBuf| !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
-    if let Some(path) = [&report.plot, &report.heatmap].into_iter().flatten().find(png) {
-        let text = format!("'{}' is no PNG (expected a name that ends in .png)", path.display());
-        return Err(UsageError(anyhow::anyhow!(text)).into());
+    for (path, what) in [(&report.plot, "plot"), (&report.heatmap, "heat map")] {
+        path.as_deref().map_or(Ok(()), |path| outputs::check_png(path, what))?;
     }
     if let Some(trace) = &report.trace {
         Trace::format(trace)?;
     }
-    format_of(&args.output)?;
+    outputs::picture_format(&args.output)?;
     let all = [Some(&args.output), report.trace.as_ref(), report.plot.as_ref(), report.heatmap.as_ref()];
     let all: Vec<&PathBuf> = all.into_iter().flatten().collect();
     for (index, path) in all.iter().enumerate() {
@@ -334,14 +339,6 @@ fn may_overwrite(args: &PaintArgs) -> bool {
 /// Previews with a higher number are not looked for.
 const MOST_PREVIEWS: u64 = 9999;
 
-fn format_of(path: &Path) -> Result<StillFormat> {
-    let extension = path.extension().map(|extension| extension.to_string_lossy().into_owned()).unwrap_or_default();
-    StillFormat::of_extension(&extension).ok_or_else(|| {
-        let text = format!("'{}' names no format (expected .png, .jpg, .webp or .tif at its end)", path.display());
-        UsageError(anyhow::anyhow!(text)).into()
-    })
-}
-
 /// `out.png` → `out.0003.png`.
 fn preview_path(output: &Path, index: u64) -> PathBuf {
     let extension = output.extension().map(|extension| extension.to_string_lossy().into_owned()).unwrap_or_default();
@@ -368,7 +365,7 @@ fn finished(args: &PaintArgs, setup: &Setup, picture: &Picture) -> Result<Frame>
 
 fn encode(frame: &Frame, path: &Path, profile: Option<Vec<u8>>) -> Result<Vec<u8>> {
     let mut bytes = Cursor::new(Vec::new());
-    let format = format_of(path)?;
+    let format = outputs::picture_format(path)?;
     Still::plain(frame.size, format, profile)
         .encode(frame, format, QUALITY, &mut bytes)
         .with_context(|| format!("encode '{}'", path.display()))?;
@@ -378,9 +375,9 @@ fn encode(frame: &Frame, path: &Path, profile: Option<Vec<u8>>) -> Result<Vec<u8
 /// What was painted, for programs.
 #[derive(Debug, Serialize)]
 struct Summary<'a> {
-    content: &'a Path,
+    content: String,
     styles: &'a [String],
-    output: &'a Path,
+    output: String,
     width: usize,
     height: usize,
     iterations: u64,

@@ -12,7 +12,7 @@ use crate::commands::painting::painting_bytes;
 use crate::commands::{sha256, thread_count};
 use crate::console::Console;
 use crate::frame::{CHANNELS, Frame};
-use crate::gatys::objective::TooSmall;
+use crate::gatys::objective::{MOST_WEIGHT, TooSmall};
 use crate::gatys::painting::scale_schedule;
 use crate::gatys::targets::Region;
 use crate::gatys::{Objective, PaintSettings, Painting, Picture, Vgg, match_colors};
@@ -40,7 +40,7 @@ pub struct Setup {
     pub settings: PaintSettings,
     /// What was found that is worth knowing.
     pub notes: Vec<String>,
-    vgg: Vgg,
+    pub vgg: Vgg,
     /// Tells another VGG from the bundled one.
     vgg_sha256: Option<String>,
 }
@@ -107,13 +107,7 @@ impl Setup {
                 start
             }
         };
-        let (vgg, vgg_sha256) = match &objective_args.vgg {
-            Some(path) => {
-                let vgg = Vgg::load(path)?;
-                (vgg, Some(sha256(&std::fs::read(path).with_context(|| format!("read '{}'", path.display()))?)))
-            }
-            None => (Vgg::bundled()?.clone(), None),
-        };
+        let (vgg, vgg_sha256) = read_vgg(objective_args.vgg.as_deref())?;
         let mut setup = Self {
             settings: settings(args, &content, objective_args.masks.len()),
             content,
@@ -189,9 +183,6 @@ fn settings(args: &PaintArgs, content: &Picture, regions: usize) -> PaintSetting
     }
 }
 
-/// A style weighs no more: nothing else would be seen.
-const MOST_WEIGHT: f32 = 1e9;
-
 /// `painting.jpg:2` is the painting with twice the weight of others.
 pub fn parse_style(text: &str) -> Result<(PathBuf, f32)> {
     // A file that is called so is meant, whatever follows its colon.
@@ -224,6 +215,18 @@ pub fn read_style(path: &Path) -> Result<Picture> {
     let picture = Picture::from_frame(&still.content);
     check_size(&picture, path)?;
     Ok(picture)
+}
+
+/// The VGG in a file and the file's checksum, or the one that comes with impasto.
+///
+/// # Errors
+/// When the file cannot be read or is no VGG.
+pub fn read_vgg(path: Option<&Path>) -> Result<(Vgg, Option<String>)> {
+    let Some(path) = path else { return Ok((Vgg::bundled()?.clone(), None)) };
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read '{}'", path.display()))?;
+    let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let vgg = Vgg::from_bytes(&name, &bytes).with_context(|| format!("'{}' is no VGG", path.display()))?;
+    Ok((vgg, Some(sha256(&bytes))))
 }
 
 fn read_still(path: &Path) -> Result<Still> {

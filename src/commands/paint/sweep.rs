@@ -9,6 +9,7 @@ use crate::commands::outputs;
 use crate::commands::sheet::{Cell, lay_out};
 use crate::console::Console;
 use crate::gatys::PaintSettings;
+use crate::gatys::objective::MOST_WEIGHT;
 use crate::pipeline::Control;
 
 /// A setting that can be varied.
@@ -37,7 +38,7 @@ impl Setting {
             Self::Iterations => {
                 ((1.0..=MOST_ITERATIONS).contains(&value) && value.fract() == 0.0, "whole numbers from 1 to 100000")
             }
-            _ => (value >= 0.0, "numbers of at least 0"),
+            _ => ((0.0..=MOST_WEIGHT).contains(&value), "numbers from 0 to 1000000000"),
         };
         (!(is_usable && value.is_finite())).then_some(expected)
     }
@@ -135,7 +136,9 @@ impl Sweep {
         };
         // None is painted in vain for one that cannot be.
         for values in &all {
-            let check = || setup.painting(&settings(values))?.check_strokes().map_err(with_hint);
+            let settings = settings(values);
+            settings.objective.check(&setup.vgg).map_err(UsageError)?;
+            let check = || setup.painting(&settings)?.check_strokes().map_err(with_hint);
             check().with_context(|| format!("paint with {}", label(values).join(" ")))?;
         }
         for (index, values) in all.iter().enumerate() {
@@ -203,7 +206,7 @@ mod tests {
             ("style-weight", "no values"),
             ("brush=1", "cannot be varied"),
             ("tv=a", "'a' is no value of tv"),
-            ("tv=-1", "numbers of at least 0"),
+            ("tv=-1", "numbers from 0 to"),
             ("style-weight=1,inf", "'inf' is no value of style-weight"),
             ("tv=1; style-scale=1,0", "'0' is no value of style-scale (expected numbers above 0)"),
             ("iterations=5,0.5", "'0.5' is no value of iterations (expected whole numbers from 1 to 100000)"),

@@ -116,9 +116,14 @@ impl fmt::Display for CameraChoice {
             Self::Device { label, .. } => f.write_str(label),
             Self::Path(path) | Self::Clip(path) => write!(f, "{}", path.display()),
             Self::Url(url) => f.write_str(&without_secrets(url)),
-            Self::Pipeline(pipeline) => f.write_str(pipeline),
+            Self::Pipeline(pipeline) => f.write_str(&pipeline_without_secrets(pipeline)),
         }
     }
+}
+
+/// A pipeline as it may stand in a terminal: its addresses without passwords.
+pub fn pipeline_without_secrets(pipeline: &str) -> String {
+    pipeline.split(' ').map(without_secrets).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -161,6 +166,9 @@ mod tests {
         assert!(matches!(parse("rtsp://10.0.0.5/live"), Ok(CameraChoice::Url(_))));
         assert!(matches!(parse("videotestsrc ! appsink"), Ok(CameraChoice::Pipeline(_))));
         assert!(matches!(parse("v4l2src device=/dev/video0"), Ok(CameraChoice::Pipeline(_))));
+        let network = parse("rtspsrc location=rtsp://me:secret@10.0.0.5/live ! decodebin ! appsink").unwrap();
+        assert!(matches!(network, CameraChoice::Pipeline(_)));
+        assert_eq!(network.to_string(), "rtspsrc location=rtsp://…@10.0.0.5/live ! decodebin ! appsink");
         assert!(matches!(parse(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")), Ok(CameraChoice::Clip(_))));
     }
 

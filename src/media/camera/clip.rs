@@ -20,6 +20,8 @@ pub struct Clip {
     pool: FramePool,
     /// `None`: a stream sets its own pace.
     pace: Option<Pace>,
+    /// Whether it is a stream without an end, which is not played over.
+    is_endless: bool,
     has_pictures: bool,
     stop: Arc<AtomicBool>,
 }
@@ -32,6 +34,7 @@ pub fn open_clip(path: &Path, options: &CameraOptions, stop: &Arc<AtomicBool>) -
         reader,
         pool: options.pool.clone(),
         pace: Some(Pace::default()),
+        is_endless: false,
         has_pictures: false,
         stop: Arc::clone(stop),
     })
@@ -40,7 +43,8 @@ pub fn open_clip(path: &Path, options: &CameraOptions, stop: &Arc<AtomicBool>) -
 /// Opens a stream. One with an end is a file that lies elsewhere, and played like one.
 pub fn open_url(url: &str, options: &CameraOptions, stop: &Arc<AtomicBool>) -> Result<Clip> {
     let mut clip = open_clip(Path::new(url), options, stop)?;
-    if clip.reader.info().expected_frames.is_none() {
+    clip.is_endless = clip.reader.info().expected_frames.is_none();
+    if clip.is_endless && !clip.reader.comes_in_parts() {
         clip.pace = None;
     }
     Ok(clip)
@@ -59,7 +63,7 @@ fn open(path: &Path, pool: &FramePool, stop: &Arc<AtomicBool>) -> Result<VideoRe
 impl Clip {
     fn next_in_file(&mut self) -> Result<Option<Frame>> {
         let frame = self.reader.next_frame()?;
-        if frame.is_some() || self.pace.is_none() {
+        if frame.is_some() || self.is_endless {
             return Ok(frame);
         }
         ensure!(self.has_pictures, "'{}' holds no pictures", shown(&self.path));

@@ -116,6 +116,8 @@ impl Camera {
             CameraChoice::Pipeline(pipeline) => Some(pipeline.clone()),
             _ => None,
         };
+        // Pictures of a clip may last longer, and it is not gone for that.
+        let timeout = if matches!(choice, CameraChoice::Clip(_)) { Duration::MAX } else { options.timeout };
         let (choice, thread_options, thread_stop) = (choice.clone(), options.clone(), Arc::clone(&stop));
         let reader = move || {
             let _ended = ended_sender;
@@ -152,7 +154,7 @@ impl Camera {
             pictures,
             ended,
             stop,
-            timeout: options.timeout,
+            timeout,
             first: None,
             size: FrameSize::new(0, 0),
             frame_rate,

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use opencv::core::{LogLevel, Mat, MatTraitConst, MatTraitConstManual};
 use opencv::videoio::{self, VideoCapture, VideoCaptureTrait, VideoCaptureTraitConst};
 
+use super::choice::pipeline_without_secrets;
 use super::devices::{self, CameraDevice};
 use super::{CameraOptions, CameraPicture, Capture};
 use crate::frame::{CHANNELS, Frame, FramePool, FrameSize};
@@ -56,7 +57,8 @@ pub fn open_pipeline(pipeline: &str, options: &CameraOptions) -> Result<OpenCvCa
 /// What is said of a pipeline that does not begin; OpenCV may also wait for one without end.
 pub fn cannot_run(pipeline: &str) -> String {
     format!(
-        "GStreamer cannot run '{pipeline}' (`gst-launch-1.0` tells more; is the package of one of its elements missing?)"
+        "GStreamer cannot run '{}' (`gst-launch-1.0` tells more; is the package of one of its elements missing?)",
+        pipeline_without_secrets(pipeline)
     )
 }
 
