@@ -36,11 +36,11 @@ struct Captures {
 
 impl CaptureRate {
     fn add(&self, captured_at: Instant) {
-        if let Ok(mut captures) = self.0.lock() {
-            if let Some(last) = captures.last.replace(captured_at) {
-                captures.spent += captured_at.saturating_duration_since(last);
-                captures.intervals += 1;
-            }
+        if let Ok(mut captures) = self.0.lock()
+            && let Some(last) = captures.last.replace(captured_at)
+        {
+            captures.spent += captured_at.saturating_duration_since(last);
+            captures.intervals += 1;
         }
     }
 
