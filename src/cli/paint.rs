@@ -114,7 +114,7 @@ pub struct PaintObjectiveArgs {
     #[arg(long, value_name = "HOW", value_parser = parse_word(KeepColor::NAMES.to_vec()), help_heading = "What is painted")]
     pub keep_color: Option<KeepColor>,
 
-    /// Where a style is to be: white in a picture of any size, one for each style in their order
+    /// Where a style is to be: white in a picture of the content's shape and any size, one for each style in their order
     #[arg(long = "mask", value_name = "IMAGE", value_hint = ValueHint::FilePath, help_heading = "What is painted")]
     pub masks: Vec<PathBuf>,
 

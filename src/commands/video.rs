@@ -46,7 +46,13 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
         Arc::new(move || control.is_aborted())
     };
     let threads = args.run.thread_count();
-    let reader_options = ReaderOptions { cut, threads, interrupt: Some(interrupt.clone()), pool: pool.clone() };
+    let reader_options = ReaderOptions {
+        cut,
+        threads,
+        interrupt: Some(interrupt.clone()),
+        pool: pool.clone(),
+        ..ReaderOptions::default()
+    };
     let reader = VideoReader::open(&args.input, reader_options)?;
     // The style before the output: a wrong name is told before anything is written.
     let mut compute = Compute::new(&args.run.device, threads, console)?;

@@ -129,6 +129,18 @@ fn with_stream(output: &mut context::Output, stream: usize, act: impl FnOnce(*mu
     }
 }
 
+/// Says what shape the pixels of a picture have.
+pub fn set_aspect_ratio(picture: &mut ffmpeg::frame::Video, ratio: Rational) {
+    // SAFETY: the picture is ours alone; the field is a plain number that no buffer depends on.
+    unsafe { (*picture.as_mut_ptr()).sample_aspect_ratio = ratio.into() };
+}
+
+/// Width of a stream's pixels over their height as the container says it; a part is 0 where it does not.
+pub fn container_aspect_ratio(stream: &ffmpeg::Stream<'_>) -> Rational {
+    // SAFETY: a stream of an open input is valid for as long as that lives.
+    unsafe { (*stream.as_ptr()).sample_aspect_ratio }.into()
+}
+
 /// Whether an input's `AVStream::disposition` marks a cover picture.
 pub fn disposition_bits(stream: &ffmpeg::Stream<'_>) -> i32 {
     // SAFETY: the stream belongs to an open input.

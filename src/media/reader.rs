@@ -33,11 +33,13 @@ pub struct ReaderOptions {
     pub interrupt: Option<Interrupt>,
     /// Where frames come from.
     pub pool: FramePool,
+    /// Whether pictures of other pixels are stretched to square ones, for where nobody is told of their shape.
+    pub square_pixels: bool,
 }
 
 impl Default for ReaderOptions {
     fn default() -> Self {
-        Self { cut: Cut::default(), threads: 0, interrupt: None, pool: FramePool::new() }
+        Self { cut: Cut::default(), threads: 0, interrupt: None, pool: FramePool::new(), square_pixels: false }
     }
 }
 
@@ -49,6 +51,9 @@ pub struct VideoReader {
     stream: usize,
     damage: Damage,
     pool: FramePool,
+    square_pixels: bool,
+    /// The shape of the pixels by the container, which counts before that by the coded pictures; a part is 0 where it does not say.
+    container_shape: Rational,
     cut: Cut,
     /// When the first picture is shown, in microseconds.
     origin: i64,
@@ -102,6 +107,7 @@ impl VideoReader {
             (rotation_of(&stream), frame_rate_of(&stream), steady_rate_of(&stream));
         let (time_base, start) = (stream.time_base(), stream.start_time());
         let promised_frames = PromisedFrames::of(input, &stream);
+        let container_shape = ffi::container_aspect_ratio(&stream);
         let stream = stream.index();
 
         let rebased = packets.rebased_by();
@@ -139,6 +145,8 @@ impl VideoReader {
             stream,
             damage,
             pool: options.pool,
+            square_pixels: options.square_pixels,
+            container_shape,
             cut: options.cut,
             origin,
             window,
@@ -355,6 +363,9 @@ impl VideoReader {
             return Ok(());
         }
         self.is_interlaced |= self.decoded.is_interlaced();
+        if self.container_shape.numerator() > 0 && self.container_shape.denominator() > 0 {
+            ffi::set_aspect_ratio(&mut self.decoded, self.container_shape);
+        }
         let input = FilterInput {
             size,
             pixel: self.decoded.format(),
@@ -454,7 +465,11 @@ impl VideoReader {
         for note in conversion.notes {
             self.note(note);
         }
-        conversion.filters
+        match (self.square_pixels, is_first) {
+            (true, true) => conversion.filters + SQUARE_PIXELS + ",setsar=1",
+            (true, false) => conversion.filters + ",setsar=1",
+            (false, _) => conversion.filters,
+        }
     }
 
     fn note(&mut self, text: &str) {
@@ -492,6 +507,10 @@ impl VideoReader {
         }
     }
 }
+
+/// The filter that makes pictures as wide as they are shown, in whole pairs of pixels.
+const SQUARE_PIXELS: &str =
+    ",scale=w='if(gt(abs(sar-1),0.001)*gt(sar,0),max(2,2*round(iw*sar/2)),iw)':h=ih:flags=bicubic";
 
 fn default_duration(frame_rate: Rational, time_base: Rational) -> i64 {
     if frame_rate.numerator() > 0 { rescale(1, frame_rate.invert(), time_base).max(1) } else { 0 }

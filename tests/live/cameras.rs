@@ -66,6 +66,26 @@ fn a_slow_network_drops_pictures_and_a_smaller_size_holds_the_rate() {
 }
 
 #[test]
+fn pictures_of_other_pixels_are_stretched_to_square_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = "testsrc2=size=160x96:rate=10:duration=1,setsar=4/3";
+    let wide = clip(folder.path(), "wide.mkv", &["-f", "lavfi", "-i", source, "-c:v", "ffv1"]);
+    let arguments = ["--frames", "5", "--record", "out.mkv", "--json"];
+    let summary = summary(&run(headless(folder.path(), wide.to_str().unwrap(), &arguments)));
+    // 160 · 4/3, in whole pairs.
+    assert_eq!((summary["width"].as_u64(), summary["height"].as_u64()), (Some(214), Some(96)));
+    let (width, height, painted) = frame_rgb(&folder.path().join("out.mkv"), 0);
+    assert_eq!((width, height), (214, 96));
+    let (.., original) = frame_rgb(&wide, 0);
+    let pixel = |pixels: &[u8], width: usize, x: usize| pixels[(48 * width + x) * 3..][..3].to_vec();
+    for share in [0.2, 0.8] {
+        let [a, b] = [(&painted, 214), (&original, 160)]
+            .map(|(pixels, width)| pixel(pixels, width, (share * width as f64) as usize));
+        assert!(a.iter().zip(&b).all(|(a, b)| a.abs_diff(*b) < 40), "{share}: {a:?} for {b:?}");
+    }
+}
+
+#[test]
 fn a_camera_that_stops_is_an_error_and_its_recording_is_complete() {
     let folder = tempfile::tempdir().unwrap();
     let camera =
@@ -146,6 +166,13 @@ fn cameras_that_are_not_there_are_told_with_what_to_do() {
     // One that is waited for is waited for as long as the run may last.
     let (code, text) = error("/dev/video4242", &["--reconnect", "--duration", "2"]);
     assert!(code == 1 && text.contains("waiting for it") && text.contains("in the 2 s of --duration"), "{text}");
+    let (code, text) = error("no such camera", &["--reconnect", "--duration", "2"]);
+    assert!(
+        code == 1 && text.contains("there is no camera 'no such camera'") && text.contains("waiting for it"),
+        "{text}"
+    );
+    let (code, text) = error("nofile.mp4", &["--reconnect", "--duration", "2"]);
+    assert!(code == 2 && text.contains("there is no file 'nofile.mp4'"), "{text}");
     let (code, text) = error("nonexistentsrc ! appsink", &[]);
     assert!(code == 1 && text.contains("GStreamer cannot run 'nonexistentsrc ! appsink'"), "{text}");
     let clip = concat!(env!("CARGO_MANIFEST_DIR"), "/samples/bunny.mp4");

@@ -24,7 +24,7 @@ use super::{DEFAULT_SMOOTHING, DEFAULT_WORK_SIZE, Outcome, UsageError};
 use crate::cli::VideoArgs;
 use crate::console::Console;
 use crate::film::{Planner, PlannerSettings, Spacing};
-use crate::frame::{Frame, FramePool, FrameSize};
+use crate::frame::{Frame, FrameSize};
 use crate::gatys::{Objective, Optimizer, PaintSettings, Picture, Vgg};
 use crate::media::{Cut, ReaderOptions, VideoReader, VideoWriter, WriterOptions, is_url, shown};
 use crate::pipeline::Control;
@@ -237,7 +237,7 @@ impl Clip<'_> {
             cut: self.cut,
             threads: self.threads,
             interrupt: Some(self.interrupt()),
-            pool: FramePool::new(),
+            ..ReaderOptions::default()
         };
         VideoReader::open(&self.args.input, options)
     }

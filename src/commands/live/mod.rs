@@ -64,7 +64,12 @@ pub fn run(args: &LiveArgs) -> Result<Outcome> {
         return Ok(Outcome::Done);
     }
     let console = Console::new(args.quiet);
-    let choice = CameraChoice::parse(&args.camera, &list_cameras()).map_err(with_file_hint)?;
+    // A file that is not there will not come by waiting.
+    let parse = match args.reconnect && !is_file_name(&args.camera) {
+        true => CameraChoice::parse_patiently,
+        false => CameraChoice::parse,
+    };
+    let choice = parse(&args.camera, &list_cameras()).map_err(with_file_hint)?;
     check(args, &choice)?;
     let control = Control::new();
     stop_on_signals(&control, console, STOPPING)?;

@@ -16,6 +16,8 @@ pub enum CameraChoice {
         /// What to call it.
         label: String,
     },
+    /// A device by its name or a part of it, looked for each time that it is opened: it may come later, and come back under another number.
+    Named(String),
     /// A device that is no `/dev/videoN`: a link to one.
     Path(PathBuf),
     /// An address: RTSP, HTTP, whatever FFmpeg opens.
@@ -104,16 +106,30 @@ impl CameraChoice {
         }
     }
 
+    /// As [`CameraChoice::parse`], for who waits for a camera that is not there: one that `text` names is looked for again at each try.
+    ///
+    /// # Errors
+    /// As [`CameraChoice::parse`], but for a name that no camera has.
+    pub fn parse_patiently(text: &str, cameras: &[CameraDevice]) -> Result<Self, ChooseCameraError> {
+        let is_name = text.parse::<u32>().is_err() && !text.starts_with("/dev/") && !text.is_empty();
+        match Self::parse(text, cameras) {
+            Ok(Self::Device { .. }) | Err(ChooseCameraError::Absent { .. }) if is_name => {
+                Ok(Self::Named(text.to_owned()))
+            }
+            found => found,
+        }
+    }
+
     /// Whether it can be asked for a size and a rate.
     pub fn has_modes(&self) -> bool {
-        matches!(self, Self::Device { .. } | Self::Path(_) | Self::Pipeline(_))
+        matches!(self, Self::Device { .. } | Self::Named(_) | Self::Path(_) | Self::Pipeline(_))
     }
 }
 
 impl fmt::Display for CameraChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Device { label, .. } => f.write_str(label),
+            Self::Device { label, .. } | Self::Named(label) => f.write_str(label),
             Self::Path(path) | Self::Clip(path) => write!(f, "{}", path.display()),
             Self::Url(url) => f.write_str(&without_secrets(url)),
             Self::Pipeline(pipeline) => f.write_str(&pipeline_without_secrets(pipeline)),
@@ -159,6 +175,17 @@ mod tests {
         );
         assert_eq!(parse("4").unwrap().to_string(), "Elgato Cam Link (/dev/video4)");
         assert_eq!(parse("/dev/v4l/by-id/x"), Ok(CameraChoice::Path("/dev/v4l/by-id/x".into())));
+    }
+
+    #[test]
+    fn a_name_is_waited_for_and_everything_else_is_what_it_is() {
+        let parse = |text| CameraChoice::parse_patiently(text, &cameras());
+        for name in ["gopro", "cam link"] {
+            assert_eq!(parse(name), Ok(CameraChoice::Named(name.to_owned())));
+        }
+        assert!(matches!(parse("7"), Ok(CameraChoice::Device { index: 7, .. })));
+        assert!(matches!(parse("rtsp://10.0.0.5/live"), Ok(CameraChoice::Url(_))));
+        assert!(matches!(parse("cam"), Err(ChooseCameraError::Ambiguous { .. })));
     }
 
     #[test]

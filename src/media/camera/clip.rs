@@ -55,8 +55,13 @@ fn open(path: &Path, pool: &FramePool, stop: &Arc<AtomicBool>) -> Result<VideoRe
     let stop = Arc::clone(stop);
     let interrupt: Interrupt = Arc::new(move || stop.load(Ordering::SeqCst));
     // One thread: each further one of a decoder holds a picture back.
-    let options =
-        ReaderOptions { threads: 1, interrupt: Some(interrupt), pool: pool.clone(), ..ReaderOptions::default() };
+    let options = ReaderOptions {
+        threads: 1,
+        interrupt: Some(interrupt),
+        pool: pool.clone(),
+        square_pixels: true,
+        ..ReaderOptions::default()
+    };
     VideoReader::open(path, options)
 }
 

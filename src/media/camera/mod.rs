@@ -249,6 +249,10 @@ fn open_capture(choice: &CameraChoice, options: &CameraOptions, stop: &Arc<Atomi
             let path = std::path::PathBuf::from(format!("/dev/video{index}"));
             Ok(Box::new(opencv_capture::open_device(*index, &path, options)?))
         }
+        CameraChoice::Named(name) => match CameraChoice::parse(name, &list_cameras())? {
+            device @ CameraChoice::Device { .. } => open_capture(&device, options, stop),
+            other => anyhow::bail!("'{other}' is no camera of this name any more"),
+        },
         CameraChoice::Path(path) => {
             let index = devices::index_of(path)?;
             Ok(Box::new(opencv_capture::open_device(index, path, options)?))
