@@ -12,7 +12,7 @@ mod pipe;
 mod styles;
 
 use std::fmt::Display;
-use std::ops::{Bound, RangeBounds};
+use std::ops::{Bound, RangeBounds, RangeInclusive};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -105,7 +105,7 @@ pub struct LookArgs {
     pub style_image: Option<PathBuf>,
 
     /// How much of the style: 0 is the input, 1 the whole style
-    #[arg(long, value_name = "0..1", default_value_t = 1.0, value_parser = parse_fraction, help_heading = "Style")]
+    #[arg(long, value_name = "0..1", default_value_t = 1.0, value_parser = number(0.0..=1.0_f32), help_heading = "Style")]
     pub strength: f32,
 
     /// Keep the colours of the input: only lightness is painted
@@ -132,7 +132,7 @@ pub struct LookArgs {
 #[derive(Debug, Args)]
 pub struct TemporalArgs {
     /// Hold painted frames still where the scene holds still: time constant in seconds, 0 turns it off
-    #[arg(long, value_name = "SECONDS", default_value_t = crate::commands::DEFAULT_SMOOTHING, value_parser = parse_seconds, help_heading = "Time")]
+    #[arg(long, value_name = "SECONDS", default_value_t = crate::commands::DEFAULT_SMOOTHING, value_parser = number(0.0..=60.0_f32), help_heading = "Time")]
     pub smooth: f32,
 
     /// Paint as little as one frame in N (or auto) and carry it along the motion where that explains the frames between
@@ -153,7 +153,7 @@ pub struct EncodingArgs {
     pub codec: Option<String>,
 
     /// Constant rate factor: lower is better and larger (h264: 0 to 51, default 18)
-    #[arg(long, value_name = "NUMBER", value_parser = parse_crf, help_heading = "Encoding")]
+    #[arg(long, value_name = "NUMBER", value_parser = number(0.0..=255.0_f32), help_heading = "Encoding")]
     pub crf: Option<f32>,
 
     /// The encoder's preset: speed against size (h264: ultrafast to veryslow, default veryfast)
@@ -336,40 +336,25 @@ where
     }
 }
 
-fn parse_fraction(text: &str) -> Result<f32, String> {
-    match text.parse::<f32>() {
-        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
-        _ => Err("expected a number from 0 to 1".to_owned()),
+/// A number in a range.
+fn number<N>(range: RangeInclusive<N>) -> impl Fn(&str) -> Result<N, String> + Clone + Send + Sync + 'static
+where
+    N: FromStr + PartialOrd + Display + Clone + Send + Sync + 'static,
+{
+    move |text: &str| match text.parse() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => Err(format!("expected a number from {} to {}", range.start(), range.end())),
     }
 }
 
-fn parse_seconds(text: &str) -> Result<f32, String> {
-    match text.parse::<f32>() {
-        Ok(value) if (0.0..=60.0).contains(&value) => Ok(value),
-        _ => Err("expected a number of seconds from 0 to 60".to_owned()),
-    }
-}
-
-/// A number above 0, from a millisecond to a day in seconds.
-fn parse_positive<N: FromStr + Into<f64> + Copy>(text: &str) -> Result<N, String> {
-    match text.parse::<N>() {
-        Ok(value) if (1e-3..=86_400.0).contains(&value.into()) => Ok(value),
-        _ => Err("expected a number from 0.001 to 86400".to_owned()),
-    }
-}
+/// Seconds and what is counted like them: from a millisecond to a day.
+const POSITIVE: RangeInclusive<f32> = 1e-3..=86_400.0;
 
 fn parse_stride(text: &str) -> Result<u32, String> {
     match text.parse() {
         _ if text == "auto" => Ok(PropagationSettings::AUTO_STRIDE),
         Ok(stride @ 1..=250) => Ok(stride),
         _ => Err("expected auto or a number of frames from 1 to 250".to_owned()),
-    }
-}
-
-fn parse_crf(text: &str) -> Result<f32, String> {
-    match text.parse::<f32>() {
-        Ok(value) if (0.0..=255.0).contains(&value) => Ok(value),
-        _ => Err("expected a number from 0 to 255".to_owned()),
     }
 }
 

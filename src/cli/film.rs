@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::paint::{parse_above_zero, parse_weight};
-use super::{parse_word, whole_number};
+use super::paint::{WEIGHTS, parse_above_zero};
+use super::{number, parse_word, whole_number};
 use crate::film::Spacing;
 use crate::gatys::Objective;
 
@@ -51,15 +51,15 @@ pub struct FilmArgs {
     pub keyframe_size: Option<u32>,
 
     /// Weight of the content [default: 1]
-    #[arg(long, value_name = "NUMBER", value_parser = parse_weight, help_heading = "Optimized keyframes (--engine gatys)")]
+    #[arg(long, value_name = "NUMBER", value_parser = number(WEIGHTS), help_heading = "Optimized keyframes (--engine gatys)")]
     pub content_weight: Option<f32>,
 
     /// Weight of the style
-    #[arg(long, help = format!("Weight of the style [default: {}]", Objective::default().style_weight), value_name = "NUMBER", value_parser = parse_weight, help_heading = "Optimized keyframes (--engine gatys)")]
+    #[arg(long, help = format!("Weight of the style [default: {}]", Objective::default().style_weight), value_name = "NUMBER", value_parser = number(WEIGHTS), help_heading = "Optimized keyframes (--engine gatys)")]
     pub style_weight: Option<f32>,
 
     /// Weight of staying near the keyframe before where the motion is sure [default: 100]
-    #[arg(long, value_name = "NUMBER", value_parser = parse_weight, help_heading = "Optimized keyframes (--engine gatys)")]
+    #[arg(long, value_name = "NUMBER", value_parser = number(WEIGHTS), help_heading = "Optimized keyframes (--engine gatys)")]
     pub anchor_weight: Option<f32>,
 
     /// Size of the style's strokes: 1 for the painting at the size of the keyframes [default: 1]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{DeviceArgs, NetworkArgs, whole_number};
+use super::{DeviceArgs, NetworkArgs, number, whole_number};
 use clap::{Args, ValueHint};
 
 use crate::commands::Depth;
@@ -37,7 +37,7 @@ pub struct LearnArgs {
 
     /// How long its steps may take, in all runs that go on from each other; it ends earlier once nothing is to be gained any
     /// more [default: 10]
-    #[arg(long, value_name = "MINUTES", value_parser = super::parse_positive::<f64>, conflicts_with = "steps")]
+    #[arg(long, value_name = "MINUTES", value_parser = number(1e-3..=86_400.0_f64), conflicts_with = "steps")]
     pub minutes: Option<f64>,
 
     /// How many steps it may take, instead of a time
@@ -53,15 +53,15 @@ pub struct LearnArgs {
     pub video: Option<PathBuf>,
 
     /// Size of the strokes: 1 for a painting with a shorter side of 448 pixels, 2 for strokes twice as large
-    #[arg(long, value_name = "0.25..4", default_value_t = 1.0, value_parser = parse_stroke_size, help_heading = "How it is fitted")]
+    #[arg(long, value_name = "0.25..4", default_value_t = 1.0, value_parser = number(0.25..=4.0_f32), help_heading = "How it is fitted")]
     pub stroke_size: f32,
 
     /// How much the style counts against the content
-    #[arg(long, value_name = "NUMBER", default_value_t = 1.0, value_parser = parse_style_weight, help_heading = "How it is fitted")]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1.0, value_parser = number(1e-3..=1e4_f32), help_heading = "How it is fitted")]
     pub style_weight: f32,
 
     /// How much it counts that a photo and the same photo a little moved are painted alike; 0: not at all
-    #[arg(long, value_name = "NUMBER", default_value_t = crate::commands::DEFAULT_STABILITY_WEIGHT, value_parser = parse_weight, help_heading = "How it is fitted")]
+    #[arg(long, value_name = "NUMBER", default_value_t = crate::commands::DEFAULT_STABILITY_WEIGHT, value_parser = number(0.0..=1e4_f32), help_heading = "How it is fitted")]
     pub stability_weight: f32,
 
     /// Start from this style or blend [default: the nearest blend of the network's own styles, found by trying]
@@ -108,25 +108,4 @@ pub struct LearnArgs {
     /// Say nothing but errors
     #[arg(short, long)]
     pub quiet: bool,
-}
-
-fn parse_stroke_size(text: &str) -> Result<f32, String> {
-    match text.parse::<f32>() {
-        Ok(value) if (0.25..=4.0).contains(&value) => Ok(value),
-        _ => Err("expected a number from 0.25 to 4".to_owned()),
-    }
-}
-
-fn parse_style_weight(text: &str) -> Result<f32, String> {
-    match text.parse::<f32>() {
-        Ok(value) if (1e-3..=1e4).contains(&value) => Ok(value),
-        _ => Err("expected a number from 0.001 to 10000".to_owned()),
-    }
-}
-
-fn parse_weight(text: &str) -> Result<f32, String> {
-    match text.parse::<f32>() {
-        Ok(value) if (0.0..=1e4).contains(&value) => Ok(value),
-        _ => Err("expected a number from 0 to 10000".to_owned()),
-    }
 }

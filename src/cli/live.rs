@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 
 use super::DeviceArgs;
-use super::{EncodingArgs, StyleArgs, TemporalArgs, parse_positive, whole_number};
+use super::{EncodingArgs, POSITIVE, StyleArgs, TemporalArgs, number, whole_number};
 use crate::frame::FrameSize;
 use crate::media::StreamTarget;
 
@@ -28,7 +28,7 @@ pub struct LiveArgs {
     pub size: Option<FrameSize>,
 
     /// Ask the camera for so many frames a second; also what --quality auto holds
-    #[arg(long, value_name = "NUMBER", value_parser = parse_positive::<f64>, help_heading = "Camera")]
+    #[arg(long, value_name = "NUMBER", value_parser = number(1e-3..=86_400.0_f64), help_heading = "Camera")]
     pub fps: Option<f64>,
 
     /// Wait for a camera that is not there, or not there any more, and go on
@@ -36,7 +36,7 @@ pub struct LiveArgs {
     pub reconnect: bool,
 
     /// How long a camera may give no picture before it counts as lost
-    #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = parse_positive::<f32>, help_heading = "Camera")]
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = number(POSITIVE), help_heading = "Camera")]
     pub camera_timeout: f32,
 
     /// Left and right change places
@@ -96,7 +96,7 @@ pub struct LiveArgs {
     pub encoding: EncodingArgs,
 
     /// End after so many seconds, counted from the first picture; with --reconnect the first one is waited for no longer than that
-    #[arg(long, value_name = "SECONDS", value_parser = parse_positive::<f32>, help_heading = "End")]
+    #[arg(long, value_name = "SECONDS", value_parser = number(POSITIVE), help_heading = "End")]
     pub duration: Option<f32>,
 
     /// End after so many frames

@@ -1,11 +1,12 @@
 //! The arguments of `impasto paint`.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
 use super::DeviceArgs;
-use super::{parse_word, whole_number};
+use super::{number, parse_word, whole_number};
 use crate::commands::{KeepColor, Preset};
 use crate::gatys::objective::MOST_WEIGHT;
 use crate::gatys::{Layer, Objective, Optimizer, Pooling, Statistics, StyleLayer};
@@ -73,11 +74,11 @@ pub struct PaintArgs {
 #[derive(Debug, Clone, Args)]
 pub struct PaintObjectiveArgs {
     /// Weight of the content
-    #[arg(long, value_name = "NUMBER", default_value_t = 1.0, value_parser = parse_weight, help_heading = "What is painted")]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1.0, value_parser = number(WEIGHTS), help_heading = "What is painted")]
     pub content_weight: f32,
 
     /// Weight of the style
-    #[arg(long, value_name = "NUMBER", default_value_t = Objective::default().style_weight, value_parser = parse_weight, help_heading = "What is painted")]
+    #[arg(long, value_name = "NUMBER", default_value_t = Objective::default().style_weight, value_parser = number(WEIGHTS), help_heading = "What is painted")]
     pub style_weight: f32,
 
     /// Size of the style's strokes: 1 for the painting at the size of the result, 0.5 for strokes half as large
@@ -85,7 +86,7 @@ pub struct PaintObjectiveArgs {
     pub style_scale: f32,
 
     /// Weight of smoothness: total variation
-    #[arg(long = "tv", value_name = "NUMBER", default_value_t = Objective::default().roughness_weight, value_parser = parse_weight, help_heading = "What is painted")]
+    #[arg(long = "tv", value_name = "NUMBER", default_value_t = Objective::default().roughness_weight, value_parser = number(WEIGHTS), help_heading = "What is painted")]
     pub roughness_weight: f32,
 
     /// Layers where content is compared
@@ -192,16 +193,12 @@ pub struct PaintReportArgs {
     pub json: bool,
 }
 
-pub(super) fn parse_weight(text: &str) -> Result<f32, String> {
-    match text.parse::<f32>() {
-        Ok(value) if (0.0..=MOST_WEIGHT).contains(&value) => Ok(value),
-        _ => Err(format!("expected a number from 0 to {MOST_WEIGHT}")),
-    }
-}
+/// Weights of what a picture is asked.
+pub(super) const WEIGHTS: RangeInclusive<f32> = 0.0..=MOST_WEIGHT;
 
 fn parse_style_layer(text: &str) -> Result<StyleLayer, String> {
     let (layer, weight) = match text.split_once(':') {
-        Some((layer, weight)) => (layer, parse_weight(weight)?),
+        Some((layer, weight)) => (layer, number(WEIGHTS)(weight)?),
         None => (text, 1.0),
     };
     Ok(StyleLayer { layer: layer.parse().map_err(|error| format!("{error}"))?, weight })

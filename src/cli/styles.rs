@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueHint};
 
 use super::{DeviceArgs, NetworkArgs, PrecisionArgs};
-use super::{parse_fraction, whole_number};
+use super::{number, whole_number};
 use crate::media::Time;
 
 /// `impasto styles`.
@@ -54,7 +54,7 @@ pub struct SheetArgs {
     pub overwrite: bool,
 
     /// How much of each style: a row of paintings for each strength
-    #[arg(long, value_name = "0..1,...", default_value = "1", value_delimiter = ',', value_parser = parse_fraction)]
+    #[arg(long, value_name = "0..1,...", default_value = "1", value_delimiter = ',', value_parser = number(0.0..=1.0_f32))]
     pub strengths: Vec<f32>,
 
     /// Which frame of a video, by its time [default: the middle one]
