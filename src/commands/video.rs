@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::debug_view::DebugView;
 use super::device::Compute;
 use super::file_sink::FileSink;
-use super::signals::{FINISHING, stop_on_signals};
+use super::signals::{FINISHING, given_up, stop_on_signals};
 use super::stages::{Chain, StageFigures, TemporalStages};
 use super::style;
 use super::{Outcome, UsageError, outputs};
@@ -98,14 +98,8 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
     sink.end_progress();
     let written = match outcome {
         Ok(Some(written)) => written,
-        Ok(None) | Err(crate::pipeline::RunError::Aborted) => {
-            console.line("interrupted: nothing was written");
-            return Ok(Outcome::Interrupted);
-        }
-        Err(_) if control.is_aborted() => {
-            console.line("interrupted: nothing was written");
-            return Ok(Outcome::Interrupted);
-        }
+        Ok(None) => return Ok(given_up(&args.output, console)),
+        Err(_) if control.is_aborted() => return Ok(given_up(&args.output, console)),
         Err(error) => return Err(error.into()),
     };
     let summary = Summary {

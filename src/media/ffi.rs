@@ -135,10 +135,11 @@ pub fn set_aspect_ratio(picture: &mut ffmpeg::frame::Video, ratio: Rational) {
     unsafe { (*picture.as_mut_ptr()).sample_aspect_ratio = ratio.into() };
 }
 
-/// Width of a stream's pixels over their height as the container says it; a part is 0 where it does not.
-pub fn container_aspect_ratio(stream: &ffmpeg::Stream<'_>) -> Rational {
+/// Width of a stream's pixels over their height as the container says it; `None` where it does not.
+pub fn container_aspect_ratio(stream: &ffmpeg::Stream<'_>) -> Option<Rational> {
     // SAFETY: a stream of an open input is valid for as long as that lives.
-    unsafe { (*stream.as_ptr()).sample_aspect_ratio }.into()
+    let ratio = Rational::from(unsafe { (*stream.as_ptr()).sample_aspect_ratio });
+    (ratio.numerator() > 0 && ratio.denominator() > 0).then_some(ratio)
 }
 
 /// Whether an input's `AVStream::disposition` marks a cover picture.

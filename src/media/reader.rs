@@ -18,7 +18,7 @@ use super::stream::{
     PromisedFrames, best_video_stream, check_is_readable, frame_rate_of, open_decoder, rotation_of, steady_rate_of,
     what_it_holds,
 };
-use super::to_rgb::describe_chain;
+use super::to_rgb::{describe_chain, with_square_pixels};
 use super::{Interrupt, MICROSECONDS, ffi, rescale, shown};
 use crate::frame::{CHANNELS, Frame, FramePool, FrameSize, Timestamp};
 
@@ -52,8 +52,8 @@ pub struct VideoReader {
     damage: Damage,
     pool: FramePool,
     square_pixels: bool,
-    /// The shape of the pixels by the container, which counts before that by the coded pictures; a part is 0 where it does not say.
-    container_shape: Rational,
+    /// The shape of the pixels by the container, which counts before that by the coded pictures.
+    container_shape: Option<Rational>,
     cut: Cut,
     /// When the first picture is shown, in microseconds.
     origin: i64,
@@ -363,8 +363,8 @@ impl VideoReader {
             return Ok(());
         }
         self.is_interlaced |= self.decoded.is_interlaced();
-        if self.container_shape.numerator() > 0 && self.container_shape.denominator() > 0 {
-            ffi::set_aspect_ratio(&mut self.decoded, self.container_shape);
+        if let Some(shape) = self.container_shape {
+            ffi::set_aspect_ratio(&mut self.decoded, shape);
         }
         let input = FilterInput {
             size,
@@ -465,10 +465,9 @@ impl VideoReader {
         for note in conversion.notes {
             self.note(note);
         }
-        match (self.square_pixels, is_first) {
-            (true, true) => conversion.filters + SQUARE_PIXELS + ",setsar=1",
-            (true, false) => conversion.filters + ",setsar=1",
-            (false, _) => conversion.filters,
+        match self.square_pixels {
+            true => with_square_pixels(&conversion.filters, is_first),
+            false => conversion.filters,
         }
     }
 
@@ -507,10 +506,6 @@ impl VideoReader {
         }
     }
 }
-
-/// The filter that makes pictures as wide as they are shown, in whole pairs of pixels.
-const SQUARE_PIXELS: &str =
-    ",scale=w='if(gt(abs(sar-1),0.001)*gt(sar,0),max(2,2*round(iw*sar/2)),iw)':h=ih:flags=bicubic";
 
 fn default_duration(frame_rate: Rational, time_base: Rational) -> i64 {
     if frame_rate.numerator() > 0 { rescale(1, frame_rate.invert(), time_base).max(1) } else { 0 }

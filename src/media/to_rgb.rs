@@ -78,6 +78,13 @@ pub fn describe_chain(
     Conversion { filters: filters.join(","), color, notes }
 }
 
+/// The same filters for pictures of square pixels: as wide as they are shown, in whole pairs of pixels. The first picture decides that
+/// width, and `describe_chain` scales all others to it.
+pub fn with_square_pixels(filters: &str, is_first: bool) -> String {
+    const WIDE: &str = "scale=w='if(gt(abs(sar-1),0.001)*gt(sar,0),max(2,2*round(iw*sar/2)),iw)':h=ih:flags=bicubic,";
+    format!("{filters},{}setsar=1", if is_first { WIDE } else { "" })
+}
+
 /// Linear light, BT.709 primaries, Hable's curve, back to gamma.
 fn tone_mapping(tags: &ColorTags, input: &FilterInput) -> Vec<String> {
     let transfer = match tags.transfer {

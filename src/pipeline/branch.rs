@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Result, anyhow};
@@ -11,14 +12,11 @@ use super::{Ending, Sink, panic_message};
 /// Feeds a [`Sink`] that works on a thread of its own.
 pub struct Branch<T, O> {
     name: &'static str,
-    sender: Option<SyncSender<Message<T>>>,
+    sender: Option<SyncSender<T>>,
+    /// How it ends: said before the sender is dropped; of a branch that is dropped without a word, nothing.
+    ending: Arc<OnceLock<Ending>>,
     thread: JoinHandle<Result<O>>,
     lost: u64,
-}
-
-enum Message<T> {
-    Item(T),
-    End(Ending),
 }
 
 /// What became of an item.
@@ -42,20 +40,15 @@ impl<T: Send + 'static, O: Send + 'static> Branch<T, O> {
         S: Sink<Input = T, Output = O> + Send + 'static,
     {
         let (sender, receiver) = mpsc::sync_channel(capacity);
+        let ending = Arc::new(OnceLock::new());
+        let said = Arc::clone(&ending);
         let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
-            let mut ending = Ending::Failed;
             let mut first_error = None;
-            for message in &receiver {
-                match message {
-                    Message::Item(item) => match catch_unwind(AssertUnwindSafe(|| sink.write(item))) {
-                        Ok(Ok(())) => {}
-                        Ok(Err(error)) => first_error = Some(error),
-                        Err(panic) => first_error = Some(panicked(name, panic.as_ref())),
-                    },
-                    Message::End(said) => {
-                        ending = said;
-                        break;
-                    }
+            for item in &receiver {
+                match catch_unwind(AssertUnwindSafe(|| sink.write(item))) {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => first_error = Some(error),
+                    Err(panic) => first_error = Some(panicked(name, panic.as_ref())),
                 }
                 if first_error.is_some() {
                     break;
@@ -63,6 +56,10 @@ impl<T: Send + 'static, O: Send + 'static> Branch<T, O> {
             }
             // Whoever offers must see that nobody takes any more.
             drop(receiver);
+            let ending = match &first_error {
+                Some(_) => Ending::Failed,
+                None => said.get().copied().unwrap_or(Ending::Failed),
+            };
             let finished = catch_unwind(AssertUnwindSafe(|| sink.finish(ending)))
                 .unwrap_or_else(|panic| Err(panicked(name, panic.as_ref())));
             match first_error {
@@ -70,13 +67,13 @@ impl<T: Send + 'static, O: Send + 'static> Branch<T, O> {
                 None => finished,
             }
         })?;
-        Ok(Self { name, sender: Some(sender), thread, lost: 0 })
+        Ok(Self { name, sender: Some(sender), ending, thread, lost: 0 })
     }
 
     /// Hands an item over if there is room. Never waits.
     pub fn offer(&mut self, item: T) -> Offered {
         let Some(sender) = &self.sender else { return Offered::Failed };
-        match sender.try_send(Message::Item(item)) {
+        match sender.try_send(item) {
             Ok(()) => Offered::Taken,
             Err(TrySendError::Full(_)) => {
                 self.lost += 1;
@@ -96,15 +93,23 @@ impl<T: Send + 'static, O: Send + 'static> Branch<T, O> {
         self.name
     }
 
-    /// Lets the sink work off what waits, finishes it and waits for that.
+    /// Has the sink work off what waits and finish. Does not wait for that.
+    pub fn end(&mut self, ending: Ending) {
+        self.ending.get_or_init(|| ending);
+        self.sender = None;
+    }
+
+    /// Whether the sink has finished.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Ends it, unless that was done, and waits until it has finished.
     ///
     /// # Errors
     /// The first error of the sink.
     pub fn finish(mut self, ending: Ending) -> Result<O> {
-        if let Some(sender) = self.sender.take() {
-            // Where the sink has failed it needs no word.
-            let _ = sender.send(Message::End(ending));
-        }
+        self.end(ending);
         self.thread.join().unwrap_or_else(|panic| Err(panicked(self.name, panic.as_ref())))
     }
 }

@@ -57,10 +57,9 @@ fn end_of_only_scan(bytes: &[u8]) -> Option<usize> {
             continue;
         }
         let length = usize::from(u16::from_be_bytes(*bytes.get(at + 2..)?.first_chunk()?));
-        let segment = bytes.get(at + 4..at + 2 + length)?;
         at += 2 + length;
         match mark {
-            0xc0 | 0xc1 => is_sequential = segment.get(5).is_some(),
+            0xc0 | 0xc1 => is_sequential = true,
             // Other kinds of frames, but for the tables between their numbers.
             0xc2..=0xcf if !matches!(mark, 0xc4 | 0xc8 | 0xcc) => return None,
             0xda => break,

@@ -144,10 +144,8 @@ pub fn run(args: &LiveArgs) -> Result<Outcome> {
     });
     let mut camera_error = None;
     match outcome {
-        Ok(()) if control.is_aborted() => return Ok(Outcome::Interrupted),
+        _ if control.is_aborted() => return Ok(Outcome::Interrupted),
         Ok(()) => {}
-        Err(RunError::Aborted) => return Ok(Outcome::Interrupted),
-        Err(_) if control.is_aborted() => return Ok(Outcome::Interrupted),
         // What was painted until then is worth a report.
         Err(RunError::Stage { stage: "camera", source, .. }) => camera_error = Some(with_lost_hint(source)),
         Err(error) => return Err(error.into()),

@@ -3,10 +3,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 
 use crate::console::Console;
 use crate::frame::Frame;
@@ -41,7 +40,7 @@ pub struct Outputs {
     console: Console,
     control: Control,
     /// Those that have no more pictures to come and are being completed.
-    finishing: Vec<Finishing>,
+    finishing: Vec<OutputBranch>,
     branches: Vec<OutputBranch>,
     recording: Option<OutputBranch>,
     /// Recordings that are done.
@@ -134,26 +133,25 @@ impl Outputs {
         }
     }
 
-    fn finish(&mut self, branch: OutputBranch, ending: Ending) {
-        let (name, lost) = (branch.name(), branch.lost());
-        // An encoder may hold seconds of pictures back.
-        let thread = std::thread::spawn(move || branch.finish(ending));
-        self.finishing.push(Finishing { name, lost, thread });
+    fn finish(&mut self, mut branch: OutputBranch, ending: Ending) {
+        branch.end(ending);
+        self.finishing.push(branch);
     }
 
     /// Says what became of those that are complete.
     fn collect(&mut self) {
-        for finishing in std::mem::take(&mut self.finishing) {
-            if finishing.thread.is_finished() {
-                self.tell(finishing);
+        for branch in std::mem::take(&mut self.finishing) {
+            if branch.is_finished() {
+                self.tell(branch);
             } else {
-                self.finishing.push(finishing);
+                self.finishing.push(branch);
             }
         }
     }
 
-    fn tell(&mut self, Finishing { name, mut lost, thread }: Finishing) {
-        match thread.join().unwrap_or_else(|_| Err(anyhow!("{name} ended in a panic"))) {
+    fn tell(&mut self, branch: OutputBranch) {
+        let (name, mut lost) = (branch.name(), branch.lost());
+        match branch.finish(Ending::Complete) {
             Ok(Done::Recording(Some(written))) => {
                 let (path, frames) = (written.path.display(), written.frames);
                 self.console.line(&format!("{path}: {frames} frames recorded"));
@@ -177,14 +175,6 @@ impl Outputs {
 
 /// How often whoever waits for outputs looks for them.
 const STEP: Duration = Duration::from_millis(20);
-
-/// An output that is being completed.
-struct Finishing {
-    name: &'static str,
-    /// Pictures that found no room.
-    lost: u64,
-    thread: JoinHandle<Result<Done>>,
-}
 
 struct RecordSink(Option<Recorder>);
 
