@@ -177,6 +177,7 @@ Examples:
   impasto video in.mp4 -o out.mkv --style wave:0.6,scream:0.4 --keep-color
   impasto video in.mov -o out.webm --start 0:30 --end 1:00 --strength 0.7
   impasto video in.mp4 -o out.mp4 --style candy.onnx --work-size 480
+  impasto video in.mp4 -o out.mp4 --style great-wave --resume
   impasto video in.mp4 -o out.mp4 --engine gatys --style painting.jpg")]
 pub struct VideoArgs {
     /// The video to stylize: any file that FFmpeg reads
@@ -190,6 +191,13 @@ pub struct VideoArgs {
     /// Replace the output if it exists
     #[arg(short = 'y', long = "yes")]
     pub overwrite: bool,
+
+    /// Go on where a run of the same command was interrupted; begin where there is nothing to go on with
+    ///
+    /// Until the output is complete, OUTPUT.state keeps what is encoded: Ctrl-C, an error, a crash or a power cut leave it
+    /// there. Only some seconds before the seam are painted again. Films (--engine gatys) go on by themselves.
+    #[arg(long)]
+    pub resume: bool,
 
     /// Which style.
     #[command(flatten)]

@@ -116,6 +116,8 @@ pub struct Progress {
     /// What is counted.
     unit: &'static str,
     started: Instant,
+    /// What was done before that.
+    begun_at: u64,
 }
 
 enum Display {
@@ -147,7 +149,12 @@ impl Progress {
         } else {
             Display::Lines { last: started }
         };
-        Self { display, total, unit, started }
+        Self { display, total, unit, started, begun_at: 0 }
+    }
+
+    /// Says that so many are done already: they took no time.
+    pub fn begin_at(&mut self, done: u64) {
+        (self.begun_at, self.started) = (done, Instant::now());
     }
 
     /// Shows that `frames` are done, that they last `media_time` (zero: not known), and which stage sets the pace.
@@ -156,7 +163,9 @@ impl Progress {
             return;
         }
         let rate_unit = if self.unit == "frames" { "fps" } else { "a second" };
-        let message = rates(frames, self.total, self.started.elapsed(), media_time, slowest, rate_unit);
+        let (done, total) =
+            (frames.saturating_sub(self.begun_at), self.total.map(|total| total.saturating_sub(self.begun_at)));
+        let message = rates(done, total, self.started.elapsed(), media_time, slowest, rate_unit);
         self.show(frames, message);
     }
 

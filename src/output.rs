@@ -11,6 +11,14 @@ use tempfile::TempPath;
 /// File systems take no longer names, in bytes.
 const LONGEST_NAME: usize = 255;
 
+/// How temporary names begin.
+const PREFIX: &str = ".impasto-";
+
+/// Whether a file of this name may be one that a program left that was killed.
+pub fn is_temporary(name: &str) -> bool {
+    name.starts_with(PREFIX) && !name.contains(['/', '\\'])
+}
+
 /// A file that grows under a temporary name. Dropped without [`AtomicFile::commit`], it leaves nothing behind.
 #[derive(Debug)]
 pub struct AtomicFile {
@@ -42,7 +50,7 @@ impl AtomicFile {
         }
         let suffix = path.extension().map(|extension| format!(".{}", extension.to_string_lossy())).unwrap_or_default();
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".impasto-").suffix(&suffix);
+        builder.prefix(PREFIX).suffix(&suffix);
         #[cfg(unix)]
         {
             // The user's umask decides, as for any other file.

@@ -21,8 +21,11 @@ pub struct FileSink {
     /// Timestamp of the first frame.
     start: Option<i64>,
     media_time: Duration,
+    /// Frames that were there before, and are not written again.
+    seam: u64,
     frames: u64,
     painted_frames: u64,
+    kept_frames: u64,
 }
 
 impl FileSink {
@@ -43,8 +46,10 @@ impl FileSink {
             time_base,
             start: None,
             media_time: Duration::ZERO,
+            seam: 0,
             frames: 0,
             painted_frames: 0,
+            kept_frames: 0,
         }
     }
 
@@ -53,19 +58,29 @@ impl FileSink {
         Self { debug_view, ..self }
     }
 
+    /// Goes on behind the first `seam` frames, which the writer has: where they come again, they are for the smoothing only.
+    pub fn behind(self, seam: u64) -> Self {
+        Self { seam, frames: seam, ..self }
+    }
+
     /// Takes the progress off the screen.
     pub fn end_progress(&mut self) {
         self.progress.end();
     }
 
-    /// How long what is written plays.
+    /// How long what this run wrote plays.
     pub fn media_time(&self) -> Duration {
         self.media_time
     }
 
-    /// How many of the frames the network painted.
+    /// How many of the frames the network painted in this run.
     pub fn painted_frames(&self) -> u64 {
         self.painted_frames
+    }
+
+    /// How many of them another run can go on from, once this one has ended.
+    pub fn kept_frames(&self) -> u64 {
+        self.kept_frames
     }
 }
 
@@ -75,6 +90,11 @@ impl Sink for FileSink {
     type Output = Option<Written>;
 
     fn write(&mut self, SmoothedFrame { frame, is_painted, views }: SmoothedFrame) -> Result<()> {
+        if frame.frame_index < self.seam {
+            self.progress.update_with(self.seam, || "running up to where the run stopped".to_owned());
+            self.progress.begin_at(self.seam);
+            return Ok(());
+        }
         let Some(writer) = &mut self.writer else { bail!("the output is finished already") };
         writer.write(&frame)?;
         if let (Some(debug_view), Some(views)) = (&mut self.debug_view, views) {
@@ -92,6 +112,7 @@ impl Sink for FileSink {
 
     fn finish(&mut self, ending: Ending) -> Result<Option<Written>> {
         let debug_view = self.debug_view.take();
+        self.kept_frames = self.writer.as_ref().map_or(0, VideoWriter::kept_frames);
         // Dropped, a writer takes its unfinished file with it.
         let Some(writer) = self.writer.take().filter(|_| ending != Ending::Failed && self.frames > 0) else {
             return Ok(None);

@@ -5,7 +5,7 @@ use ffmpeg_next as ffmpeg;
 
 use ffmpeg::ffi;
 use ffmpeg::format::{Pixel, context};
-use ffmpeg::packet::Ref;
+use ffmpeg::packet::{Mut, Ref};
 use ffmpeg::{Rational, codec};
 
 use super::Interrupt;
@@ -91,6 +91,32 @@ pub fn takes(output: &context::Output, codec: codec::Id) -> bool {
 pub fn is_hidden(packet: &ffmpeg::Packet) -> bool {
     // SAFETY: a packet's fields are valid for as long as it lives.
     unsafe { (*packet.as_ptr()).flags & ffi::AV_PKT_FLAG_DISCARD != 0 }
+}
+
+/// A packet's flags, those included that `ffmpeg-next` does not know.
+pub fn packet_flags(packet: &ffmpeg::Packet) -> i32 {
+    // SAFETY: a packet's fields are valid for as long as it lives.
+    unsafe { (*packet.as_ptr()).flags }
+}
+
+/// Sets them.
+pub fn set_packet_flags(packet: &mut ffmpeg::Packet, flags: i32) {
+    // SAFETY: the packet is ours alone; the field is a plain number that no buffer depends on.
+    unsafe { (*packet.as_mut_ptr()).flags = flags };
+}
+
+/// What an encoder gives for the header of the file.
+pub fn extradata(encoder: &codec::encoder::Encoder) -> &[u8] {
+    // SAFETY: an open encoder's context is valid for as long as it lives, and so are the bytes that it points to.
+    unsafe {
+        let context = encoder.as_ptr();
+        match usize::try_from((*context).extradata_size) {
+            Ok(size) if size > 0 && !(*context).extradata.is_null() => {
+                std::slice::from_raw_parts((*context).extradata, size)
+            }
+            _ => &[],
+        }
+    }
 }
 
 /// Lets a muxer write what FFmpeg still calls experimental: FLAC and Opus in MP4, which players have long known.

@@ -12,6 +12,7 @@ use super::color::ColorTags;
 use super::containers::{Needs, is_mp4};
 use super::encoder::{self as choice, Candidate, EncoderSettings};
 use super::filter::{FilterChain, FilterInput};
+use super::journal::FrameEnd;
 use super::{MICROSECONDS, VideoInfo, ffi, rescale};
 use crate::frame::{CHANNELS, Frame};
 
@@ -78,6 +79,33 @@ impl PictureEncoder {
     /// Where the last frame ends, in microseconds.
     pub fn end_of_last(&self) -> i64 {
         self.end
+    }
+
+    /// The last frame; `None` if there was none.
+    pub fn last(&self) -> Option<FrameEnd> {
+        self.last_pts.map(|pts| FrameEnd { pts, end: self.end })
+    }
+
+    /// Lets the first frame follow one that another encoder took.
+    pub fn follow(&mut self, last: FrameEnd) {
+        (self.last_pts, self.end) = (Some(last.pts), last.end);
+    }
+
+    /// Whether its packets can follow those of another encoder of the same settings. Some number all pictures of a file, or begin with
+    /// the head of the file.
+    pub fn can_follow(&self) -> bool {
+        !matches!(self.codec(), codec::Id::GIF | codec::Id::APNG)
+    }
+
+    /// What decides whether packets of two encoders can stand in one video, in a line.
+    pub fn identity(&self) -> String {
+        let header = crc32fast::hash(ffi::extradata(&self.encoder));
+        let pixel = self.encoder.format().descriptor().map_or("unknown", |descriptor| descriptor.name());
+        format!("{} {pixel} {} {header:08x}", self.name, self.time_base)
+    }
+
+    fn codec(&self) -> codec::Id {
+        self.encoder.codec().map_or(codec::Id::None, |codec| codec.id())
     }
 
     /// Adds the video as a stream of `output`.

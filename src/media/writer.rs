@@ -5,7 +5,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use ffmpeg_next as ffmpeg;
 
 use ffmpeg::format::context::Output;
@@ -14,6 +14,7 @@ use ffmpeg::{Dictionary, Error, Packet, codec, media};
 use super::containers::{Needs, can_hold, has_chapters_last, is_mp4};
 use super::copy::{StreamCopier, copy_video_metadata};
 use super::encoder::{self as choice, EncoderSettings};
+use super::journal::{Journal, Whole};
 use super::picture_encoder::PictureEncoder;
 use super::reader::VideoReader;
 use super::{Interrupt, MICROSECONDS, VideoInfo, ffi, rescale};
@@ -29,7 +30,7 @@ pub struct WriterOptions {
     pub mute: bool,
     /// Replace a file that is already there.
     pub overwrite: bool,
-    /// Asked by blocking reads of the copied streams; `true` ends them with an error.
+    /// Asked while other files are read: the copied streams, a journal; `true` ends that with an error.
     pub interrupt: Option<Interrupt>,
 }
 
@@ -83,6 +84,12 @@ pub struct VideoWriter {
     copier: Option<StreamCopier>,
     notes: Vec<String>,
     frames: u64,
+    /// Where packets are kept as well.
+    journal: Option<Journal>,
+    /// Frames that are in a journal which takes no more.
+    kept_frames: u64,
+    last_dts: Option<i64>,
+    interrupt: Option<Interrupt>,
 }
 
 impl VideoWriter {
@@ -130,7 +137,19 @@ impl VideoWriter {
             let codecs = output.streams().map(|stream| stream.parameters().id().name()).collect();
             bail!(OutputError::Refused { path: path.to_owned(), codecs, reason });
         }
-        Ok(Self { output, file, path: path.to_owned(), encoder, copier, notes, frames: 0 })
+        Ok(Self {
+            output,
+            file,
+            path: path.to_owned(),
+            encoder,
+            copier,
+            notes,
+            frames: 0,
+            journal: None,
+            kept_frames: 0,
+            last_dts: None,
+            interrupt: options.interrupt.clone(),
+        })
     }
 
     /// What a person should know: streams left out, an unusual pixel format.
@@ -143,6 +162,36 @@ impl VideoWriter {
         self.encoder.name()
     }
 
+    /// What decides whether another writer can go on with a journal of this one: the encoder, its pixel format, its clock, a checksum of
+    /// what it writes into headers. `None`: such a video can only be written in one go.
+    pub fn encoder_identity(&self) -> Option<String> {
+        self.encoder.can_follow().then(|| self.encoder.identity())
+    }
+
+    /// Writes what `journal` holds and keeps there what is encoded from now on: the next frame is the one that follows.
+    /// Blocks while it does.
+    ///
+    /// # Errors
+    /// If the journal cannot be read, or anything cannot be written.
+    pub fn go_on_with(&mut self, mut journal: Journal) -> Result<()> {
+        journal.replay(|mut packet| {
+            ensure!(!self.interrupt.as_ref().is_some_and(|interrupt| interrupt()), "interrupted");
+            self.write_packet(&mut packet)
+        })?;
+        journal.begin(self.file.temporary())?;
+        let Whole { frames, last } = journal.whole();
+        if let Some(last) = last {
+            self.encoder.follow(last);
+        }
+        (self.frames, self.journal) = (frames, Some(journal));
+        Ok(())
+    }
+
+    /// How many frames are kept in the journal; without one, 0.
+    pub fn kept_frames(&self) -> u64 {
+        self.journal.as_ref().map_or(self.kept_frames, |journal| journal.whole().frames)
+    }
+
     /// Encodes one frame and writes what is ready, with the copied streams up to the same time. Blocks while it does.
     ///
     /// # Errors
@@ -150,6 +199,9 @@ impl VideoWriter {
     pub fn write(&mut self, picture: &Frame) -> Result<()> {
         self.encoder.put(picture)?;
         self.frames += 1;
+        if let (Some(journal), Some(frame)) = (&mut self.journal, self.encoder.last()) {
+            journal.put(frame);
+        }
         self.write_packets()
     }
 
@@ -179,23 +231,39 @@ impl VideoWriter {
         Ok(Written { path, frames, bytes })
     }
 
-    /// Writes the packets that the encoder has ready, each after the copied streams up to its time.
+    /// Writes the packets that the encoder has ready.
     fn write_packets(&mut self) -> Result<()> {
-        let time_base = self.encoder.time_base();
-        let cannot_write = || format!("cannot write '{}'", self.path.display());
         let mut packet = Packet::empty();
         while self.encoder.take(&mut packet)? {
-            let time = packet.dts().or(packet.pts()).map(|dts| rescale(dts, time_base, MICROSECONDS));
-            if let Some(copier) = &mut self.copier {
-                copier.copy_until(&mut self.output, Some(time.unwrap_or(0))).with_context(cannot_write)?;
+            if let Some(journal) = &mut self.journal
+                && let Err(error) = journal.write(&packet)
+            {
+                tracing::warn!("from here on nothing is kept for a run that goes on with this one: {error:#}");
+                self.kept_frames = journal.whole().frames;
+                self.journal = None;
             }
-            packet.set_stream(Self::VIDEO_STREAM);
-            if let Some(stream) = self.output.stream(Self::VIDEO_STREAM) {
-                packet.rescale_ts(time_base, stream.time_base());
-            }
-            packet.write_interleaved(&mut self.output).with_context(cannot_write)?;
+            self.write_packet(&mut packet)?;
         }
         Ok(())
+    }
+
+    /// Writes a packet of the video, in the encoder's time base, after the copied streams up to its time.
+    fn write_packet(&mut self, packet: &mut Packet) -> Result<()> {
+        let time_base = self.encoder.time_base();
+        let cannot_write = || format!("cannot write '{}'", self.path.display());
+        // A second encoder looks ahead from its first frame on, as if none had been before.
+        let least = self.last_dts.map(|last| last + 1);
+        packet.set_dts(packet.dts().max(least.filter(|_| packet.dts().is_some())));
+        self.last_dts = packet.dts().or(self.last_dts);
+        let time = packet.dts().or(packet.pts()).map(|dts| rescale(dts, time_base, MICROSECONDS));
+        if let Some(copier) = &mut self.copier {
+            copier.copy_until(&mut self.output, Some(time.unwrap_or(0))).with_context(cannot_write)?;
+        }
+        packet.set_stream(Self::VIDEO_STREAM);
+        if let Some(stream) = self.output.stream(Self::VIDEO_STREAM) {
+            packet.rescale_ts(time_base, stream.time_base());
+        }
+        packet.write_interleaved(&mut self.output).with_context(cannot_write)
     }
 }
 

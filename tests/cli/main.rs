@@ -5,6 +5,7 @@
 mod common;
 mod others;
 mod refusals;
+mod resume;
 mod signals;
 mod video;
 

@@ -51,7 +51,7 @@ fn ctrl_c_leaves_a_playable_file_and_exits_with_130() {
     let folder = tempfile::tempdir().unwrap();
     let (output, left) = interrupted(folder.path(), &[Signal::INT]);
     assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(left, ["long.mp4", "out.mp4"]);
+    assert_eq!(left, ["long.mp4", "out.mp4", "out.mp4.state"]);
     let frames = frame_times(&folder.path().join("out.mp4")).len();
     assert!((1..1500).contains(&frames), "{frames}");
 }
@@ -63,7 +63,7 @@ fn a_closed_terminal_leaves_a_playable_file_and_ends_no_run_that_shall_outlive_i
     // From the terminal and from its shell.
     let (output, left) = interrupted(folder.path(), &[Signal::HUP, Signal::HUP]);
     assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(left, ["long.mp4", "out.mp4"]);
+    assert_eq!(left, ["long.mp4", "out.mp4", "out.mp4.state"]);
     assert!((1..1500).contains(&frame_times(&folder.path().join("out.mp4")).len()));
 
     let child = Process::new("sh")

@@ -5,6 +5,7 @@
 mod common;
 mod faults;
 mod pictures;
+mod resumed;
 mod streams;
 mod times;
 

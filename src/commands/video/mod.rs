@@ -1,5 +1,7 @@
 //! `impasto video`: a clip in, a moving painting out.
 
+mod resume;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,9 +12,9 @@ use serde::Serialize;
 use super::debug_view::DebugView;
 use super::device::Compute;
 use super::file_sink::FileSink;
-use super::signals::{FINISHING, given_up, stop_on_signals};
+use super::signals::{FINISHING, given_up, stop_on_signals, unless_given_up};
 use super::stages::{Chain, StageFigures, TemporalStages};
-use super::style;
+use super::style::{self, OpenStyle};
 use super::{Outcome, UsageError, outputs};
 use crate::cli::{EncodingArgs, RunArgs, VideoArgs, VideoEngine};
 use crate::console::Console;
@@ -21,6 +23,7 @@ use crate::media::{
     self, Cut, EncoderSettings, OutputError, ReaderOptions, VideoInfo, VideoReader, VideoWriter, WriterOptions,
 };
 use crate::pipeline::{Control, Pipeline, PipelineStats};
+use resume::{RunState, begin_of_run_up, skip_to};
 
 /// Runs the command.
 pub fn run(args: &VideoArgs) -> Result<Outcome> {
@@ -34,12 +37,102 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
             UsageError(anyhow::anyhow!("{flag} means nothing to a network (expected --engine gatys with it)")).into()
         );
     }
-    let console = Console::new(args.quiet);
-    let cut = check_cut(args)?;
-    let control = Control::new();
-    stop_on_signals(&control, console, FINISHING)?;
-    let started = Instant::now();
+    resume::check(args)?;
+    let (console, control) = (Console::new(args.quiet), Control::new());
+    unless_given_up(make(args, &control, console), &control, &args.output, console)
+}
 
+/// What a clip is painted with.
+struct Opened {
+    reader: VideoReader,
+    pool: FramePool,
+    style: OpenStyle,
+    temporal: TemporalStages,
+    /// Time constant of the smoothing.
+    smooth: f32,
+    writer: VideoWriter,
+    debug_view: Option<DebugView>,
+    state: Option<RunState>,
+}
+
+fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome> {
+    let cut = check_cut(args)?;
+    stop_on_signals(control, console, FINISHING)?;
+    let started = Instant::now();
+    let Opened { mut reader, pool, style, temporal, smooth, mut writer, debug_view, mut state } =
+        open(args, cut, control, console)?;
+    let info = reader.info().clone();
+    let (damage, encoder) = (reader.damage(), writer.encoder_name().to_owned());
+    let notes: Vec<String> = info.notes.iter().chain(writer.notes()).cloned().collect();
+    let (label, network, provider) = (style.label.clone(), style.network, style.provider.clone());
+
+    let seam = match &mut state {
+        Some(state) => {
+            let settings = resume::settings(args, &label, network, &writer)?;
+            state.attach(&mut writer, settings)?
+        }
+        None => 0,
+    };
+    let keep = |frames: u64| state.iter().for_each(|state| state.keep(frames, console));
+    if seam > 0 {
+        console.line(&format!("going on behind the {seam} frames that are there"));
+        let begin = begin_of_run_up(seam, smooth, f64::from(info.frame_rate));
+        if !skip_to(&mut reader, begin, control, console)? {
+            let outcome = given_up(&args.output, console);
+            keep(seam);
+            return Ok(outcome);
+        }
+    }
+
+    let pipeline = Pipeline::new(control.clone(), args.run.queue as usize);
+    let progress = console.progress(info.expected_frames);
+    let mut sink = FileSink::new(writer, cut.frames, info.time_base, progress, pipeline.stats())
+        .with_debug_view(debug_view)
+        .behind(seam);
+    let stats = pipeline.stats();
+    let outcome = Chain { reader, stylizers: style.engines(), pool, temporal }.run(pipeline, &mut sink);
+    sink.end_progress();
+    let written = match outcome {
+        Ok(Some(written)) => written,
+        Err(error) if !control.is_aborted() => {
+            keep(sink.kept_frames());
+            return Err(error.into());
+        }
+        Ok(None) | Err(_) => {
+            let outcome = given_up(&args.output, console);
+            keep(sink.kept_frames());
+            return Ok(outcome);
+        }
+    };
+    let seconds = started.elapsed().as_secs_f64();
+    let summary = Summary {
+        input: media::shown(&args.input),
+        output: written.path.display().to_string(),
+        frames: written.frames,
+        resumed_frames: seam,
+        painted_frames: sink.painted_frames(),
+        fps: written.frames.saturating_sub(seam) as f64 / seconds,
+        seconds,
+        width: info.size.width,
+        height: info.size.height,
+        style: &label,
+        network,
+        provider: &provider,
+        encoder: &encoder,
+        bytes: written.bytes,
+        interrupted: control.is_stopped(),
+        damage: damage.describe(),
+        notes,
+        stages: stats.snapshot().iter().map(StageFigures::from).collect(),
+    };
+    if let Some(state) = &state {
+        if summary.interrupted { state.keep_with_output(written.bytes) } else { state.remove() }
+    }
+    report(&console, args, &summary, sink.media_time(), &stats, state.is_some())
+}
+
+/// Opens all that the run needs, the output last but one: what is wrong with the rest is told before anything is written.
+fn open(args: &VideoArgs, cut: Cut, control: &Control, console: Console) -> Result<Opened> {
     let pool = FramePool::new();
     let interrupt = {
         let control = control.clone();
@@ -54,74 +147,38 @@ pub fn run(args: &VideoArgs) -> Result<Outcome> {
         ..ReaderOptions::default()
     };
     let reader = VideoReader::open(&args.input, reader_options)?;
-    // The style before the output: a wrong name is told before anything is written.
+    let info = reader.info();
+    let state = RunState::of_run(args)?;
     let mut compute = Compute::new(&args.run.device, threads, console)?;
-    let style = style::open_for_clip(&args.style, &args.run, reader.info().size, &mut compute, &control)?;
-    let (label, network, provider) = (style.label.clone(), style.network, style.provider.clone());
-    let style_notes = style.notes.clone();
+    let style = style::open_for_clip(&args.style, &args.run, info.size, &mut compute, control)?;
     let writer_options = WriterOptions {
         encoder: args.encoding.settings(threads),
         mute: args.mute,
-        overwrite: args.overwrite,
+        overwrite: args.overwrite || state.as_ref().is_some_and(|state| state.is_output(&args.output)),
         interrupt: Some(interrupt),
     };
-    let writer = VideoWriter::create(&args.output, reader.info(), Some(&reader), &writer_options).map_err(with_hint)?;
-
-    let info = reader.info().clone();
+    let writer = VideoWriter::create(&args.output, info, Some(&reader), &writer_options).map_err(with_hint)?;
+    let state = state.filter(|_| writer.encoder_identity().is_some());
+    if args.resume && state.is_none() {
+        return Err(resume::in_one_go(&args.output).into());
+    }
     let debug_view = match &args.debug_view {
-        Some(path) => Some(open_debug_view(args, path, &info, threads)?),
+        Some(path) => Some(open_debug_view(args, path, info, threads)?),
         None => None,
     };
     // Without style there is nothing to hold still: the input comes out as it is.
-    let (seconds, stride) =
+    let (smooth, stride) =
         if args.style.look.strength > 0.0 { (args.temporal.smooth, args.temporal.stride) } else { (0.0, 1) };
     let temporal =
-        TemporalStages::new(seconds, stride, info.time_base, debug_view.is_some())?.placed(|| compute.place(info.size));
+        TemporalStages::new(smooth, stride, info.time_base, debug_view.is_some())?.placed(|| compute.place(info.size));
     compute.tell(args.stats);
-    for note in style_notes.iter().chain(&info.notes) {
+    for note in style.notes.iter().chain(&info.notes) {
         console.note(note);
     }
     for warning in writer.notes() {
         console.warning(warning);
     }
-    let encoder = writer.encoder_name().to_owned();
-    let mut notes = info.notes.clone();
-    notes.extend_from_slice(writer.notes());
-    let damage = reader.damage();
-
-    let pipeline = Pipeline::new(control.clone(), args.run.queue as usize);
-    let progress = console.progress(info.expected_frames);
-    let mut sink =
-        FileSink::new(writer, cut.frames, info.time_base, progress, pipeline.stats()).with_debug_view(debug_view);
-    let stats = pipeline.stats();
-    let outcome = Chain { reader, stylizers: style.engines(), pool, temporal }.run(pipeline, &mut sink);
-    sink.end_progress();
-    let written = match outcome {
-        Ok(Some(written)) => written,
-        Ok(None) => return Ok(given_up(&args.output, console)),
-        Err(_) if control.is_aborted() => return Ok(given_up(&args.output, console)),
-        Err(error) => return Err(error.into()),
-    };
-    let summary = Summary {
-        input: media::shown(&args.input),
-        output: written.path.display().to_string(),
-        frames: written.frames,
-        painted_frames: sink.painted_frames(),
-        fps: written.frames as f64 / started.elapsed().as_secs_f64(),
-        seconds: started.elapsed().as_secs_f64(),
-        width: info.size.width,
-        height: info.size.height,
-        style: &label,
-        network,
-        provider: &provider,
-        encoder: &encoder,
-        bytes: written.bytes,
-        interrupted: control.is_stopped(),
-        damage: damage.describe(),
-        notes,
-        stages: stats.snapshot().iter().map(StageFigures::from).collect(),
-    };
-    report(&console, args, &summary, sink.media_time(), &stats)
+    Ok(Opened { reader, pool, style, temporal, smooth, writer, debug_view, state })
 }
 
 /// Says how it went, on stderr for people and on stdout for programs.
@@ -131,16 +188,22 @@ fn report(
     summary: &Summary<'_>,
     media_time: Duration,
     stats: &PipelineStats,
+    is_kept: bool,
 ) -> Result<Outcome> {
     if args.stats {
         console.stages(&stats.snapshot());
     }
-    let carried = match summary.frames - summary.painted_frames {
-        0 => String::new(),
-        carried => format!(" ({carried} repeated or carried along the motion, not painted)"),
-    };
+    let mut parts = Vec::new();
+    if summary.resumed_frames > 0 {
+        parts.push(format!("{} of an earlier run", summary.resumed_frames));
+    }
+    match summary.frames - summary.resumed_frames - summary.painted_frames {
+        0 => {}
+        carried => parts.push(format!("{carried} repeated or carried along the motion, not painted")),
+    }
+    let parts = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
     console.line(&format!(
-        "{}: {} frames{carried} of {}×{} in {:.1} s ({:.1} fps, {:.2}×), {} on {}",
+        "{}: {} frames{parts} of {}×{} in {:.1} s ({:.1} fps, {:.2}×), {} on {}",
         summary.output,
         summary.frames,
         summary.width,
@@ -155,7 +218,8 @@ fn report(
         super::print_summary(summary)?;
     }
     if summary.interrupted {
-        console.line("interrupted: the file holds what was done until then");
+        let way_on = if is_kept { " (--resume goes on from there)" } else { "" };
+        console.line(&format!("interrupted: the file holds what was done until then{way_on}"));
         return Ok(Outcome::Interrupted);
     }
     Ok(judge_damage(&args.input, summary.damage.as_deref(), args.keep_going, console))
@@ -241,7 +305,11 @@ struct Summary<'a> {
     input: String,
     output: String,
     frames: u64,
+    /// Those of them that an earlier run painted.
+    resumed_frames: u64,
+    /// Those that this run painted.
     painted_frames: u64,
+    /// Of this run.
     fps: f64,
     seconds: f64,
     width: usize,

@@ -1,0 +1,294 @@
+//! `impasto video --resume`: what an interrupted run left beside its output, whether it was the same run, and the way back to where it
+//! stopped.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use sha2::{Digest, Sha256};
+
+use crate::cli::VideoArgs;
+use crate::commands::{UsageError, style};
+use crate::console::Console;
+use crate::media::{self, Journal, Settings, VideoReader, VideoWriter};
+use crate::motion::TimeConstants;
+use crate::pipeline::Control;
+use crate::style::StyleSpec;
+use crate::style::folder::find;
+use crate::style::spec::StyleRef;
+
+/// What a run keeps of its output until that is complete.
+pub struct RunState {
+    path: PathBuf,
+    /// What an earlier run left, if this one goes on with it.
+    left: Option<Journal>,
+}
+
+impl RunState {
+    /// Looks for what an earlier run left.
+    ///
+    /// # Errors
+    /// If there is something and nobody said what shall become of it, or it is damaged from its beginning on.
+    pub fn of_run(args: &VideoArgs) -> Result<Option<Self>> {
+        // Two videos that grow at one time would have to stop at one frame.
+        if args.debug_view.is_some() {
+            return Ok(None);
+        }
+        let path = path_beside(&args.output);
+        let left = match path.exists() {
+            true if args.resume => {
+                Some(Journal::open(&path).map_err(|error| anyhow!("{error:#} (delete it to begin anew)"))?)
+            }
+            true if !args.overwrite => bail!(
+                "'{}' is what an interrupted run left (expected --resume to go on with it, or -y to begin anew)",
+                path.display()
+            ),
+            _ => None,
+        };
+        Ok(Some(Self { path, left }))
+    }
+
+    /// Whether the output is what the earlier run made of what it had.
+    pub fn is_output(&self, output: &Path) -> bool {
+        self.left.as_ref().is_some_and(|left| left.is_output(output))
+    }
+
+    /// Has the writer go on with what was left, and keep what comes. Says how many frames need not be painted again.
+    ///
+    /// # Errors
+    /// If that was begun with other settings, or cannot be read; or the writer fails.
+    pub fn attach(&mut self, writer: &mut VideoWriter, settings: Settings) -> Result<u64> {
+        if let Some(left) = self.left.take() {
+            check_settings(&self.path, left.settings(), &settings)?;
+            let frames = left.whole().frames;
+            writer.go_on_with(left)?;
+            return Ok(frames);
+        }
+        if let Ok(mut old) = Journal::open(&self.path) {
+            old.remove_leftover();
+        }
+        writer.go_on_with(Journal::create(&self.path, settings)?).inspect_err(|_| self.remove())?;
+        Ok(0)
+    }
+
+    /// Keeps it for another run, which may replace the output of this one.
+    pub fn keep_with_output(&self, bytes: u64) {
+        if let Err(error) = Journal::note_output(&self.path, bytes) {
+            tracing::warn!("whoever goes on with this run will have to say -y as well: {error:#}");
+        }
+    }
+
+    /// Says what is kept for another run after one that came to nothing; what holds no frame is removed.
+    pub fn keep(&self, frames: u64, console: Console) {
+        match frames {
+            0 => self.remove(),
+            1 => console.note(&format!("1 frame is kept in '{}' (--resume goes on from there)", self.path.display())),
+            _ => console
+                .note(&format!("{frames} frames are kept in '{}' (--resume goes on from there)", self.path.display())),
+        }
+    }
+
+    /// Removes it: the output is complete.
+    pub fn remove(&self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::warn!("cannot remove '{}', which nobody needs any more: {error}", self.path.display());
+        }
+    }
+}
+
+/// Refuses settings that do not go with what a run keeps.
+///
+/// # Errors
+/// [`UsageError`].
+pub fn check(args: &VideoArgs) -> Result<(), UsageError> {
+    match args.resume && args.debug_view.is_some() {
+        true => Err(UsageError(anyhow!("a run with --debug-view is not kept (expected no --resume with it)"))),
+        false => Ok(()),
+    }
+}
+
+/// The refusal to go on with a video that is written from its beginning to its end.
+pub fn in_one_go(output: &Path) -> UsageError {
+    UsageError(anyhow!("'{}' can only be written in one go (expected no --resume with it)", output.display()))
+}
+
+/// `out.mp4` → `out.mp4.state`.
+fn path_beside(output: &Path) -> PathBuf {
+    let mut name = output.as_os_str().to_owned();
+    name.push(".state");
+    PathBuf::from(name)
+}
+
+fn check_settings(path: &Path, then: &Settings, now: &Settings) -> Result<()> {
+    let names = then.keys().chain(now.keys().filter(|name| !then.contains_key(*name)));
+    let value = |settings: &Settings, name: &str| settings.get(name).map_or("not known", String::as_str).to_owned();
+    let other = names.map(|name| (name, value(then, name), value(now, name))).find(|(_, then, now)| then != now);
+    match other {
+        Some((name, then, now)) => bail!(
+            "'{}' is of another run: {name} was {then} and is {now} (expected the command that was interrupted, or -y without --resume to \
+             begin anew)",
+            path.display()
+        ),
+        None => Ok(()),
+    }
+}
+
+/// All that decides what is painted and how it is encoded. Threads and devices are not among it: they change rounding only.
+///
+/// # Errors
+/// If a file that the style is made of cannot be read.
+pub fn settings(args: &VideoArgs, label: &str, network: Option<&str>, writer: &VideoWriter) -> Result<Settings> {
+    let look = &args.style.look;
+    let encoding = &args.encoding;
+    let options: Vec<String> = encoding.encoder_options.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let settings = [
+        ("the version of impasto", env!("CARGO_PKG_VERSION").to_owned()),
+        ("the input", identity(&args.input)?),
+        ("--style", label.to_owned()),
+        ("the network", network.unwrap_or("in a file").to_owned()),
+        ("the style's files", files_of_style(&style::parse(label)?, look.style_image.as_deref())?),
+        ("--strength", look.strength.to_string()),
+        ("--keep-color", look.keep_color.to_string()),
+        ("--work-size", look.work_size.to_string()),
+        ("--precision", format!("{:?}", look.precision.precision).to_lowercase()),
+        ("--smooth", args.temporal.smooth.to_string()),
+        ("--stride", args.temporal.stride.to_string()),
+        ("--start", or_not_set(args.start)),
+        ("--end", or_not_set(args.end)),
+        ("--frames", or_not_set(args.frames)),
+        ("the encoder", writer.encoder_identity().unwrap_or_default()),
+        ("--crf", or_not_set(encoding.crf)),
+        ("--preset", or_not_set(encoding.preset.as_deref())),
+        ("--pixel-format", or_not_set(encoding.pixel_format.as_deref())),
+        ("--encoder-option", or_not_set(Some(options.join(" ")).filter(|options| !options.is_empty()))),
+    ];
+    Ok(settings.map(|(name, value)| (name.to_owned(), value)).into())
+}
+
+fn or_not_set(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "not set".to_owned(), |value| value.to_string())
+}
+
+/// Bytes at either end of a clip that are taken for all of it.
+const END_OF_CLIP: u64 = 1 << 20;
+
+/// A text that is another one for another clip, wherever it lies and whatever it is called.
+fn identity(input: &Path) -> Result<String> {
+    if media::is_url(input) {
+        return Ok(short_hash(Sha256::new().chain_update(input.as_os_str().as_encoded_bytes())));
+    }
+    let read = || -> std::io::Result<String> {
+        let mut file = File::open(input)?;
+        let length = file.metadata()?.len();
+        let mut hasher = Sha256::new();
+        for start in [0, length.saturating_sub(END_OF_CLIP)] {
+            let mut bytes = Vec::new();
+            file.seek(SeekFrom::Start(start))?;
+            (&mut file).take(END_OF_CLIP).read_to_end(&mut bytes)?;
+            hasher.update(&bytes);
+        }
+        Ok(format!("{length} bytes ({})", short_hash(hasher)))
+    };
+    read().with_context(|| format!("cannot read '{}'", input.display()))
+}
+
+/// A checksum of the files whose content is part of the style: networks, learnt styles, paintings.
+fn files_of_style(spec: &StyleSpec, style_image: Option<&Path>) -> Result<String> {
+    let folder = style::folder();
+    let of_term = |style: &StyleRef| match style {
+        StyleRef::Network { path, .. } | StyleRef::Learned(path) => Some(path.clone()),
+        StyleRef::Named(name) => find(folder.as_deref()?, name).map(|style| style.path),
+    };
+    let files = spec.terms().iter().filter_map(|term| of_term(&term.style)).chain(style_image.map(Path::to_owned));
+    let mut hasher = Sha256::new();
+    for file in files {
+        hasher.update(std::fs::read(&file).with_context(|| format!("cannot read '{}'", file.display()))?);
+    }
+    Ok(short_hash(hasher))
+}
+
+fn short_hash(hasher: Sha256) -> String {
+    hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// How many times the longest time constant of the smoothing is painted again before the seam: the past counts a twentieth by then.
+const RUN_UP: f32 = 3.0;
+/// Nor more than this.
+const MOST_RUN_UP_SECONDS: f32 = 10.0;
+
+/// The first frame that is painted again, so that the smoothing has the past that it had. Those from there to `seam` are not written.
+pub fn begin_of_run_up(seam: u64, smooth: f32, frame_rate: f64) -> u64 {
+    let frame_rate = if frame_rate > 0.0 { frame_rate } else { 25.0 };
+    let seconds = (RUN_UP * TimeConstants::of_painting(smooth).still_seconds).min(MOST_RUN_UP_SECONDS);
+    seam.saturating_sub((f64::from(seconds) * frame_rate).ceil() as u64)
+}
+
+/// Leads the reader to a frame; `false`: the run was stopped on the way.
+///
+/// All before it are decoded, as they were before: a jump would lose what is counted from the start of a file, its clock and its damage.
+///
+/// # Errors
+/// If reading fails.
+pub fn skip_to(reader: &mut VideoReader, frame: u64, control: &Control, console: Console) -> Result<bool> {
+    let mut progress = console.progress(Some(frame));
+    let mut read = 0;
+    let result = loop {
+        if control.is_stopped() {
+            break Ok(false);
+        }
+        if read == frame {
+            break Ok(true);
+        }
+        match reader.next_frame() {
+            Ok(Some(_)) => read += 1,
+            Ok(None) => break Ok(true),
+            Err(_) if control.is_aborted() => break Ok(false),
+            Err(error) => break Err(error),
+        }
+        progress.update_with(read, || "looking for where the run stopped".to_owned());
+    };
+    progress.end();
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_that_differs_is_named_with_both_values() {
+        let settings = |strength: &str| Settings::from([("--strength".to_owned(), strength.to_owned())]);
+        assert!(check_settings(Path::new("a.state"), &settings("1"), &settings("1")).is_ok());
+        let error = check_settings(Path::new("a.state"), &settings("0.5"), &settings("1")).unwrap_err().to_string();
+        assert!(error.contains("'a.state' is of another run: --strength was 0.5 and is 1"), "{error}");
+        let error = check_settings(Path::new("a.state"), &Settings::new(), &settings("1")).unwrap_err().to_string();
+        assert!(error.contains("--strength was not known and is 1"), "{error}");
+    }
+
+    #[test]
+    fn a_clip_is_known_by_its_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let clip: Vec<u8> = (0..3_u32 << 20).map(|index| (index >> 7) as u8).collect();
+        std::fs::write(at("a.mp4"), &clip).unwrap();
+        std::fs::write(at("b.mp4"), &clip).unwrap();
+        assert_eq!(identity(&at("a.mp4")).unwrap(), identity(&at("b.mp4")).unwrap());
+        for place in [0, clip.len() - 1] {
+            let mut other = clip.clone();
+            other[place] ^= 1;
+            std::fs::write(at("b.mp4"), &other).unwrap();
+            assert_ne!(identity(&at("a.mp4")).unwrap(), identity(&at("b.mp4")).unwrap());
+        }
+        std::fs::write(at("b.mp4"), &clip[..clip.len() - 1]).unwrap();
+        assert_ne!(identity(&at("a.mp4")).unwrap(), identity(&at("b.mp4")).unwrap());
+    }
+
+    #[test]
+    fn a_run_up_is_as_long_as_the_smoothing_remembers() {
+        assert_eq!(begin_of_run_up(1000, 0.0, 25.0), 1000);
+        assert_eq!(begin_of_run_up(1000, 0.2, 25.0), 850);
+        assert_eq!(begin_of_run_up(100, 0.2, 25.0), 0);
+        assert_eq!(begin_of_run_up(1000, 60.0, 25.0), 750);
+    }
+}

@@ -1,0 +1,182 @@
+//! `impasto video --resume`: a run that was interrupted, in whatever way, ends like one that was not.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command as Process, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use super::{assert_refused, files, impasto, small_clip};
+use crate::common::{Signal, clip, frame_rgb, frame_times, mean_levels, packets, send};
+
+/// A clip with sound that takes some seconds.
+fn long_clip(folder: &Path) -> PathBuf {
+    let inputs = ["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25", "-f", "lavfi", "-i", "sine", "-t", "12"];
+    clip(folder, "long.mp4", &[&inputs[..], &["-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac"]].concat())
+}
+
+fn arguments<'a>(output: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["video", "long.mp4", "-o", output, "--style", "wave"], more].concat()
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    impasto().current_dir(folder).args(arguments).output().unwrap()
+}
+
+fn run_to_its_end(folder: &Path, arguments: &[&str]) -> String {
+    let output = run(folder, arguments);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{arguments:?}: {text}");
+    text
+}
+
+/// Starts a run and sends it a signal once its state has so many bytes.
+#[cfg(unix)]
+fn interrupted(folder: &Path, output: &str, more: &[&str], signal: Signal, bytes: u64) -> Output {
+    let child = Process::new(assert_cmd::cargo::cargo_bin("impasto"))
+        .current_dir(folder)
+        .args(arguments(output, more))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let state = folder.join(format!("{output}.state"));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !state.metadata().is_ok_and(|state| state.len() > bytes) {
+        assert!(Instant::now() < deadline, "the run does not start");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    send(signal, &child);
+    child.wait_with_output().unwrap()
+}
+
+/// How many frames the run says that it found.
+fn found_frames(text: &str) -> usize {
+    let line = text.lines().find_map(|line| line.strip_prefix("going on behind the ")).expect(text);
+    line.split(' ').next().unwrap().parse().unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_that_was_killed_goes_on_and_ends_like_one_that_was_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    long_clip(folder);
+    let lossless = ["--codec", "ffv1", "--smooth", "0"];
+    run_to_its_end(folder, &arguments("whole.mkv", &lossless));
+    let bytes = folder.join("whole.mkv").metadata().unwrap().len();
+    interrupted(folder, "out.mkv", &lossless, Signal::KILL, bytes / 4);
+    let left = files(folder);
+    assert_eq!(left[1..], ["long.mp4", "out.mkv.state", "whole.mkv"]);
+    assert!(left[0].starts_with(".impasto-"), "{left:?}");
+
+    // Killed again on its way.
+    let resume = [&lossless[..], &["--resume"]].concat();
+    interrupted(folder, "out.mkv", &resume, Signal::KILL, bytes / 2);
+    let text = run_to_its_end(folder, &arguments("out.mkv", &resume));
+    assert!((60..299).contains(&found_frames(&text)), "{text}");
+    assert_eq!(files(folder), ["long.mp4", "out.mkv", "whole.mkv"], "{text}");
+    let [whole, out] = ["whole.mkv", "out.mkv"].map(|name| folder.join(name));
+    assert_eq!(frame_times(&out), frame_times(&whole));
+    assert_eq!(packets(&out, "a"), packets(&whole, "a"));
+    let sums = |path: &Path| {
+        let mut command = Process::new("ffmpeg");
+        command.args(["-nostdin", "-v", "error", "-i"]).arg(path).args(["-map", "0:v", "-f", "framemd5", "-"]);
+        command.output().unwrap().stdout
+    };
+    assert!(sums(&out) == sums(&whole), "pictures differ");
+}
+
+#[cfg(unix)]
+#[test]
+fn what_ctrl_c_left_is_gone_on_with_and_replaced_with_the_smoothing_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    long_clip(folder);
+    let fine = ["--crf", "6"];
+    let output = interrupted(folder, "out.mp4", &fine, Signal::INT, 1_500_000);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{text}");
+    assert!(text.contains("--resume goes on from there"), "{text}");
+    let out = folder.join("out.mp4");
+    let done = frame_times(&out).len();
+    assert!((1..300).contains(&done), "{done}");
+
+    // Nothing happens to it by the way, nor for another painting.
+    let short = |more: &[&'static str]| arguments("out.mp4", &[more, &fine].concat());
+    assert_refused(folder, &short(&[]), 1, "'out.mp4.state' is what an interrupted run left (expected --resume");
+    for (more, expected) in [
+        (["--smooth", "0.1"], "--smooth was 0.2 and is 0.1"),
+        (["--preset", "slow"], "--preset was not set and is slow"),
+        (["--frames", "299"], "--frames was not set and is 299"),
+        (["--style", "the-scream"], "--style was wave and is the-scream"),
+        (["--pixel-format", "yuv444p"], "--pixel-format was not set and is yuv444p"),
+    ] {
+        let mut arguments = short(&["--resume"]);
+        match more {
+            ["--style", style] => arguments[5] = style,
+            _ => arguments.extend(more),
+        }
+        assert_refused(folder, &arguments, 1, expected);
+    }
+    std::fs::copy(folder.join("long.mp4"), folder.join("copy.mp4")).unwrap();
+    let mut arguments_of_copy = short(&["--resume"]);
+    arguments_of_copy[1] = "copy.mp4";
+    let before = std::fs::read(&out).unwrap();
+    std::fs::write(&out, "something else").unwrap();
+    assert_refused(folder, &arguments_of_copy, 1, "'out.mp4' exists already");
+    std::fs::write(&out, before).unwrap();
+
+    // The clip is known by its content.
+    let text = run_to_its_end(folder, &[&arguments_of_copy[..], &["--stats"]].concat());
+    assert_eq!(found_frames(&text), done);
+    assert_eq!(files(folder), ["copy.mp4", "long.mp4", "out.mp4"]);
+    run_to_its_end(folder, &arguments("whole.mp4", &fine));
+    let whole = folder.join("whole.mp4");
+    assert_eq!(frame_times(&out), frame_times(&whole));
+    assert_eq!(packets(&out, "a"), packets(&whole, "a"));
+    for frame in [done - 1, done, done + 1] {
+        let [of_one, of_two] = [&whole, &out].map(|path| frame_rgb(path, frame.min(299)).2);
+        let difference = mean_levels(&of_one, &of_two);
+        assert!(difference < 2.0, "frame {frame} behind {done} differs by {difference} levels");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_keeps_what_is_painted() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    long_clip(folder);
+    let script = format!(
+        "ulimit -f 800; exec '{}' video long.mp4 -o out.mkv --style wave",
+        assert_cmd::cargo::cargo_bin("impasto").display()
+    );
+    let output = Process::new("bash").current_dir(folder).args(["-c", &script]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("'out.mkv'") && text.contains("too large"), "{text}");
+    assert!(text.contains("frames are kept in 'out.mkv.state' (--resume goes on from there)"), "{text}");
+    assert_eq!(files(folder), ["long.mp4", "out.mkv.state"]);
+    let text = run_to_its_end(folder, &arguments("out.mkv", &["--resume"]));
+    assert!(found_frames(&text) > 1, "{text}");
+    assert_eq!(frame_times(&folder.join("out.mkv")).len(), 300);
+    assert_eq!(files(folder), ["long.mp4", "out.mkv"]);
+}
+
+#[test]
+fn without_something_to_go_on_with_a_run_begins_and_what_is_no_state_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    small_clip(folder);
+    let with = |more: &[&'static str]| [&["video", "in.mp4", "--style", "wave"], more].concat();
+    assert_refused(folder, &with(&["-o", "a.gif", "--resume"]), 2, "'a.gif' can only be written in one go");
+    assert_refused(folder, &with(&["-o", "a.mp4", "--resume", "--debug-view", "b.mp4"]), 2, "--debug-view");
+    let text = run_to_its_end(folder, &with(&["-o", "a.mp4", "--resume"]));
+    assert!(!text.contains("going on"), "{text}");
+    assert_eq!(files(folder), ["a.mp4", "in.mp4"]);
+    assert_refused(folder, &with(&["-o", "a.mp4", "--resume"]), 1, "'a.mp4' exists already");
+
+    std::fs::write(folder.join("b.mp4.state"), "0000 no state").unwrap();
+    assert_refused(folder, &with(&["-o", "b.mp4", "--resume"]), 1, "'b.mp4.state': it is no state of a video");
+    assert_refused(folder, &with(&["-o", "b.mp4"]), 1, "expected --resume to go on with it, or -y to begin anew");
+    run_to_its_end(folder, &with(&["-o", "b.mp4", "-y"]));
+    assert_eq!(files(folder), ["a.mp4", "b.mp4", "in.mp4"]);
+}

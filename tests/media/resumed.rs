@@ -1,0 +1,108 @@
+//! Videos that were written by two writers, the second of which goes on with what the first one kept.
+
+use std::path::Path;
+
+use crate::common::{clip, frame_rgb, frame_times, mean_levels, packets, stream};
+use impasto::media::{EncoderSettings, Journal, ReaderOptions, Settings, VideoReader, VideoWriter, WriterOptions};
+
+const FRAMES: usize = 75;
+
+fn options(codec: &str, more: &[(&str, &str)]) -> WriterOptions {
+    let options = more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    WriterOptions {
+        encoder: EncoderSettings { codec: Some(codec.to_owned()), options, threads: 2, ..EncoderSettings::default() },
+        ..WriterOptions::default()
+    }
+}
+
+/// Writes frames with the journal; those that it has already are passed by. Without `until`, to the end.
+fn write(input: &Path, output: &Path, options: &WriterOptions, journal: Journal, until: Option<usize>) -> u64 {
+    let mut reader = VideoReader::open(input, ReaderOptions::default()).unwrap();
+    let mut writer = VideoWriter::create(output, reader.info(), Some(&reader), options).unwrap();
+    let seam = journal.whole().frames;
+    writer.go_on_with(journal).unwrap();
+    while let Some(frame) = reader.next_frame().unwrap() {
+        if frame.frame_index >= seam {
+            writer.write(&frame).unwrap();
+        }
+        if until == Some(frame.frame_index as usize + 1) {
+            return writer.kept_frames();
+        }
+    }
+    writer.finish(false).unwrap().frames
+}
+
+/// Everything that ffmpeg says of a file while it decodes it.
+fn complaints(path: &Path) -> String {
+    let output = std::process::Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-i"])
+        .arg(path)
+        .args(["-fps_mode", "passthrough", "-enc_time_base", "-1", "-f", "null", "-"])
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Interrupted after each of `stops` frames, a video is like one that was written in one go.
+fn assert_goes_on(folder: &Path, input: &Path, name: &str, options: &WriterOptions, stops: &[usize]) {
+    let (whole, output, state) = (folder.join(format!("whole-{name}")), folder.join(name), folder.join("a.state"));
+    let journal = || Journal::create(&state, Settings::new()).unwrap();
+    assert_eq!(write(input, &whole, options, journal(), None) as usize, FRAMES, "{name}");
+    let mut journal = journal();
+    let mut seams = Vec::new();
+    for stop in stops {
+        seams.push(write(input, &output, options, journal, Some(*stop)) as usize);
+        assert!(!output.exists());
+        journal = Journal::open(&state).unwrap();
+        assert_eq!(journal.whole().frames as usize, seams[seams.len() - 1], "{name}");
+    }
+    assert!(seams[0] > 0 && seams.is_sorted(), "{name}: {seams:?} frames are kept of {stops:?}");
+    assert_eq!(write(input, &output, options, journal, None) as usize, FRAMES, "{name}");
+
+    assert_eq!(frame_times(&output), frame_times(&whole), "{name}");
+    assert_eq!(packets(&output, "a"), packets(&whole, "a"), "{name}");
+    for key in ["codec_name", "profile", "time_base", "r_frame_rate", "avg_frame_rate", "start_time", "duration"] {
+        assert_eq!(stream(&output, "video")[key], stream(&whole, "video")[key], "{name}: {key}");
+    }
+    assert_eq!(complaints(&output), "", "{name}");
+    for frame in seams.iter().flat_map(|seam| [seam - 1, *seam, seam + 1]).chain([0, FRAMES - 1]) {
+        let [of_input, painted] = [input, &output].map(|path| frame_rgb(path, frame).2);
+        let difference = mean_levels(&of_input, &painted);
+        assert!(difference < 6.0, "{name}: frame {frame} differs from the input's by {difference} levels");
+    }
+}
+
+#[test]
+fn a_video_of_two_writers_is_like_one_of_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let inputs = ["-f", "lavfi", "-i", "testsrc2=size=160x90:rate=25,gblur=2", "-f", "lavfi", "-i", "sine"];
+    let encoders = ["-t", "3", "-pix_fmt", "yuv420p", "-c:v", "libx264", "-c:a", "aac"];
+    let input = clip(folder.path(), "in.mp4", &[&inputs[..], &encoders].concat());
+    for (name, codec, more) in [
+        ("h264.mp4", "h264", &[][..]),
+        ("short.mkv", "h264", &[("bf", "5"), ("rc-lookahead", "4")]),
+        ("open.mp4", "hevc", &[("g", "20")]),
+        ("av1.mkv", "av1", &[]),
+        ("vp9.webm", "vp9", &[("lag-in-frames", "8")]),
+        ("mpeg4.avi", "mpeg4", &[]),
+        ("mpeg2.mkv", "mpeg2video", &[("bf", "2")]),
+        ("transport.ts", "h264", &[("bf", "3"), ("rc-lookahead", "4")]),
+        ("theora.ogv", "libtheora", &[]),
+        ("ffv1.mkv", "ffv1", &[]),
+        ("prores.mov", "prores", &[]),
+    ] {
+        assert_goes_on(folder.path(), &input, name, &options(codec, more), &[57, 66]);
+    }
+}
+
+#[test]
+fn times_of_a_variable_rate_stay_across_a_seam() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = "testsrc2=size=160x90:rate=25:duration=6,gblur=2,select='not(mod(n\\,2))+lt(mod(n\\,7)\\,1)',setpts='PTS+mod(N\\,3)*80'";
+    let arguments = ["-f", "lavfi", "-i", source, "-fps_mode", "passthrough", "-frames:v", "75", "-bf", "3"];
+    let input = clip(folder.path(), "in.mkv", &arguments);
+    for name in ["out.mp4", "out.mkv"] {
+        let more = [("bf", "4"), ("rc-lookahead", "3")];
+        assert_goes_on(folder.path(), &input, name, &options("h264", &more), &[20, 43, 51]);
+    }
+}
