@@ -59,6 +59,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("ffmpeg", &["media"]),
     ("fast_image_resize", &["scale"]),
     ("crossbeam", &["pipeline"]),
+    ("crc32fast", &["media"]),
     ("half", &["onnx"]),
     ("opencv", &["media", "motion"]),
     ("clap", &["cli", "commands", "main"]),

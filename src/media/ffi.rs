@@ -5,6 +5,7 @@ use ffmpeg_next as ffmpeg;
 
 use ffmpeg::ffi;
 use ffmpeg::format::{Pixel, context};
+use ffmpeg::packet::side_data::Type as SideDataType;
 use ffmpeg::packet::{Mut, Ref};
 use ffmpeg::{Rational, codec};
 
@@ -103,6 +104,35 @@ pub fn packet_flags(packet: &ffmpeg::Packet) -> i32 {
 pub fn set_packet_flags(packet: &mut ffmpeg::Packet, flags: i32) {
     // SAFETY: the packet is ours alone; the field is a plain number that no buffer depends on.
     unsafe { (*packet.as_mut_ptr()).flags = flags };
+}
+
+/// What a packet brings for the header of the file; mostly nothing.
+pub fn new_extradata(packet: &ffmpeg::Packet) -> Vec<u8> {
+    let mut side_data = packet.side_data();
+    side_data
+        .find(|data| data.kind() == SideDataType::NewExtraData)
+        .map(|data| data.data().to_vec())
+        .unwrap_or_default()
+}
+
+/// Has a packet bring something for the header of the file, if it is anything.
+///
+/// # Errors
+/// If there is no memory for it.
+pub fn set_new_extradata(packet: &mut ffmpeg::Packet, bytes: &[u8]) -> Result<(), ffmpeg::Error> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    // SAFETY: the packet is ours alone; the function gives null, or memory of the packet that is as long as asked.
+    unsafe {
+        let kind = ffi::AVPacketSideDataType::AV_PKT_DATA_NEW_EXTRADATA;
+        let data = ffi::av_packet_new_side_data(packet.as_mut_ptr(), kind, bytes.len());
+        if data.is_null() {
+            return Err(ffmpeg::Error::Other { errno: ffmpeg::error::ENOMEM });
+        }
+        std::ptr::copy_nonoverlapping(bytes.as_ptr(), data, bytes.len());
+    }
+    Ok(())
 }
 
 /// What an encoder gives for the header of the file.

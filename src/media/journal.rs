@@ -81,7 +81,10 @@ struct PacketRecord {
     flags: i32,
     /// Set if all frames until here are complete.
     whole: Option<Whole>,
+    /// Length of the data that follows the line.
     bytes: u64,
+    /// Length of what the packet brings for the header of the file, behind that: some encoders know it only now.
+    header_bytes: u64,
 }
 
 const VERSION: u32 = 1;
@@ -199,7 +202,9 @@ impl Journal {
                 bail!("'{}' has changed meanwhile", self.path.display());
             };
             if let Record::Packet(record) = record {
-                let mut packet = Packet::copy(bytes);
+                let (data, header) = bytes.split_at(bytes.len() - usize::try_from(record.header_bytes)?);
+                let mut packet = Packet::copy(data);
+                ffi::set_new_extradata(&mut packet, header).context("go on with a packet")?;
                 packet.set_pts(record.pts);
                 packet.set_dts(record.dts);
                 packet.set_duration(record.duration);
@@ -241,16 +246,17 @@ impl Journal {
     /// If the file cannot be written: what was written before is still good.
     pub(super) fn write(&mut self, packet: &Packet) -> Result<()> {
         let whole = self.whole_with(packet.pts());
-        let bytes = packet.data().unwrap_or_default();
+        let (data, header) = (packet.data().unwrap_or_default(), ffi::new_extradata(packet));
         let record = Record::Packet(PacketRecord {
             pts: packet.pts(),
             dts: packet.dts(),
             duration: packet.duration(),
             flags: ffi::packet_flags(packet),
             whole,
-            bytes: bytes.len() as u64,
+            bytes: data.len() as u64,
+            header_bytes: header.len() as u64,
         });
-        write_record(&mut self.file, &record, bytes)
+        write_record(&mut self.file, &record, &[data, &header].concat())
             .with_context(|| format!("cannot write '{}'", self.path.display()))?;
         if let Some(whole) = whole {
             self.whole = whole;
@@ -322,7 +328,10 @@ impl<'a> Records<'a> {
             str::from_utf8(checksum).ok().and_then(|text| u32::from_str_radix(text.strip_suffix(' ')?, 16).ok());
         let (Some(checksum), Ok(record)) = (checksum, serde_json::from_slice::<Record>(body)) else { return Ok(None) };
         let end_of_line = self.at + self.line.len() as u64;
-        let bytes = if let Record::Packet(packet) = &record { packet.bytes } else { 0 };
+        let bytes = match &record {
+            Record::Packet(packet) => packet.bytes.saturating_add(packet.header_bytes),
+            _ => 0,
+        };
         // Checked before anything of that length is allocated.
         if bytes > self.length.saturating_sub(end_of_line) {
             return Ok(None);
@@ -353,6 +362,7 @@ mod tests {
         packet.set_dts(Some(dts));
         packet.set_duration(1);
         ffi::set_packet_flags(&mut packet, 1 << (pts % 5));
+        ffi::set_new_extradata(&mut packet, &b"header"[..pts.rem_euclid(3) as usize]).unwrap();
         packet
     }
 
@@ -389,6 +399,7 @@ mod tests {
             assert_eq!((packet.pts(), packet.dts()), (Some(pts), Some(index as i64 - 2)));
             assert_eq!((packet.duration(), ffi::packet_flags(packet)), (1, 1 << (pts % 5)));
             assert_eq!(packet.data(), Some(format!("packet {pts}\n").as_bytes()));
+            assert_eq!(ffi::new_extradata(packet), &b"header"[..pts as usize % 3]);
         }
 
         // The next run follows.
@@ -449,7 +460,8 @@ mod tests {
         let path = folder.path().join("a.state");
         left(&path, &[0]);
         let whole = Some(Whole { frames: 9, last: Some(frame(8)) });
-        let record = PacketRecord { pts: None, dts: None, duration: 0, flags: 0, whole, bytes: u64::MAX };
+        let record =
+            PacketRecord { pts: None, dts: None, duration: 0, flags: 0, whole, bytes: u64::MAX, header_bytes: 1 };
         write_record(&mut OpenOptions::new().append(true).open(&path).unwrap(), &Record::Packet(record), b"few")
             .unwrap();
         assert_eq!(Journal::open(&path).unwrap().whole().frames, 1);

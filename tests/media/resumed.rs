@@ -83,6 +83,7 @@ fn a_video_of_two_writers_is_like_one_of_one() {
         ("short.mkv", "h264", &[("bf", "5"), ("rc-lookahead", "4")]),
         ("open.mp4", "hevc", &[("g", "20")]),
         ("av1.mkv", "av1", &[]),
+        ("header.mkv", "libaom-av1", &[("cpu-used", "8"), ("lag-in-frames", "5")]),
         ("vp9.webm", "vp9", &[("lag-in-frames", "8")]),
         ("mpeg4.avi", "mpeg4", &[]),
         ("mpeg2.mkv", "mpeg2video", &[("bf", "2")]),
