@@ -59,6 +59,11 @@ pub struct FrameEnd {
     pub end: i64,
 }
 
+/// Another program has the journal open.
+#[derive(Debug, thiserror::Error)]
+#[error("another run is writing it at this moment")]
+pub struct JournalInUse;
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Record {
@@ -282,7 +287,7 @@ fn open_alone(path: &Path, create: bool) -> Result<File> {
     let file = OpenOptions::new().read(true).write(true).create(create).truncate(false).open(path)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!("another run is writing it at this moment"),
+        Err(TryLockError::WouldBlock) => bail!(JournalInUse),
         // Some file systems have no locks.
         Err(TryLockError::Error(error)) => {
             tracing::debug!("lock '{}': {error}", path.display());
@@ -473,7 +478,7 @@ mod tests {
         let path = folder.path().join("a.state");
         let journal = Journal::create(&path, Settings::new()).unwrap();
         for refusal in [Journal::open(&path).unwrap_err(), Journal::create(&path, Settings::new()).unwrap_err()] {
-            assert!(format!("{refusal:#}").contains("another run is writing it"), "{refusal:#}");
+            assert!(refusal.is::<JournalInUse>(), "{refusal:#}");
         }
         drop(journal);
         Journal::open(&path).unwrap();

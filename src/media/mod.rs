@@ -52,7 +52,7 @@ pub use cut::{Cut, ParseTimeError, Time};
 pub use encoder::EncoderSettings;
 pub use ffmpeg::Rational;
 pub use info::VideoInfo;
-pub use journal::{FrameEnd, Journal, Settings, Whole};
+pub use journal::{FrameEnd, Journal, JournalInUse, Settings, Whole};
 pub use packets::Damage;
 pub use pipe::{PipeFormat, PipeOptions, PipeReader, PipeWriter, RawVideo, ReaderLeft};
 pub use planes::{ColorRange, Matrix, PictureLayout};

@@ -94,7 +94,7 @@ fn what_ctrl_c_left_is_gone_on_with_and_replaced_with_the_smoothing_as_it_was() 
     let output = interrupted(folder, "out.mp4", &fine, Signal::INT, 1_500_000);
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{text}");
-    assert!(text.contains("--resume goes on from there"), "{text}");
+    assert!(text.contains("'out.mp4.state' is for --resume to go on from there"), "{text}");
     let out = folder.join("out.mp4");
     let done = frame_times(&out).len();
     assert!((1..300).contains(&done), "{done}");
@@ -179,4 +179,9 @@ fn without_something_to_go_on_with_a_run_begins_and_what_is_no_state_is_told() {
     assert_refused(folder, &with(&["-o", "b.mp4"]), 1, "expected --resume to go on with it, or -y to begin anew");
     run_to_its_end(folder, &with(&["-o", "b.mp4", "-y"]));
     assert_eq!(files(folder), ["a.mp4", "b.mp4", "in.mp4"]);
+
+    // A run whose state would have too long a name is none that cannot be done.
+    let name = format!("{}.mp4", "n".repeat(250));
+    let text = run_to_its_end(folder, &["video", "in.mp4", "--style", "wave", "-o", &name]);
+    assert!(text.contains("this run cannot be resumed"), "{text}");
 }

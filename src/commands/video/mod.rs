@@ -66,13 +66,13 @@ fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome
     let notes: Vec<String> = info.notes.iter().chain(writer.notes()).cloned().collect();
     let (label, network, provider) = (style.label.clone(), style.network, style.provider.clone());
 
-    let seam = match &mut state {
-        Some(state) => {
-            let settings = resume::settings(args, &label, network, &writer)?;
-            state.attach(&mut writer, settings)?
+    let mut seam = 0;
+    if let Some(mut unattached) = state.take() {
+        let settings = resume::settings(args, &label, network, &writer)?;
+        if let Some(frames) = unattached.attach(&mut writer, settings)? {
+            (seam, state) = (frames, Some(unattached));
         }
-        None => 0,
-    };
+    }
     let keep = |frames: u64| state.iter().for_each(|state| state.keep(frames, console));
     if seam > 0 {
         console.line(&format!("going on behind the {seam} frames that are there"));
@@ -128,7 +128,7 @@ fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome
     if let Some(state) = &state {
         if summary.interrupted { state.keep_with_output(written.bytes) } else { state.remove() }
     }
-    report(&console, args, &summary, sink.media_time(), &stats, state.is_some())
+    report(&console, args, &summary, sink.media_time(), &stats, state.as_ref())
 }
 
 /// Opens all that the run needs, the output last but one: what is wrong with the rest is told before anything is written.
@@ -188,7 +188,7 @@ fn report(
     summary: &Summary<'_>,
     media_time: Duration,
     stats: &PipelineStats,
-    is_kept: bool,
+    state: Option<&RunState>,
 ) -> Result<Outcome> {
     if args.stats {
         console.stages(&stats.snapshot());
@@ -218,8 +218,8 @@ fn report(
         super::print_summary(summary)?;
     }
     if summary.interrupted {
-        let way_on = if is_kept { " (--resume goes on from there)" } else { "" };
-        console.line(&format!("interrupted: the file holds what was done until then{way_on}"));
+        let way_on = state.map(|state| format!(" ('{}' is for --resume to go on from there)", state.path().display()));
+        console.line(&format!("interrupted: the file holds what was done until then{}", way_on.unwrap_or_default()));
         return Ok(Outcome::Interrupted);
     }
     Ok(judge_damage(&args.input, summary.damage.as_deref(), args.keep_going, console))

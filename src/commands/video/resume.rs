@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::cli::VideoArgs;
 use crate::commands::{UsageError, style};
 use crate::console::Console;
-use crate::media::{self, Journal, Settings, VideoReader, VideoWriter};
+use crate::media::{self, Journal, JournalInUse, Settings, VideoReader, VideoWriter};
 use crate::motion::TimeConstants;
 use crate::pipeline::Control;
 use crate::style::StyleSpec;
@@ -54,22 +54,35 @@ impl RunState {
         self.left.as_ref().is_some_and(|left| left.is_output(output))
     }
 
-    /// Has the writer go on with what was left, and keep what comes. Says how many frames need not be painted again.
+    /// Has the writer go on with what was left, and keep what comes. Says how many frames need not be painted again; `None`: nothing can
+    /// be kept here, which ends no run.
     ///
     /// # Errors
-    /// If that was begun with other settings, or cannot be read; or the writer fails.
-    pub fn attach(&mut self, writer: &mut VideoWriter, settings: Settings) -> Result<u64> {
+    /// If another run is writing it, or it was begun with other settings, or cannot be read; or the writer fails.
+    pub fn attach(&mut self, writer: &mut VideoWriter, settings: Settings) -> Result<Option<u64>> {
         if let Some(left) = self.left.take() {
             check_settings(&self.path, left.settings(), &settings)?;
             let frames = left.whole().frames;
             writer.go_on_with(left)?;
-            return Ok(frames);
+            return Ok(Some(frames));
         }
         if let Ok(mut old) = Journal::open(&self.path) {
             old.remove_leftover();
         }
-        writer.go_on_with(Journal::create(&self.path, settings)?).inspect_err(|_| self.remove())?;
-        Ok(0)
+        let journal = match Journal::create(&self.path, settings) {
+            Err(error) if !error.is::<JournalInUse>() => {
+                tracing::warn!("this run cannot be resumed: {error:#}");
+                return Ok(None);
+            }
+            journal => journal?,
+        };
+        writer.go_on_with(journal).inspect_err(|_| self.remove())?;
+        Ok(Some(0))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Keeps it for another run, which may replace the output of this one.
