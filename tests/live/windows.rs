@@ -266,3 +266,28 @@ fn without_a_display_the_error_says_what_to_do() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("the display ':54399' does not answer"), "{}", stderr(&output));
 }
+
+#[test]
+fn a_recording_that_fails_is_told_at_once_and_in_the_window_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let still = Still::new(folder);
+    let display = Display::open();
+    let live = live(folder, &["--camera", still.camera(), "--style", &fixture("identity.onnx"), "--record", "a.mkv"]);
+    let mut limited = Command::new("bash");
+    limited.current_dir(folder).args(["-c", "ulimit -f 4; exec \"$@\" 2> said.txt", "bash"]);
+    limited.arg(live.get_program()).args(live.get_args()).env("DISPLAY", &display.name).stdout(Stdio::piped());
+    let mut running = Running::start(limited);
+    display.focus(&mut running);
+    let said = || std::fs::read_to_string(folder.join("said.txt")).unwrap();
+    wait_until("an error", || said().contains("error: cannot write the recording"));
+    // Behind the first messages, which go away.
+    std::thread::sleep(Duration::from_secs(3));
+    let screen = display.screenshot(still.width, still.height);
+    let (top, rest) = screen.split_at(still.width * 30 * 3);
+    let (expected_top, expected_rest) = still.photo.split_at(top.len());
+    assert!(mean(top, expected_top) > 5.0, "the window says nothing: {}", mean(top, expected_top));
+    assert!(mean(rest, expected_rest) <= 3.0, "{}", mean(rest, expected_rest));
+    display.press("q");
+    assert!(running.0.wait().unwrap().code() == Some(1), "{}", said());
+}

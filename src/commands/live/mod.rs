@@ -155,7 +155,7 @@ pub fn run(args: &LiveArgs) -> Result<Outcome> {
     if let Some(error) = camera_error {
         return Err(error);
     }
-    Ok(if sink.outputs().has_failed { Outcome::Damaged } else { Outcome::Done })
+    Ok(if !sink.outputs().failed.is_empty() { Outcome::Damaged } else { Outcome::Done })
 }
 
 /// The cameras of this machine with their modes, in lines for people.

@@ -47,8 +47,8 @@ pub struct Outputs {
     pub recordings: Vec<Written>,
     /// Pictures that are missing in outputs, by their names.
     pub lost: Vec<(&'static str, u64)>,
-    /// Whether one of them has failed.
-    pub has_failed: bool,
+    /// Those that have failed, by their names.
+    pub failed: Vec<&'static str>,
 }
 
 impl Outputs {
@@ -62,7 +62,7 @@ impl Outputs {
             recording: None,
             recordings: Vec::new(),
             lost: Vec::new(),
-            has_failed: false,
+            failed: Vec::new(),
         }
     }
 
@@ -163,7 +163,7 @@ impl Outputs {
                 self.console.line(&format!("{to}: {frames} frames sent"));
             }
             Err(error) => {
-                self.has_failed = true;
+                self.failed.push(name);
                 self.console.error_line(&format!("{error:#}"));
             }
         }

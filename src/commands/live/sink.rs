@@ -185,6 +185,7 @@ impl LiveSink {
         if let Some(trouble) = self.parts.trouble.lock().ok().and_then(|trouble| trouble.clone()) {
             lines.push(trouble);
         }
+        lines.extend(self.parts.outputs.failed.iter().map(|name| format!("{name} has failed: see the terminal")));
         if let Some((message, since)) = &screen.message
             && since.elapsed() < MESSAGE
         {
@@ -360,12 +361,11 @@ impl Sink for LiveSink {
         let ShownFrame { smoothed, captured_at, times } = shown;
         let started = *self.started.get_or_insert_with(Instant::now);
         let painted = Arc::new(smoothed.frame);
-        if self.parts.outputs.are_there() {
-            self.parts.outputs.offer(&painted);
-            if self.screen.is_none() && !self.parts.outputs.are_there() {
-                // Nothing is left to paint for.
-                self.parts.control.stop();
-            }
+        let had_outputs = self.parts.outputs.are_there();
+        self.parts.outputs.offer(&painted);
+        if had_outputs && self.screen.is_none() && !self.parts.outputs.are_there() {
+            // Nothing is left to paint for.
+            self.parts.control.stop();
         }
         self.last_shown = Some((painted, smoothed.views.map(|views| views.content)));
         if let Some(screen) = &mut self.screen {
