@@ -29,6 +29,7 @@ pub struct PictureEncoder {
     note: Option<String>,
     last_pts: Option<i64>,
     end: i64,
+    widest_gap: i64,
 }
 
 impl PictureEncoder {
@@ -58,6 +59,7 @@ impl PictureEncoder {
             note: opened.note,
             last_pts: None,
             end: 0,
+            widest_gap: 0,
         })
     }
 
@@ -79,6 +81,11 @@ impl PictureEncoder {
     /// Where the last frame ends, in microseconds.
     pub fn end_of_last(&self) -> i64 {
         self.end
+    }
+
+    /// The longest time without a frame between two, in microseconds.
+    pub fn widest_gap(&self) -> i64 {
+        self.widest_gap
     }
 
     /// The last frame; `None` if there was none.
@@ -134,6 +141,8 @@ impl PictureEncoder {
             bail!("a frame of {} does not fit into a video of {}", picture.size, self.info.size);
         }
         let input_time_base = self.info.time_base;
+        let begin = rescale(pts, input_time_base, MICROSECONDS);
+        self.widest_gap = self.widest_gap.max(self.last_pts.map_or(0, |_| begin - self.end));
         self.end = rescale(pts + picture.timestamp.duration, input_time_base, MICROSECONDS);
         self.default_duration = rescale(picture.timestamp.duration, input_time_base, self.time_base);
         ffi::make_writable(&mut self.rgb).context("convert a frame")?;

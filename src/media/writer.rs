@@ -197,6 +197,10 @@ impl VideoWriter {
     /// # Errors
     /// If encoding or writing fails: a full disk, say.
     pub fn write(&mut self, picture: &Frame) -> Result<()> {
+        self.encode(picture).map_err(|error| self.explain(error))
+    }
+
+    fn encode(&mut self, picture: &Frame) -> Result<()> {
         self.encoder.put(picture)?;
         self.frames += 1;
         if let (Some(journal), Some(frame)) = (&mut self.journal, self.encoder.last()) {
@@ -205,14 +209,25 @@ impl VideoWriter {
         self.write_packets()
     }
 
+    /// Adds to an error what may have led to it: FFmpeg only says that something is not possible.
+    fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        const HOUR: i64 = 3_600_000_000;
+        match self.encoder.widest_gap() {
+            gap if gap < HOUR => error,
+            gap => error.context(format!(
+                "the timestamps of the input jump by {:.1} hours, which not every container takes (.mkv does)",
+                gap as f64 / HOUR as f64
+            )),
+        }
+    }
+
     /// Drains the encoder, ends the file and gives it its name. `is_cut_short`: the copied streams end with the last
     /// picture; else they run to their own end.
     ///
     /// # Errors
     /// If anything cannot be written; then nothing stands under the final name.
     pub fn finish(mut self, is_cut_short: bool) -> Result<Written> {
-        self.encoder.end()?;
-        self.write_packets()?;
+        self.encoder.end().and_then(|()| self.write_packets()).map_err(|error| self.explain(error))?;
         let cannot_write = || format!("cannot write '{}'", self.path.display());
         if let Some(copier) = &mut self.copier {
             if is_cut_short {

@@ -1,6 +1,8 @@
 //! Every frame at its own time.
 
-use super::{assert_same_times, copy, test_clip};
+use impasto::media::{Cut, WriterOptions};
+
+use super::{assert_same_times, copy, copy_with, test_clip};
 use crate::common::{clip, frame_times, packets, shared, stream};
 
 /// Good clips of the extra material: (file, where matroska's millisecond clock or joined clocks allow no better).
@@ -156,4 +158,22 @@ fn a_change_of_size_or_clock_in_the_middle_keeps_every_frame() {
         }
         std::fs::remove_file(output).unwrap();
     }
+}
+
+#[test]
+fn timestamps_that_jump_by_hours_are_named_where_a_container_does_not_take_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let source = "testsrc2=size=160x90:rate=25:duration=2";
+    let jump = "setts=ts='if(gt(N,20),TS+1000*3600*70,TS)'";
+    let input = clip(folder, "in.mkv", &["-f", "lavfi", "-i", source, "-c:v", "libx264", "-bf", "0", "-bsf:v", jump]);
+    for name in ["out.mp4", "out.avi"] {
+        let error = copy_with(&input, &folder.join(name), Cut::default(), WriterOptions::default()).err().expect(name);
+        let text = format!("{error:#}");
+        assert!(text.contains("jump by 70.0 hours") && text.contains(".mkv does"), "{text}");
+        assert!(!folder.join(name).exists());
+    }
+    let output = folder.join("out.mkv");
+    copy(&input, &output);
+    assert_same_times(&input, &output, 1e-3);
 }
