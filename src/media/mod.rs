@@ -8,6 +8,7 @@ mod abilities;
 mod camera;
 mod color;
 mod containers;
+mod converter;
 mod copy;
 mod cut;
 mod deinterlace;

@@ -10,15 +10,15 @@ use ffmpeg::codec::decoder;
 use ffmpeg::{Error, Rational, frame};
 
 use super::color::ColorTags;
+use super::converter::Converter;
 use super::cut::{Cut, Window};
-use super::filter::{self, FilterChain, FilterInput};
+use super::filter::FilterInput;
 use super::info::VideoInfo;
 use super::packets::{Damage, PacketReader};
 use super::stream::{
     PromisedFrames, best_video_stream, check_is_readable, frame_rate_of, open_decoder, rotation_of, steady_rate_of,
     what_it_holds,
 };
-use super::to_rgb::{describe_chain, with_square_pixels};
 use super::{Interrupt, MICROSECONDS, ffi, rescale, shown};
 use crate::frame::{CHANNELS, Frame, FramePool, FrameSize, Timestamp};
 
@@ -51,9 +51,6 @@ pub struct VideoReader {
     stream: usize,
     damage: Damage,
     pool: FramePool,
-    square_pixels: bool,
-    /// The shape of the pixels by the container, which counts before that by the coded pictures.
-    container_shape: Option<Rational>,
     cut: Cut,
     /// When the first picture is shown, in microseconds.
     origin: i64,
@@ -65,10 +62,7 @@ pub struct VideoReader {
     info: VideoInfo,
 
     decoded: frame::Video,
-    filtered: frame::Video,
-    chain: Option<(FilterInput, bool, FilterChain)>,
-    rotation: Option<&'static str>,
-    is_interlaced: bool,
+    converter: Converter,
     promised_frames: PromisedFrames,
     pending: VecDeque<Frame>,
     state: State,
@@ -145,18 +139,13 @@ impl VideoReader {
             stream,
             damage,
             pool: options.pool,
-            square_pixels: options.square_pixels,
-            container_shape,
             cut: options.cut,
             origin,
             window,
             sought: None,
             first_decoded: None,
             decoded: frame::Video::empty(),
-            filtered: frame::Video::empty(),
-            chain: None,
-            rotation,
-            is_interlaced: false,
+            converter: Converter::new(rotation, container_shape, options.square_pixels),
             promised_frames,
             pending: VecDeque::new(),
             state: State::Reading,
@@ -214,7 +203,8 @@ impl VideoReader {
         self.decoder.flush();
         self.damage.clear();
         self.pending.clear();
-        (self.chain, self.last_timestamp, self.first_decoded) = (None, None, None);
+        self.converter.forget();
+        (self.last_timestamp, self.first_decoded) = (None, None);
         (self.state, self.packets_read) = (State::Reading, 0);
     }
 
@@ -294,9 +284,9 @@ impl VideoReader {
     /// One step of work: take a frame from the decoder, or feed it a packet.
     fn advance(&mut self) -> Result<()> {
         match self.decoder.receive_frame(&mut self.decoded) {
-            Ok(()) => self.filter_decoded(),
+            Ok(()) => self.convert_decoded(),
             Err(Error::Eof) => {
-                self.drain_chain()?;
+                self.drain_converter()?;
                 self.state = State::Ended;
                 Ok(())
             }
@@ -313,7 +303,7 @@ impl VideoReader {
         if self.state == State::Draining {
             // A decoder that wants more after the end has nothing more to give.
             self.state = State::Ended;
-            return self.drain_chain();
+            return self.drain_converter();
         }
         let Some(packet) = self.packets.next()? else {
             self.note_missing_frames();
@@ -351,7 +341,7 @@ impl VideoReader {
         }
     }
 
-    fn filter_decoded(&mut self) -> Result<()> {
+    fn convert_decoded(&mut self) -> Result<()> {
         if self.decoded.is_corrupt() || self.decoded.has_decode_errors() {
             self.damage.add_concealed();
         }
@@ -362,34 +352,30 @@ impl VideoReader {
             self.damage.add_undecodable();
             return Ok(());
         }
-        self.is_interlaced |= self.decoded.is_interlaced();
-        if let Some(shape) = self.container_shape {
-            ffi::set_aspect_ratio(&mut self.decoded, shape);
-        }
-        let input = FilterInput {
-            size,
-            pixel: self.decoded.format(),
-            time_base: self.info.time_base,
-            sample_aspect_ratio: self.decoded.aspect_ratio(),
-            color: ColorTags::of_frame(&self.decoded),
-        };
-        if self.chain.as_ref().is_none_or(|(known, interlaced, _)| (known, interlaced) != (&input, &self.is_interlaced))
-        {
-            let shape = self.chain.as_ref().map(|(known, ..)| known.sample_aspect_ratio);
-            let is_other = |shape: Rational| shape != input.sample_aspect_ratio && shape.numerator() > 0;
-            if shape.is_some_and(is_other) && input.sample_aspect_ratio.numerator() > 0 && !self.is_at_first() {
+        let input = self.converter.look_at(&mut self.decoded, size, self.info.time_base);
+        if !self.converter.takes(&input) {
+            if self.converter.is_other_shape(&input) && !self.is_at_first() {
                 self.note("the shape of its pixels changes on the way: all are shown in that of the first ones");
             }
-            self.drain_chain()?;
-            let filters = self.filters_to_rgb(&input);
-            let chain = FilterChain::new(&input, &filters)
-                .with_context(|| format!("cannot convert the frames of '{}'", shown(&self.path)))?;
-            self.chain = Some((input, self.is_interlaced, chain));
+            self.drain_converter()?;
+            self.open_converter(input)?;
         }
-        if let Some((.., chain)) = &mut self.chain {
-            chain.put(&self.decoded).context("convert a frame")?;
+        self.converter.put(&self.decoded)?;
+        self.collect_converted()
+    }
+
+    /// The first picture decides the size and the colours of the output.
+    fn open_converter(&mut self, input: FilterInput) -> Result<()> {
+        let is_first = self.is_at_first();
+        let conversion = self
+            .converter
+            .open(input, (!is_first).then_some(self.info.size))
+            .with_context(|| format!("cannot convert the frames of '{}'", shown(&self.path)))?;
+        if is_first {
+            self.info.color = conversion.color;
         }
-        self.collect_filtered()
+        conversion.notes.into_iter().for_each(|note| self.note(note));
+        Ok(())
     }
 
     /// Whether no picture has come yet.
@@ -397,19 +383,16 @@ impl VideoReader {
         self.frames_given == 0 && self.pending.is_empty()
     }
 
-    fn drain_chain(&mut self) -> Result<()> {
-        if let Some((.., chain)) = &mut self.chain {
-            chain.end().context("drain FFmpeg's filters")?;
-        }
-        self.collect_filtered()?;
-        self.chain = None;
+    fn drain_converter(&mut self) -> Result<()> {
+        self.converter.end()?;
+        self.collect_converted()?;
+        self.converter.forget();
         Ok(())
     }
 
-    fn collect_filtered(&mut self) -> Result<()> {
-        while let Some((.., chain)) = &mut self.chain {
-            let Some(time_base) = chain.take(&mut self.filtered).context("convert a frame")? else { break };
-            let timestamp = self.timestamp_of_filtered(time_base);
+    fn collect_converted(&mut self) -> Result<()> {
+        while let Some(time_base) = self.converter.take()? {
+            let timestamp = self.timestamp_of_converted(time_base);
             let time = rescale(timestamp.pts, self.info.time_base, MICROSECONDS);
             self.first_decoded.get_or_insert(time);
             self.last_timestamp = Some(timestamp);
@@ -421,8 +404,9 @@ impl VideoReader {
                 continue;
             }
             if self.is_at_first() {
-                self.info.size = FrameSize::new(self.filtered.width() as usize, self.filtered.height() as usize);
-                self.info.sample_aspect_ratio = self.filtered.aspect_ratio();
+                let picture = self.converter.converted();
+                self.info.size = FrameSize::new(picture.width() as usize, picture.height() as usize);
+                self.info.sample_aspect_ratio = picture.aspect_ratio();
             }
             let mut frame = self.pool.take(self.info.size);
             let in_time_base = |time| rescale(time, MICROSECONDS, self.info.time_base);
@@ -431,20 +415,20 @@ impl VideoReader {
                 pts: timestamp.pts - in_time_base(self.window.shift),
                 duration: timestamp.duration.min(left),
             };
-            copy_rows(&self.filtered, &mut frame)?;
+            copy_rows(self.converter.converted(), &mut frame)?;
             self.pending.push_back(frame);
         }
         Ok(())
     }
 
     /// The frame's own timestamp; where it has none or it does not grow, the one that follows the last.
-    fn timestamp_of_filtered(&self, filter_time_base: Rational) -> Timestamp {
-        let time_base = self.info.time_base;
-        let duration = match self.filtered.packet().duration {
+    fn timestamp_of_converted(&self, filter_time_base: Rational) -> Timestamp {
+        let (picture, time_base) = (self.converter.converted(), self.info.time_base);
+        let duration = match picture.packet().duration {
             known if known > 0 && filter_time_base == time_base => known,
             _ => default_duration(self.info.frame_rate, time_base),
         };
-        let pts = self.filtered.pts().map(|pts| rescale(pts, filter_time_base, time_base));
+        let pts = picture.pts().map(|pts| rescale(pts, filter_time_base, time_base));
         let pts = match (pts, self.last_timestamp) {
             (Some(pts), Some(last)) if pts <= last.pts => last.pts + 1,
             (Some(pts), _) => pts,
@@ -452,23 +436,6 @@ impl VideoReader {
             (None, None) => rescale(self.sought.unwrap_or(self.origin), MICROSECONDS, time_base),
         };
         Timestamp { pts, duration }
-    }
-
-    fn filters_to_rgb(&mut self, input: &FilterInput) -> String {
-        // The first picture decides the size and the colours of the output.
-        let is_first = self.is_at_first();
-        let size = (!is_first).then_some(self.info.size);
-        let conversion = describe_chain(input, self.is_interlaced, self.rotation, size, filter::exists);
-        if is_first {
-            self.info.color = conversion.color;
-        }
-        for note in conversion.notes {
-            self.note(note);
-        }
-        match self.square_pixels {
-            true => with_square_pixels(&conversion.filters, is_first),
-            false => conversion.filters,
-        }
     }
 
     fn note(&mut self, text: &str) {

@@ -1,0 +1,126 @@
+//! From a decoder's pictures to RGB, through a chain of FFmpeg's filters that is another one where the pictures become others.
+
+use anyhow::{Context, Result};
+use ffmpeg_next as ffmpeg;
+
+use ffmpeg::{Rational, frame};
+
+use super::color::ColorTags;
+use super::ffi;
+use super::filter::{self, FilterChain, FilterInput};
+use super::to_rgb::{Conversion, describe_chain, with_square_pixels};
+use crate::frame::FrameSize;
+
+/// Converts pictures one after the other.
+pub struct Converter {
+    /// With what decided about it.
+    chain: Option<(FilterInput, bool, FilterChain)>,
+    converted: frame::Video,
+    /// Filters that turn pictures upright.
+    rotation: Option<&'static str>,
+    /// The shape of the pixels by the container, which counts before that by the coded pictures.
+    container_shape: Option<Rational>,
+    /// Whether pictures of other pixels are stretched to square ones.
+    square_pixels: bool,
+    /// Whether an interlaced picture has come.
+    is_interlaced: bool,
+}
+
+impl Converter {
+    /// A converter that has seen nothing yet.
+    pub fn new(rotation: Option<&'static str>, container_shape: Option<Rational>, square_pixels: bool) -> Self {
+        Self {
+            chain: None,
+            converted: frame::Video::empty(),
+            rotation,
+            container_shape,
+            square_pixels,
+            is_interlaced: false,
+        }
+    }
+
+    /// Makes ready for pictures from elsewhere in the file; those that are on their way are lost.
+    pub fn forget(&mut self) {
+        self.chain = None;
+    }
+
+    /// What a picture of `size` is like, whose timestamp counts in `time_base`.
+    pub fn look_at(&mut self, picture: &mut frame::Video, size: FrameSize, time_base: Rational) -> FilterInput {
+        self.is_interlaced |= picture.is_interlaced();
+        if let Some(shape) = self.container_shape {
+            ffi::set_aspect_ratio(picture, shape);
+        }
+        FilterInput {
+            size,
+            pixel: picture.format(),
+            time_base,
+            sample_aspect_ratio: picture.aspect_ratio(),
+            color: ColorTags::of_frame(picture),
+        }
+    }
+
+    /// Whether the filters are those for such pictures.
+    pub fn takes(&self, input: &FilterInput) -> bool {
+        self.chain.as_ref().is_some_and(|(known, interlaced, _)| (known, interlaced) == (input, &self.is_interlaced))
+    }
+
+    /// Whether the pixels of such pictures have another shape than those before, as far as both are known.
+    pub fn is_other_shape(&self, input: &FilterInput) -> bool {
+        let is_other = |shape: Rational| shape != input.sample_aspect_ratio && shape.numerator() > 0;
+        let shape = self.chain.as_ref().map(|(known, ..)| known.sample_aspect_ratio);
+        shape.is_some_and(is_other) && input.sample_aspect_ratio.numerator() > 0
+    }
+
+    /// Sets up the filters for such pictures, scaled to `size`; for the first ones of a video without it, which decide it. The filters
+    /// before have to be at their end.
+    ///
+    /// # Errors
+    /// If FFmpeg cannot set them up.
+    pub fn open(&mut self, input: FilterInput, size: Option<FrameSize>) -> Result<Conversion> {
+        let mut conversion = describe_chain(&input, self.is_interlaced, self.rotation, size, filter::exists);
+        if self.square_pixels {
+            conversion.filters = with_square_pixels(&conversion.filters, size.is_none());
+        }
+        let chain = FilterChain::new(&input, &conversion.filters)?;
+        self.chain = Some((input, self.is_interlaced, chain));
+        Ok(conversion)
+    }
+
+    /// Puts in a picture that the filters take; its content moves into them.
+    ///
+    /// # Errors
+    /// If FFmpeg fails.
+    pub fn put(&mut self, picture: &frame::Video) -> Result<()> {
+        match &mut self.chain {
+            Some((.., chain)) => chain.put(picture).context("convert a frame"),
+            None => Ok(()),
+        }
+    }
+
+    /// Says that no more pictures come that these filters take.
+    ///
+    /// # Errors
+    /// If FFmpeg fails.
+    pub fn end(&mut self) -> Result<()> {
+        match &mut self.chain {
+            Some((.., chain)) => chain.end().context("drain FFmpeg's filters"),
+            None => Ok(()),
+        }
+    }
+
+    /// Goes on to the next finished picture, if there is one; with the time base of its timestamp.
+    ///
+    /// # Errors
+    /// If FFmpeg fails.
+    pub fn take(&mut self) -> Result<Option<Rational>> {
+        match &mut self.chain {
+            Some((.., chain)) => chain.take(&mut self.converted).context("convert a frame"),
+            None => Ok(None),
+        }
+    }
+
+    /// The finished picture.
+    pub fn converted(&self) -> &frame::Video {
+        &self.converted
+    }
+}
