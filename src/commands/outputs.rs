@@ -60,6 +60,18 @@ pub fn write(path: &Path, bytes: &[u8], overwrite: bool) -> Result<()> {
     output::write(path, bytes, overwrite).map_err(|error| refusal(path, error))
 }
 
+/// Where the state of a run lies whose output this is: `out.mp4` → `out.mp4.state`.
+pub fn state_of(output: &Path) -> PathBuf {
+    with_ending(output, ".state")
+}
+
+/// The path with more at its end.
+pub fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
 /// The state of a long run in a file, written again and again so that a crash loses little.
 pub struct KeptState {
     path: PathBuf,

@@ -9,7 +9,7 @@ mod work;
 mod write;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use anyhow::{Context, Result, anyhow};
 use serde::Serialize;
 
 use super::device::Compute;
+use super::outputs::with_ending;
 use super::paint::{WHOLE_BYTES, read_style, read_vgg};
 use super::signals::{stop_on_signals, unless_given_up};
 use super::video::{check_cut, judge_damage, with_hint};
@@ -80,7 +81,7 @@ fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome
     let settings = settings(args, session.clone());
     settings.objective.check(&vgg).map_err(UsageError)?;
 
-    let folder = args.film.work_folder.clone().unwrap_or_else(|| path_beside(&args.output));
+    let folder = args.film.work_folder.clone().unwrap_or_else(|| with_ending(&args.output, ".keyframes"));
     let fingerprint = fingerprint(args, size, &settings, &style, vgg_sha256.as_deref())?;
     let (work, plan) = WorkFolder::open(&folder, &fingerprint)?;
     let begin = || -> Result<Option<(Plan, FillNetwork)>> {
@@ -347,13 +348,6 @@ fn small(scaler: &mut GuidedUpscaler, frame: &Frame, size: FrameSize) -> Result<
     small.timestamp = frame.timestamp;
     small.frame_index = frame.frame_index;
     Ok(small)
-}
-
-/// `film.mp4` → `film.mp4.keyframes`.
-fn path_beside(output: &Path) -> PathBuf {
-    let mut name = output.as_os_str().to_owned();
-    name.push(".keyframes");
-    PathBuf::from(name)
 }
 
 fn each(elapsed: Duration, count: u64) -> Option<f64> {

@@ -4,7 +4,7 @@ mod paintings;
 mod photos;
 mod setup;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -60,7 +60,7 @@ fn learn(args: &LearnArgs, control: &Control, console: Console) -> Result<Outcom
     let start_loss = fitting.start_loss();
     console.line(&format!("learning on {photos}, from {start}: {}", describe(start_loss)));
 
-    let mut state = KeptState::new(state_path(&args.output), STATE_INTERVAL);
+    let mut state = KeptState::new(outputs::state_of(&args.output), STATE_INTERVAL);
     let spent = || seconds_before + started.elapsed().as_secs_f64();
     let save_state = |path: &Path, fitting: &Fitting| -> Result<()> {
         let bytes = fitting.state(spent()).to_bytes(&fingerprint, &start)?;
@@ -274,7 +274,7 @@ fn check_outputs(args: &LearnArgs) -> Result<()> {
     if let Some(preview) = &args.preview {
         outputs::picture_format(preview)?;
     }
-    let state = state_path(&args.output);
+    let state = outputs::state_of(&args.output);
     if state.exists() && !args.overwrite && !args.resume {
         bail!(
             "'{}' is what an interrupted run left (expected --resume to go on with it, or -y to begin anew)",
@@ -292,13 +292,6 @@ fn check_outputs(args: &LearnArgs) -> Result<()> {
         outputs::check(preview, args.overwrite)?;
     }
     outputs::check(&state, true)
-}
-
-/// `my.style` → `my.style.state`.
-fn state_path(output: &Path) -> PathBuf {
-    let mut name = output.as_os_str().to_owned();
-    name.push(".state");
-    PathBuf::from(name)
 }
 
 fn write_picture(path: &Path, frame: &Frame) -> Result<()> {

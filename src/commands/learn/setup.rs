@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use anyhow::{Context, Result, bail};
 
-use super::{Budget, LearnArgs, UsageError, paintings, photos, state_path};
+use super::{Budget, LearnArgs, UsageError, outputs, paintings, photos};
 use crate::commands::device::Compute;
 use crate::commands::styles::own_styles;
 use crate::commands::{sha256, style, thread_count};
@@ -98,7 +98,9 @@ impl Setup {
         let mut fitting = Fitting::new(&network, &target, photos, judge, row, &settings)?;
         let seconds_before = state.as_ref().map_or(0.0, |state| state.seconds);
         if let Some(state) = state {
-            fitting.resume(state).with_context(|| format!("go on from '{}'", state_path(&args.output).display()))?;
+            fitting
+                .resume(state)
+                .with_context(|| format!("go on from '{}'", outputs::state_of(&args.output).display()))?;
         }
         Ok(Some(Self {
             network,
@@ -115,7 +117,7 @@ impl Setup {
 }
 
 fn read_state(args: &LearnArgs, fingerprint: &str) -> Result<(State, String)> {
-    let path = state_path(&args.output);
+    let path = outputs::state_of(&args.output);
     if !path.exists() {
         bail!(
             "there is no '{}' to go on from (expected what an interrupted run leaves beside its output)",

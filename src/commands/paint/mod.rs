@@ -116,7 +116,7 @@ fn paint(args: &PaintArgs, control: &Control, console: Console) -> Result<Outcom
     let before = iterations_before(&painting);
     let mut previews = args.report.preview_every.map_or(0, |every| before / every);
     check_previews(args, previews + 1)?;
-    let mut state = KeptState::new(state::path_beside(&args.output), STATE_INTERVAL);
+    let mut state = KeptState::new(outputs::state_of(&args.output), STATE_INTERVAL);
     let ended = optimize(&mut painting, control, console, |progress, painting| {
         trace.push(progress, started.elapsed().as_secs_f64());
         if args.report.preview_every.is_some_and(|every| (before + trace.len() as u64).is_multiple_of(every)) {
@@ -285,7 +285,7 @@ fn check_outputs(args: &PaintArgs) -> Result<()> {
         let text = format!("'{}' is the name of a preview as well (expected a name for each output)", taken.display());
         return Err(UsageError(anyhow::anyhow!(text)).into());
     }
-    let state = state::path_beside(&args.output);
+    let state = outputs::state_of(&args.output);
     if state.exists() && args.search.resume.is_none() && report.sweep.is_none() && !args.overwrite {
         bail!(
             "'{state}' is what an interrupted run left (expected --resume {state} to go on with it, or -y to begin anew)",
@@ -332,7 +332,7 @@ fn is_preview_of(args: &PaintArgs, path: &Path) -> bool {
 
 /// Whoever goes on with a painting has it there already.
 fn may_overwrite(args: &PaintArgs) -> bool {
-    let is_own = |state: &PathBuf| outputs::is_same(state, &state::path_beside(&args.output));
+    let is_own = |state: &PathBuf| outputs::is_same(state, &outputs::state_of(&args.output));
     args.overwrite || args.search.resume.as_ref().is_some_and(is_own)
 }
 

@@ -1,6 +1,6 @@
 //! The state of an interrupted painting in a file: a line of JSON, then numbers.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
@@ -30,13 +30,6 @@ struct Header {
 const VERSION: u32 = 1;
 /// No painting has sides longer than this.
 const LONGEST_SIDE: usize = 65_535;
-
-/// `out.png` → `out.png.state`.
-pub fn path_beside(output: &Path) -> PathBuf {
-    let mut name = output.as_os_str().to_owned();
-    name.push(".state");
-    PathBuf::from(name)
-}
 
 /// Writes a state; the one before is replaced in one step.
 ///

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use sha2::{Digest, Sha256};
 
 use crate::cli::VideoArgs;
-use crate::commands::{UsageError, style};
+use crate::commands::{UsageError, outputs, style};
 use crate::console::Console;
 use crate::media::{self, Journal, JournalInUse, Settings, VideoReader, VideoWriter};
 use crate::motion::TimeConstants;
@@ -35,7 +35,7 @@ impl RunState {
         if args.debug_view.is_some() {
             return Ok(None);
         }
-        let path = path_beside(&args.output);
+        let path = outputs::state_of(&args.output);
         let left = match path.exists() {
             true if args.resume => {
                 Some(Journal::open(&path).map_err(|error| anyhow!("{error:#} (delete it to begin anew)"))?)
@@ -124,13 +124,6 @@ pub fn check(args: &VideoArgs) -> Result<(), UsageError> {
 /// The refusal to go on with a video that is written from its beginning to its end.
 pub fn in_one_go(output: &Path) -> UsageError {
     UsageError(anyhow!("'{}' can only be written in one go (expected no --resume with it)", output.display()))
-}
-
-/// `out.mp4` → `out.mp4.state`.
-fn path_beside(output: &Path) -> PathBuf {
-    let mut name = output.as_os_str().to_owned();
-    name.push(".state");
-    PathBuf::from(name)
 }
 
 fn check_settings(path: &Path, then: &Settings, now: &Settings) -> Result<()> {
