@@ -25,7 +25,6 @@ pub struct FileSink {
     seam: u64,
     frames: u64,
     painted_frames: u64,
-    kept_frames: u64,
 }
 
 impl FileSink {
@@ -49,7 +48,6 @@ impl FileSink {
             seam: 0,
             frames: 0,
             painted_frames: 0,
-            kept_frames: 0,
         }
     }
 
@@ -77,11 +75,6 @@ impl FileSink {
     pub fn painted_frames(&self) -> u64 {
         self.painted_frames
     }
-
-    /// How many of them another run can go on from, once this one has ended.
-    pub fn kept_frames(&self) -> u64 {
-        self.kept_frames
-    }
 }
 
 impl Sink for FileSink {
@@ -92,8 +85,11 @@ impl Sink for FileSink {
     fn write(&mut self, SmoothedFrame { frame, is_painted, views }: SmoothedFrame) -> Result<()> {
         if frame.frame_index < self.seam {
             self.progress.update_with(self.seam, || "running up to where the run stopped".to_owned());
-            self.progress.begin_at(self.seam);
             return Ok(());
+        }
+        if self.start.is_none() {
+            // What was there before took no time.
+            self.progress.begin_at(self.seam);
         }
         let Some(writer) = &mut self.writer else { bail!("the output is finished already") };
         writer.write(&frame)?;
@@ -112,7 +108,6 @@ impl Sink for FileSink {
 
     fn finish(&mut self, ending: Ending) -> Result<Option<Written>> {
         let debug_view = self.debug_view.take();
-        self.kept_frames = self.writer.as_ref().map_or(0, VideoWriter::kept_frames);
         // Dropped, a writer takes its unfinished file with it.
         let Some(writer) = self.writer.take().filter(|_| ending != Ending::Failed && self.frames > 0) else {
             return Ok(None);

@@ -49,7 +49,7 @@ const KNOWN_CODECS: &[KnownCodec] = &[
     KnownCodec {
         names: &["hevc", "h265", "x265"],
         encoders: &[
-            ("libx265", &[("crf", "20"), ("preset", "fast"), ("x265-params", "log-level=none")]),
+            ("libx265", &[("crf", "20"), ("preset", "fast"), ("x265-params", "log-level=none:info=0")]),
             ("hevc_videotoolbox", &[]),
         ],
     },

@@ -35,6 +35,8 @@ pub struct Journal {
     waiting: VecDeque<FrameEnd>,
     latest: Option<FrameEnd>,
     packets_of_frames: u64,
+    /// Bytes of the file.
+    written: u64,
     temporary: Option<String>,
     output_bytes: Option<u64>,
 }
@@ -93,6 +95,10 @@ struct PacketRecord {
 }
 
 const VERSION: u32 = 1;
+/// That a packet is a key picture, damaged, to be decoded only, or needed by no other. Others make FFmpeg take data for pointers.
+const KNOWN_FLAGS: i32 = 0b1_0111;
+/// No packet is larger, in bytes.
+const LARGEST_PACKET: u64 = 1 << 30;
 /// No line of ours is longer, in bytes.
 const LONGEST_LINE: u64 = 1 << 16;
 
@@ -103,6 +109,10 @@ impl Journal {
     /// If it cannot be written, or another program has it open.
     pub fn create(path: &Path, settings: Settings) -> Result<Self> {
         let create = || -> Result<(File, u64)> {
+            if path.is_symlink() {
+                // What it leads to is none of ours.
+                std::fs::remove_file(path)?;
+            }
             let mut file = open_alone(path, true)?;
             file.set_len(0)?;
             let begin = write_record(
@@ -156,6 +166,7 @@ impl Journal {
             waiting: VecDeque::new(),
             latest: None,
             packets_of_frames: 0,
+            written: begin,
             temporary: None,
             output_bytes: None,
         }
@@ -196,7 +207,7 @@ impl Journal {
         write().with_context(|| format!("cannot write '{}'", path.display())).map(drop)
     }
 
-    /// Gives all packets that can be gone on from, in order.
+    /// Gives all packets that can be gone on from, in order; leaves off where the next one is written.
     ///
     /// # Errors
     /// The first error of `take`, or if the file cannot be read.
@@ -213,10 +224,11 @@ impl Journal {
                 packet.set_pts(record.pts);
                 packet.set_dts(record.dts);
                 packet.set_duration(record.duration);
-                ffi::set_packet_flags(&mut packet, record.flags);
+                ffi::set_packet_flags(&mut packet, record.flags & KNOWN_FLAGS);
                 take(packet)?;
             }
         }
+        (&self.file).seek(SeekFrom::End(0)).with_context(|| format!("read '{}'", self.path.display()))?;
         Ok(())
     }
 
@@ -230,8 +242,9 @@ impl Journal {
             self.file.set_len(self.end)?;
             self.file.seek(SeekFrom::Start(self.end))?;
             let name = temporary.file_name().map(|name| name.to_string_lossy().into_owned());
+            self.written = self.end;
             for record in self.output_bytes.map(Record::Output).into_iter().chain(name.map(Record::Temporary)) {
-                write_record(&mut self.file, &record, &[])?;
+                self.written += write_record(&mut self.file, &record, &[])?;
             }
             Ok(())
         };
@@ -248,7 +261,7 @@ impl Journal {
     /// Keeps a packet.
     ///
     /// # Errors
-    /// If the file cannot be written: what was written before is still good.
+    /// If the file cannot be written; it ends with the packet before then, and takes no other one.
     pub(super) fn write(&mut self, packet: &Packet) -> Result<()> {
         let whole = self.whole_with(packet.pts());
         let (data, header) = (packet.data().unwrap_or_default(), ffi::new_extradata(packet));
@@ -261,8 +274,16 @@ impl Journal {
             bytes: data.len() as u64,
             header_bytes: header.len() as u64,
         });
-        write_record(&mut self.file, &record, &[data, &header].concat())
-            .with_context(|| format!("cannot write '{}'", self.path.display()))?;
+        match write_record(&mut self.file, &record, &[data, &header].concat()) {
+            Ok(length) => self.written += length,
+            Err(error) => {
+                // A disk that is full takes no half of it back by itself.
+                if let Err(error) = self.file.set_len(self.written) {
+                    tracing::debug!("cut '{}': {error}", self.path.display());
+                }
+                return Err(error).with_context(|| format!("cannot write '{}'", self.path.display()));
+            }
+        }
         if let Some(whole) = whole {
             self.whole = whole;
         }
@@ -338,7 +359,7 @@ impl<'a> Records<'a> {
             _ => 0,
         };
         // Checked before anything of that length is allocated.
-        if bytes > self.length.saturating_sub(end_of_line) {
+        if bytes > self.length.saturating_sub(end_of_line).min(LARGEST_PACKET) {
             return Ok(None);
         }
         (&mut self.reader).take(bytes).read_to_end(&mut self.bytes)?;
@@ -361,12 +382,16 @@ mod tests {
         FrameEnd { pts, end: (pts + 1) * 40_000 }
     }
 
+    fn flags(pts: i64) -> i32 {
+        [1, 2, 4, 16, 17][pts.rem_euclid(5) as usize]
+    }
+
     fn packet(pts: i64, dts: i64) -> Packet {
         let mut packet = Packet::copy(format!("packet {pts}\n").as_bytes());
         packet.set_pts(Some(pts));
         packet.set_dts(Some(dts));
         packet.set_duration(1);
-        ffi::set_packet_flags(&mut packet, 1 << (pts % 5));
+        ffi::set_packet_flags(&mut packet, flags(pts));
         ffi::set_new_extradata(&mut packet, &b"header"[..pts.rem_euclid(3) as usize]).unwrap();
         packet
     }
@@ -402,7 +427,7 @@ mod tests {
         assert_eq!(journal.whole(), Whole { frames: 5, last: Some(frame(4)) });
         for (index, (packet, pts)) in replayed(&journal).iter().zip([0, 4, 2, 1, 3]).enumerate() {
             assert_eq!((packet.pts(), packet.dts()), (Some(pts), Some(index as i64 - 2)));
-            assert_eq!((packet.duration(), ffi::packet_flags(packet)), (1, 1 << (pts % 5)));
+            assert_eq!((packet.duration(), ffi::packet_flags(packet)), (1, flags(pts)));
             assert_eq!(packet.data(), Some(format!("packet {pts}\n").as_bytes()));
             assert_eq!(ffi::new_extradata(packet), &b"header"[..pts as usize % 3]);
         }

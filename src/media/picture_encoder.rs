@@ -30,6 +30,8 @@ pub struct PictureEncoder {
     last_pts: Option<i64>,
     end: i64,
     widest_gap: i64,
+    /// Whether a frame has come.
+    is_used: bool,
 }
 
 impl PictureEncoder {
@@ -60,6 +62,7 @@ impl PictureEncoder {
             last_pts: None,
             end: 0,
             widest_gap: 0,
+            is_used: false,
         })
     }
 
@@ -98,10 +101,10 @@ impl PictureEncoder {
         (self.last_pts, self.end) = (Some(last.pts), last.end);
     }
 
-    /// Whether its packets can follow those of another encoder of the same settings. Some number all pictures of a file, or begin with
-    /// the head of the file.
+    /// Whether its packets can follow those of another encoder of the same settings. Some number all pictures of a file, begin with the
+    /// head of the file, or lead to pictures in memory.
     pub fn can_follow(&self) -> bool {
-        !matches!(self.codec(), codec::Id::GIF | codec::Id::APNG)
+        !matches!(self.codec(), codec::Id::GIF | codec::Id::APNG | codec::Id::DIRAC | codec::Id::WRAPPED_AVFRAME)
     }
 
     /// What decides whether packets of two encoders can stand in one video, in a line.
@@ -152,6 +155,7 @@ impl PictureEncoder {
         let pts = self.last_pts.map_or(pts, |last| pts.max(last + 1));
         self.last_pts = Some(pts);
         self.rgb.set_pts(Some(pts));
+        self.is_used = true;
         self.chain.put_kept(&self.rgb).context("convert a frame")?;
         self.encode_converted()
     }
@@ -161,6 +165,10 @@ impl PictureEncoder {
     /// # Errors
     /// If encoding fails.
     pub fn end(&mut self) -> Result<()> {
+        if !self.is_used {
+            // Some encoders wait for ever for what to end.
+            return Ok(());
+        }
         self.chain.end().context("convert the last frames")?;
         self.encode_converted()?;
         self.encoder.send_eof().context("drain the encoder")
@@ -171,6 +179,9 @@ impl PictureEncoder {
     /// # Errors
     /// If encoding fails.
     pub fn take(&mut self, packet: &mut Packet) -> Result<bool> {
+        if !self.is_used {
+            return Ok(false);
+        }
         match self.encoder.receive_packet(packet) {
             Ok(()) => {}
             Err(Error::Eof | Error::Other { errno: ffmpeg::error::EAGAIN }) => return Ok(false),
@@ -193,6 +204,19 @@ impl PictureEncoder {
             self.encoder.send_frame(&self.converted).context("encode a frame")?;
         }
         Ok(())
+    }
+}
+
+impl Drop for PictureEncoder {
+    /// An encoder of SVT-AV1 that never had a frame waits for ever when it is closed: it gets one.
+    fn drop(&mut self) {
+        if self.is_used || self.name != "libsvtav1" {
+            return;
+        }
+        if self.put_at(&Frame::black(self.info.size), 0).and_then(|()| self.end()).is_ok() {
+            let mut packet = Packet::empty();
+            while self.take(&mut packet).is_ok_and(|is_there| is_there) {}
+        }
     }
 }
 

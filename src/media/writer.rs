@@ -86,8 +86,6 @@ pub struct VideoWriter {
     frames: u64,
     /// Where packets are kept as well.
     journal: Option<Journal>,
-    /// Frames that are in a journal which takes no more.
-    kept_frames: u64,
     last_dts: Option<i64>,
     interrupt: Option<Interrupt>,
 }
@@ -146,7 +144,6 @@ impl VideoWriter {
             notes,
             frames: 0,
             journal: None,
-            kept_frames: 0,
             last_dts: None,
             interrupt: options.interrupt.clone(),
         })
@@ -174,22 +171,17 @@ impl VideoWriter {
     /// # Errors
     /// If the journal cannot be read, or anything cannot be written.
     pub fn go_on_with(&mut self, mut journal: Journal) -> Result<()> {
+        journal.begin(self.file.temporary())?;
         journal.replay(|mut packet| {
             ensure!(!self.interrupt.as_ref().is_some_and(|interrupt| interrupt()), "interrupted");
             self.write_packet(&mut packet)
         })?;
-        journal.begin(self.file.temporary())?;
         let Whole { frames, last } = journal.whole();
         if let Some(last) = last {
             self.encoder.follow(last);
         }
         (self.frames, self.journal) = (frames, Some(journal));
         Ok(())
-    }
-
-    /// How many frames are kept in the journal; without one, 0.
-    pub fn kept_frames(&self) -> u64 {
-        self.journal.as_ref().map_or(self.kept_frames, |journal| journal.whole().frames)
     }
 
     /// Encodes one frame and writes what is ready, with the copied streams up to the same time. Blocks while it does.
@@ -227,6 +219,8 @@ impl VideoWriter {
     /// # Errors
     /// If anything cannot be written; then nothing stands under the final name.
     pub fn finish(mut self, is_cut_short: bool) -> Result<Written> {
+        // What an encoder held back it gives at times of its own when it ends: another one could not follow.
+        self.journal = None;
         self.encoder.end().and_then(|()| self.write_packets()).map_err(|error| self.explain(error))?;
         let cannot_write = || format!("cannot write '{}'", self.path.display());
         if let Some(copier) = &mut self.copier {
@@ -254,7 +248,6 @@ impl VideoWriter {
                 && let Err(error) = journal.write(&packet)
             {
                 tracing::warn!("from here on nothing is kept for a run that goes on with this one: {error:#}");
-                self.kept_frames = journal.whole().frames;
                 self.journal = None;
             }
             self.write_packet(&mut packet)?;
@@ -266,10 +259,6 @@ impl VideoWriter {
     fn write_packet(&mut self, packet: &mut Packet) -> Result<()> {
         let time_base = self.encoder.time_base();
         let cannot_write = || format!("cannot write '{}'", self.path.display());
-        // A second encoder looks ahead from its first frame on, as if none had been before.
-        let least = self.last_dts.map(|last| last + 1);
-        packet.set_dts(packet.dts().max(least.filter(|_| packet.dts().is_some())));
-        self.last_dts = packet.dts().or(self.last_dts);
         let time = packet.dts().or(packet.pts()).map(|dts| rescale(dts, time_base, MICROSECONDS));
         if let Some(copier) = &mut self.copier {
             copier.copy_until(&mut self.output, Some(time.unwrap_or(0))).with_context(cannot_write)?;
@@ -278,6 +267,10 @@ impl VideoWriter {
         if let Some(stream) = self.output.stream(Self::VIDEO_STREAM) {
             packet.rescale_ts(time_base, stream.time_base());
         }
+        // A second encoder looks ahead from its first frame on, as if none had been before.
+        let least = self.last_dts.map(|last| last + 1).filter(|_| packet.dts().is_some());
+        packet.set_dts(packet.dts().max(least));
+        self.last_dts = packet.dts().or(self.last_dts);
         packet.write_interleaved(&mut self.output).with_context(cannot_write)
     }
 }

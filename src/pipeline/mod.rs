@@ -154,6 +154,8 @@ fn at_frame(item: Option<u64>) -> String {
 /// What a run shares between its threads.
 struct Shared {
     control: Control,
+    /// The number of the first item, for people.
+    first_item: u64,
     first_error: Mutex<Option<RunError>>,
     stats: PipelineStats,
 }
@@ -173,6 +175,7 @@ impl Shared {
 
     /// Runs one step of a stage; an error or a panic is recorded and gives `None`.
     fn guard<T>(&self, stage: &'static str, item: Option<u64>, step: impl FnOnce() -> Result<T>) -> Option<T> {
+        let item = item.map(|item| self.first_item + item);
         match catch_unwind(AssertUnwindSafe(step)) {
             Ok(Ok(value)) => Some(value),
             Ok(Err(source)) => {
@@ -210,7 +213,12 @@ impl Pipeline {
 
     /// A run with channels of `capacity` items (0: a stage hands over only when the next one takes).
     pub fn new(control: Control, capacity: usize) -> Self {
-        let shared = Shared { control, first_error: Mutex::new(None), stats: PipelineStats::default() };
+        Self::from_item(0, control, capacity)
+    }
+
+    /// The same where the source goes on with an item of this number: errors count from there.
+    pub fn from_item(first_item: u64, control: Control, capacity: usize) -> Self {
+        let shared = Shared { control, first_item, first_error: Mutex::new(None), stats: PipelineStats::default() };
         Self { shared: Arc::new(shared), capacity }
     }
 

@@ -15,8 +15,19 @@ fn options(codec: &str, more: &[(&str, &str)]) -> WriterOptions {
     }
 }
 
-/// Writes frames with the journal; those that it has already are passed by. Without `until`, to the end.
-fn write(input: &Path, output: &Path, options: &WriterOptions, journal: Journal, until: Option<usize>) -> u64 {
+/// How a run ends.
+#[derive(Clone, Copy)]
+enum End {
+    /// With the clip.
+    Whole,
+    /// Killed after so many frames.
+    Killed(usize),
+    /// Asked to stop after so many frames.
+    Stopped(usize),
+}
+
+/// Writes frames with the journal; those that it has already are passed by. Tells how many are in the output, if there is one.
+fn write(input: &Path, output: &Path, options: &WriterOptions, journal: Journal, end: End) -> Option<u64> {
     let mut reader = VideoReader::open(input, ReaderOptions::default()).unwrap();
     let mut writer = VideoWriter::create(output, reader.info(), Some(&reader), options).unwrap();
     let seam = journal.whole().frames;
@@ -25,11 +36,15 @@ fn write(input: &Path, output: &Path, options: &WriterOptions, journal: Journal,
         if frame.frame_index >= seam {
             writer.write(&frame).unwrap();
         }
-        if until == Some(frame.frame_index as usize + 1) {
-            return writer.kept_frames();
+        match end {
+            End::Killed(frames) if frames == frame.frame_index as usize + 1 => return None,
+            End::Stopped(frames) if frames == frame.frame_index as usize + 1 => {
+                return Some(writer.finish(true).unwrap().frames);
+            }
+            _ => {}
         }
     }
-    writer.finish(false).unwrap().frames
+    Some(writer.finish(false).unwrap().frames)
 }
 
 /// Everything that ffmpeg says of a file while it decodes it.
@@ -43,21 +58,22 @@ fn complaints(path: &Path) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Interrupted after each of `stops` frames, a video is like one that was written in one go.
-fn assert_goes_on(folder: &Path, input: &Path, name: &str, options: &WriterOptions, stops: &[usize]) {
+/// Interrupted in each of these ways, a video is like one that was written in one go.
+fn assert_goes_on(folder: &Path, input: &Path, name: &str, options: &WriterOptions, ends: &[End]) {
     let (whole, output, state) = (folder.join(format!("whole-{name}")), folder.join(name), folder.join("a.state"));
     let journal = || Journal::create(&state, Settings::new()).unwrap();
-    assert_eq!(write(input, &whole, options, journal(), None) as usize, FRAMES, "{name}");
+    assert_eq!(write(input, &whole, options, journal(), End::Whole), Some(FRAMES as u64), "{name}");
     let mut journal = journal();
     let mut seams = Vec::new();
-    for stop in stops {
-        seams.push(write(input, &output, options, journal, Some(*stop)) as usize);
-        assert!(!output.exists());
+    for end in ends {
+        let in_output = write(input, &output, options, journal, *end);
+        assert_eq!(output.exists(), in_output.is_some());
+        let _ = std::fs::remove_file(&output);
         journal = Journal::open(&state).unwrap();
-        assert_eq!(journal.whole().frames as usize, seams[seams.len() - 1], "{name}");
+        seams.push(journal.whole().frames as usize);
     }
-    assert!(seams[0] > 0 && seams.is_sorted(), "{name}: {seams:?} frames are kept of {stops:?}");
-    assert_eq!(write(input, &output, options, journal, None) as usize, FRAMES, "{name}");
+    assert!(seams[seams.len() - 1] > 0 && seams.is_sorted(), "{name}: {seams:?} frames are kept");
+    assert_eq!(write(input, &output, options, journal, End::Whole), Some(FRAMES as u64), "{name}");
 
     assert_eq!(frame_times(&output), frame_times(&whole), "{name}");
     assert_eq!(packets(&output, "a"), packets(&whole, "a"), "{name}");
@@ -65,7 +81,8 @@ fn assert_goes_on(folder: &Path, input: &Path, name: &str, options: &WriterOptio
         assert_eq!(stream(&output, "video")[key], stream(&whole, "video")[key], "{name}: {key}");
     }
     assert_eq!(complaints(&output), "", "{name}");
-    for frame in seams.iter().flat_map(|seam| [seam - 1, *seam, seam + 1]).chain([0, FRAMES - 1]) {
+    let around = seams.iter().filter(|seam| **seam > 0).flat_map(|seam| [seam - 1, *seam, seam + 1]);
+    for frame in around.chain([0, FRAMES - 1]) {
         let [of_input, painted] = [input, &output].map(|path| frame_rgb(path, frame).2);
         let difference = mean_levels(&of_input, &painted);
         assert!(difference < 6.0, "{name}: frame {frame} differs from the input's by {difference} levels");
@@ -92,7 +109,7 @@ fn a_video_of_two_writers_is_like_one_of_one() {
         ("ffv1.mkv", "ffv1", &[]),
         ("prores.mov", "prores", &[]),
     ] {
-        assert_goes_on(folder.path(), &input, name, &options(codec, more), &[57, 66]);
+        assert_goes_on(folder.path(), &input, name, &options(codec, more), &[End::Killed(57), End::Killed(66)]);
     }
 }
 
@@ -104,6 +121,61 @@ fn times_of_a_variable_rate_stay_across_a_seam() {
     let input = clip(folder.path(), "in.mkv", &arguments);
     for name in ["out.mp4", "out.mkv"] {
         let more = [("bf", "4"), ("rc-lookahead", "3")];
-        assert_goes_on(folder.path(), &input, name, &options("h264", &more), &[20, 43, 51]);
+        let ends = [End::Killed(20), End::Stopped(43), End::Killed(51)];
+        assert_goes_on(folder.path(), &input, name, &options("h264", &more), &ends);
+    }
+}
+
+#[test]
+fn an_encoder_that_ended_early_is_followed_on_a_clock_that_counts_frames() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = "testsrc2=size=160x90:rate=25:duration=3,gblur=2";
+    let input = clip(folder.path(), "in.avi", &["-f", "lavfi", "-i", source, "-c:v", "mpeg4", "-q:v", "2"]);
+    for (name, codec, more) in [
+        ("h264.mp4", "h264", &[][..]),
+        ("h264.mkv", "h264", &[]),
+        ("hevc.mp4", "hevc", &[]),
+        ("mpeg2.ts", "mpeg2video", &[("bf", "2")]),
+    ] {
+        let ends = [End::Stopped(1), End::Stopped(3), End::Stopped(4), End::Stopped(60)];
+        assert_goes_on(folder.path(), &input, name, &options(codec, more), &ends);
+    }
+    // Nothing is left to encode.
+    for (name, codec) in [("all.mkv", "av1"), ("all.mp4", "h264")] {
+        assert_goes_on(
+            folder.path(),
+            &input,
+            name,
+            &options(codec, &[]),
+            &[End::Stopped(FRAMES), End::Stopped(FRAMES)],
+        );
+    }
+}
+
+#[test]
+fn threads_make_no_other_encoder_and_some_can_never_be_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = clip(folder.path(), "in.mp4", &["-f", "lavfi", "-i", "testsrc2=size=160x90:rate=25:duration=1"]);
+    let reader = VideoReader::open(&input, ReaderOptions::default()).unwrap();
+    let identity = |name: &str, options: WriterOptions| {
+        VideoWriter::create(&folder.path().join(name), reader.info(), Some(&reader), &options)
+            .unwrap()
+            .encoder_identity()
+    };
+    for codec in ["h264", "hevc", "av1", "vp9"] {
+        let [one, two] = [1, 2].map(|threads| {
+            let mut options = options(codec, &[]);
+            options.encoder.threads = threads;
+            identity("a.mkv", options)
+        });
+        assert!(one.is_some() && one == two, "{codec}: {one:?} {two:?}");
+        let other = WriterOptions {
+            encoder: EncoderSettings { pixel_format: Some("yuv420p10le".to_owned()), ..options(codec, &[]).encoder },
+            ..WriterOptions::default()
+        };
+        assert_ne!(identity("a.mkv", other), one, "{codec}");
+    }
+    for name in ["a.gif", "a.y4m", "a.drc"] {
+        assert_eq!(identity(name, WriterOptions::default()), None, "{name}");
     }
 }

@@ -20,9 +20,9 @@ use crate::cli::{EncodingArgs, RunArgs, VideoArgs, VideoEngine};
 use crate::console::Console;
 use crate::frame::FramePool;
 use crate::media::{
-    self, Cut, EncoderSettings, OutputError, ReaderOptions, VideoInfo, VideoReader, VideoWriter, WriterOptions,
+    self, Cut, EncoderSettings, OutputError, ReaderOptions, VideoInfo, VideoReader, VideoWriter, WriterOptions, Written,
 };
-use crate::pipeline::{Control, Pipeline, PipelineStats};
+use crate::pipeline::{Control, Ending, Pipeline, PipelineStats, Sink};
 use resume::{RunState, begin_of_run_up, skip_to};
 
 /// Runs the command.
@@ -68,39 +68,42 @@ fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome
 
     let mut seam = 0;
     if let Some(mut unattached) = state.take() {
-        let settings = resume::settings(args, &label, network, &writer)?;
-        if let Some(frames) = unattached.attach(&mut writer, settings)? {
+        let settings = resume::settings(args, &info, &style, &writer)?;
+        if let Some(frames) = unattached.attach(&mut writer, settings, console)? {
             (seam, state) = (frames, Some(unattached));
         }
     }
-    let keep = |frames: u64| state.iter().for_each(|state| state.keep(frames, console));
-    if seam > 0 {
-        console.line(&format!("going on behind the {seam} frames that are there"));
-        let begin = begin_of_run_up(seam, smooth, f64::from(info.frame_rate));
-        if !skip_to(&mut reader, begin, control, console)? {
-            let outcome = given_up(&args.output, console);
-            keep(seam);
-            return Ok(outcome);
-        }
-    }
+    let keep = || state.iter().for_each(|state| state.keep(console));
 
-    let pipeline = Pipeline::new(control.clone(), args.run.queue as usize);
-    let progress = console.progress(info.expected_frames);
-    let mut sink = FileSink::new(writer, cut.frames, info.time_base, progress, pipeline.stats())
-        .with_debug_view(debug_view)
-        .behind(seam);
+    let begin = begin_of_run_up(seam, smooth, f64::from(info.frame_rate));
+    let pipeline = Pipeline::from_item(begin, control.clone(), args.run.queue as usize);
     let stats = pipeline.stats();
-    let outcome = Chain { reader, stylizers: style.engines(), pool, temporal }.run(pipeline, &mut sink);
+    let mut sink =
+        FileSink::new(writer, cut.frames, info.time_base, console.progress(info.expected_frames), stats.clone())
+            .with_debug_view(debug_view)
+            .behind(seam);
+    let paint = || -> Result<Option<Written>> {
+        if seam > 0 {
+            console.line(&format!("going on behind the {seam} frames that are there"));
+            if !skip_to(&mut reader, begin, control, console)? {
+                return sink.finish(if control.is_aborted() { Ending::Failed } else { Ending::Stopped });
+            }
+        }
+        Ok(Chain { reader, stylizers: style.engines(), pool, temporal }.run(pipeline, &mut sink)?)
+    };
+    let outcome = paint();
     sink.end_progress();
     let written = match outcome {
         Ok(Some(written)) => written,
         Err(error) if !control.is_aborted() => {
-            keep(sink.kept_frames());
-            return Err(error.into());
+            drop(sink);
+            keep();
+            return Err(error);
         }
         Ok(None) | Err(_) => {
             let outcome = given_up(&args.output, console);
-            keep(sink.kept_frames());
+            drop(sink);
+            keep();
             return Ok(outcome);
         }
     };
@@ -125,8 +128,10 @@ fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome
         notes,
         stages: stats.snapshot().iter().map(StageFigures::from).collect(),
     };
-    if let Some(state) = &state {
-        if summary.interrupted { state.keep_with_output(written.bytes) } else { state.remove() }
+    match &state {
+        Some(state) if summary.interrupted => state.keep_with_output(written.bytes),
+        Some(state) => state.remove(),
+        None => resume::remove_left(args),
     }
     report(&console, args, &summary, sink.media_time(), &stats, state.as_ref())
 }

@@ -9,10 +9,12 @@ use anyhow::{Context, Result, anyhow, bail};
 use sha2::{Digest, Sha256};
 
 use crate::cli::VideoArgs;
+use crate::commands::style::OpenStyle;
 use crate::commands::{UsageError, outputs, style};
 use crate::console::Console;
-use crate::media::{self, Journal, JournalInUse, Settings, VideoReader, VideoWriter};
+use crate::media::{self, Journal, JournalInUse, Settings, VideoInfo, VideoReader, VideoWriter};
 use crate::motion::TimeConstants;
+use crate::output::is_taken;
 use crate::pipeline::Control;
 use crate::style::StyleSpec;
 use crate::style::folder::find;
@@ -31,22 +33,24 @@ impl RunState {
     /// # Errors
     /// If there is something and nobody said what shall become of it, or it is damaged from its beginning on.
     pub fn of_run(args: &VideoArgs) -> Result<Option<Self>> {
-        // Two videos that grow at one time would have to stop at one frame.
-        if args.debug_view.is_some() {
-            return Ok(None);
-        }
         let path = outputs::state_of(&args.output);
-        let left = match path.exists() {
-            true if args.resume => {
-                Some(Journal::open(&path).map_err(|error| anyhow!("{error:#} (delete it to begin anew)"))?)
-            }
-            true if !args.overwrite => bail!(
+        let found = match is_taken(&path) {
+            true => Some(Journal::open(&path)),
+            false => None,
+        };
+        let left = match found {
+            None => None,
+            Some(Err(error)) if error.is::<JournalInUse>() => return Err(error),
+            Some(Err(error)) if args.resume => return Err(anyhow!("{error:#} (delete it to begin anew)")),
+            Some(Ok(left)) if args.resume => Some(left),
+            Some(_) if !args.overwrite => bail!(
                 "'{}' is what an interrupted run left (expected --resume to go on with it, or -y to begin anew)",
                 path.display()
             ),
-            _ => None,
+            Some(_) => None,
         };
-        Ok(Some(Self { path, left }))
+        // Two videos that grow at one time would have to stop at one frame.
+        Ok(args.debug_view.is_none().then_some(Self { path, left }))
     }
 
     /// Whether the output is what the earlier run made of what it had.
@@ -59,11 +63,11 @@ impl RunState {
     ///
     /// # Errors
     /// If another run is writing it, or it was begun with other settings, or cannot be read; or the writer fails.
-    pub fn attach(&mut self, writer: &mut VideoWriter, settings: Settings) -> Result<Option<u64>> {
+    pub fn attach(&mut self, writer: &mut VideoWriter, settings: Settings, console: Console) -> Result<Option<u64>> {
         if let Some(left) = self.left.take() {
             check_settings(&self.path, left.settings(), &settings)?;
             let frames = left.whole().frames;
-            writer.go_on_with(left)?;
+            writer.go_on_with(left).inspect_err(|_| self.keep(console))?;
             return Ok(Some(frames));
         }
         if let Ok(mut old) = Journal::open(&self.path) {
@@ -93,13 +97,17 @@ impl RunState {
     }
 
     /// Says what is kept for another run after one that came to nothing; what holds no frame is removed.
-    pub fn keep(&self, frames: u64, console: Console) {
-        match frames {
-            0 => self.remove(),
-            1 => console.note(&format!("1 frame is kept in '{}' (--resume goes on from there)", self.path.display())),
-            _ => console
-                .note(&format!("{frames} frames are kept in '{}' (--resume goes on from there)", self.path.display())),
-        }
+    pub fn keep(&self, console: Console) {
+        let frames = match Journal::open(&self.path) {
+            Ok(kept) => kept.whole().frames,
+            Err(error) => return tracing::debug!("{error:#}"),
+        };
+        let text = match frames {
+            0 => return self.remove(),
+            1 => "1 frame is kept".to_owned(),
+            _ => format!("{frames} frames are kept"),
+        };
+        console.note(&format!("{text} in '{}' (--resume goes on from there)", self.path.display()));
     }
 
     /// Removes it: the output is complete.
@@ -107,6 +115,14 @@ impl RunState {
         if let Err(error) = std::fs::remove_file(&self.path) {
             tracing::warn!("cannot remove '{}', which nobody needs any more: {error}", self.path.display());
         }
+    }
+}
+
+/// Removes what an earlier run left where this one has kept nothing, and its output is complete.
+pub fn remove_left(args: &VideoArgs) {
+    let path = outputs::state_of(&args.output);
+    if args.overwrite && is_taken(&path) {
+        RunState { path, left: None }.remove();
     }
 }
 
@@ -144,16 +160,17 @@ fn check_settings(path: &Path, then: &Settings, now: &Settings) -> Result<()> {
 ///
 /// # Errors
 /// If a file that the style is made of cannot be read.
-pub fn settings(args: &VideoArgs, label: &str, network: Option<&str>, writer: &VideoWriter) -> Result<Settings> {
+pub fn settings(args: &VideoArgs, info: &VideoInfo, style: &OpenStyle, writer: &VideoWriter) -> Result<Settings> {
     let look = &args.style.look;
     let encoding = &args.encoding;
     let options: Vec<String> = encoding.encoder_options.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let settings = [
         ("the version of impasto", env!("CARGO_PKG_VERSION").to_owned()),
-        ("the input", identity(&args.input)?),
-        ("--style", label.to_owned()),
-        ("the network", network.unwrap_or("in a file").to_owned()),
-        ("the style's files", files_of_style(&style::parse(label)?, look.style_image.as_deref())?),
+        ("the input", identity(&args.input, info)?),
+        ("--style", style.label.clone()),
+        ("the network", style.network.unwrap_or("in a file").to_owned()),
+        ("what is known of the network", style.notes.join("; ")),
+        ("the style's files", files_of_style(&style::parse(&style.label)?, look.style_image.as_deref())?),
         ("--strength", look.strength.to_string()),
         ("--keep-color", look.keep_color.to_string()),
         ("--work-size", look.work_size.to_string()),
@@ -179,10 +196,11 @@ fn or_not_set(value: Option<impl ToString>) -> String {
 /// Bytes at either end of a clip that are taken for all of it.
 const END_OF_CLIP: u64 = 1 << 20;
 
-/// A text that is another one for another clip, wherever it lies and whatever it is called.
-fn identity(input: &Path) -> Result<String> {
+/// A text that is another one for another clip, wherever it lies and whatever it is called; at an address, as far as that tells.
+fn identity(input: &Path, info: &VideoInfo) -> Result<String> {
     if media::is_url(input) {
-        return Ok(short_hash(Sha256::new().chain_update(input.as_os_str().as_encoded_bytes())));
+        let address = short_hash(Sha256::new().chain_update(input.as_os_str().as_encoded_bytes()));
+        return Ok(format!("{}, {} frames ({address})", info.size, or_not_set(info.expected_frames)));
     }
     let read = || -> std::io::Result<String> {
         let mut file = File::open(input)?;
@@ -248,7 +266,7 @@ pub fn skip_to(reader: &mut VideoReader, frame: u64, control: &Control, console:
         }
         match reader.next_frame() {
             Ok(Some(_)) => read += 1,
-            Ok(None) => break Ok(true),
+            Ok(None) => break Err(anyhow!("the clip ends after {read} frames, before the {frame} that are there")),
             Err(_) if control.is_aborted() => break Ok(false),
             Err(error) => break Err(error),
         }
@@ -261,6 +279,7 @@ pub fn skip_to(reader: &mut VideoReader, frame: u64, control: &Control, console:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::FrameSize;
 
     #[test]
     fn a_setting_that_differs_is_named_with_both_values() {
@@ -276,18 +295,20 @@ mod tests {
     fn a_clip_is_known_by_its_content() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
+        let info = VideoInfo::plain(FrameSize::new(32, 16), 25);
+        let identity_of = |name: &str| identity(&at(name), &info);
         let clip: Vec<u8> = (0..3_u32 << 20).map(|index| (index >> 7) as u8).collect();
         std::fs::write(at("a.mp4"), &clip).unwrap();
         std::fs::write(at("b.mp4"), &clip).unwrap();
-        assert_eq!(identity(&at("a.mp4")).unwrap(), identity(&at("b.mp4")).unwrap());
+        assert_eq!(identity_of("a.mp4").unwrap(), identity_of("b.mp4").unwrap());
         for place in [0, clip.len() - 1] {
             let mut other = clip.clone();
             other[place] ^= 1;
             std::fs::write(at("b.mp4"), &other).unwrap();
-            assert_ne!(identity(&at("a.mp4")).unwrap(), identity(&at("b.mp4")).unwrap());
+            assert_ne!(identity_of("a.mp4").unwrap(), identity_of("b.mp4").unwrap());
         }
         std::fs::write(at("b.mp4"), &clip[..clip.len() - 1]).unwrap();
-        assert_ne!(identity(&at("a.mp4")).unwrap(), identity(&at("b.mp4")).unwrap());
+        assert_ne!(identity_of("a.mp4").unwrap(), identity_of("b.mp4").unwrap());
     }
 
     #[test]
