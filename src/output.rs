@@ -19,21 +19,51 @@ pub fn is_temporary(name: &str) -> bool {
     name.starts_with(PREFIX) && !name.contains(['/', '\\'])
 }
 
+/// Whether a file may be replaced that is there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Overwrite {
+    /// None.
+    #[default]
+    Never,
+    /// Any.
+    Always,
+    /// One of so many bytes: what an earlier run has left.
+    OfSize(u64),
+}
+
+impl Overwrite {
+    /// Whether what has the name `path` may be replaced, if there is anything.
+    fn allows(self, path: &Path) -> bool {
+        match self {
+            Self::Always => true,
+            Self::OfSize(bytes) if path.metadata().is_ok_and(|there| there.len() == bytes) => true,
+            Self::Never | Self::OfSize(_) => !is_taken(path),
+        }
+    }
+}
+
+impl From<bool> for Overwrite {
+    fn from(overwrite: bool) -> Self {
+        if overwrite { Self::Always } else { Self::Never }
+    }
+}
+
 /// A file that grows under a temporary name. Dropped without [`AtomicFile::commit`], it leaves nothing behind.
 #[derive(Debug)]
 pub struct AtomicFile {
     temporary: TempPath,
     path: PathBuf,
-    overwrite: bool,
+    overwrite: Overwrite,
 }
 
 impl AtomicFile {
     /// Creates an empty file in the folder of `path`, with the same extension and a name of its own.
     ///
     /// # Errors
-    /// [`io::ErrorKind::AlreadyExists`] if there is a file of the final name and `overwrite` is not set; else if it is a device or a
+    /// [`io::ErrorKind::AlreadyExists`] if there is a file of the final name that may not be replaced; else if it is a device or a
     /// pipe, if its name is too long, or if the folder takes no files.
-    pub fn create(path: &Path, overwrite: bool) -> io::Result<Self> {
+    pub fn create(path: &Path, overwrite: impl Into<Overwrite>) -> io::Result<Self> {
+        let overwrite = overwrite.into();
         if path.metadata().is_ok_and(|there| !there.is_file() && !there.is_dir()) {
             // To take its name would be to remove it: /dev/null, say.
             return Err(io::Error::new(
@@ -45,7 +75,7 @@ impl AtomicFile {
             let text = format!("the name is too long (expected at most {LONGEST_NAME} bytes)");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        if !overwrite && is_taken(path) {
+        if !overwrite.allows(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let suffix = path.extension().map(|extension| format!(".{}", extension.to_string_lossy())).unwrap_or_default();
@@ -74,10 +104,10 @@ impl AtomicFile {
     /// Gives the file its final name. Nothing may be writing to it any more.
     ///
     /// # Errors
-    /// If it cannot be renamed, or a file of the final name has appeared meanwhile and `overwrite` was not set.
+    /// If it cannot be renamed, or a file of the final name has appeared meanwhile that may not be replaced.
     pub fn commit(self) -> io::Result<()> {
         let Self { temporary, path, overwrite } = self;
-        if overwrite {
+        if overwrite != Overwrite::Never && overwrite.allows(&path) {
             temporary.persist(path)?;
         } else {
             temporary.persist_noclobber(path)?;
@@ -167,6 +197,22 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "old");
         AtomicFile::create(&path, true).unwrap().commit().unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
+        assert_eq!(names(folder.path()), ["a.png"]);
+    }
+
+    #[test]
+    fn what_an_earlier_run_left_is_replaced_and_nothing_that_took_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        let left = Overwrite::OfSize(3);
+        std::fs::write(&path, "old").unwrap();
+        let (first, second) = (AtomicFile::create(&path, left).unwrap(), AtomicFile::create(&path, left).unwrap());
+        first.commit().unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
+        assert_eq!(second.commit().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(AtomicFile::create(&path, left).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        std::fs::remove_file(&path).unwrap();
+        AtomicFile::create(&path, left).unwrap().commit().unwrap();
         assert_eq!(names(folder.path()), ["a.png"]);
     }
 

@@ -48,7 +48,7 @@ impl DebugView {
         let size = FrameSize::new(tile.width * COLUMNS, tile.height * ROWS);
         let sheet_info = VideoInfo { size, sample_aspect_ratio: Rational(0, 1), ..info.clone() };
         let encoder = EncoderSettings { threads, ..EncoderSettings::default() };
-        let options = WriterOptions { encoder, overwrite, ..WriterOptions::default() };
+        let options = WriterOptions { encoder, overwrite: overwrite.into(), ..WriterOptions::default() };
         let writer = VideoWriter::create(path, &sheet_info, None, &options)?;
         Ok(Self { writer, sheet: Frame::black(size), tile, small: Frame::black(tile), scaler: Scaler::new() })
     }

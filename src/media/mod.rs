@@ -53,7 +53,7 @@ pub use cut::{Cut, ParseTimeError, Time};
 pub use encoder::EncoderSettings;
 pub use ffmpeg::Rational;
 pub use info::VideoInfo;
-pub use journal::{FrameEnd, Journal, JournalInUse, Settings, Whole};
+pub use journal::{Journal, JournalInUse, Settings};
 pub use packets::Damage;
 pub use pipe::{PipeFormat, PipeOptions, PipeReader, PipeWriter, RawVideo, ReaderLeft};
 pub use planes::{ColorRange, Matrix, PictureLayout};

@@ -27,11 +27,12 @@ pub struct PictureEncoder {
     converted: frame::Video,
     info: VideoInfo,
     note: Option<String>,
+    /// The first frame that this encoder took.
+    first_pts: Option<i64>,
+    /// The last one, or what came before its first.
     last_pts: Option<i64>,
     end: i64,
     widest_gap: i64,
-    /// Whether a frame has come.
-    is_used: bool,
 }
 
 impl PictureEncoder {
@@ -59,10 +60,10 @@ impl PictureEncoder {
             converted: frame::Video::empty(),
             info,
             note: opened.note,
+            first_pts: None,
             last_pts: None,
             end: 0,
             widest_gap: 0,
-            is_used: false,
         })
     }
 
@@ -154,8 +155,8 @@ impl PictureEncoder {
         let pts = rescale(pts, input_time_base, self.time_base);
         let pts = self.last_pts.map_or(pts, |last| pts.max(last + 1));
         self.last_pts = Some(pts);
+        self.first_pts.get_or_insert(pts);
         self.rgb.set_pts(Some(pts));
-        self.is_used = true;
         self.chain.put_kept(&self.rgb).context("convert a frame")?;
         self.encode_converted()
     }
@@ -165,7 +166,7 @@ impl PictureEncoder {
     /// # Errors
     /// If encoding fails.
     pub fn end(&mut self) -> Result<()> {
-        if !self.is_used {
+        if self.first_pts.is_none() {
             // Some encoders wait for ever for what to end.
             return Ok(());
         }
@@ -179,7 +180,7 @@ impl PictureEncoder {
     /// # Errors
     /// If encoding fails.
     pub fn take(&mut self, packet: &mut Packet) -> Result<bool> {
-        if !self.is_used {
+        if self.first_pts.is_none() {
             return Ok(false);
         }
         match self.encoder.receive_packet(packet) {
@@ -190,7 +191,19 @@ impl PictureEncoder {
         if packet.duration() <= 0 {
             packet.set_duration(self.default_duration);
         }
+        packet.set_dts(self.possible_dts(packet));
         Ok(true)
+    }
+
+    /// When a packet is decoded: not behind its own picture, nor longer before the first one than all are shown. x265 reckons it from
+    /// pictures that a very short video does not have.
+    fn possible_dts(&self, packet: &Packet) -> Option<i64> {
+        let (Some(dts), Some(pts), Some(first), Some(last)) =
+            (packet.dts(), packet.pts(), self.first_pts, self.last_pts)
+        else {
+            return packet.dts();
+        };
+        Some(dts.max(first - (last - first)).min(pts))
     }
 
     fn encode_converted(&mut self) -> Result<()> {
@@ -210,7 +223,7 @@ impl PictureEncoder {
 impl Drop for PictureEncoder {
     /// An encoder of SVT-AV1 that never had a frame waits for ever when it is closed: it gets one.
     fn drop(&mut self) {
-        if self.is_used || self.name != "libsvtav1" {
+        if self.first_pts.is_some() || self.name != "libsvtav1" {
             return;
         }
         if self.put_at(&Frame::black(self.info.size), 0).and_then(|()| self.end()).is_ok() {

@@ -19,7 +19,7 @@ use super::picture_encoder::PictureEncoder;
 use super::reader::VideoReader;
 use super::{Interrupt, MICROSECONDS, VideoInfo, ffi, rescale};
 use crate::frame::Frame;
-use crate::output::AtomicFile;
+use crate::output::{AtomicFile, Overwrite};
 
 /// How a file is written.
 #[derive(Clone, Default)]
@@ -28,8 +28,8 @@ pub struct WriterOptions {
     pub encoder: EncoderSettings,
     /// Leave out the sound.
     pub mute: bool,
-    /// Replace a file that is already there.
-    pub overwrite: bool,
+    /// Whether a file may be replaced that is already there.
+    pub overwrite: Overwrite,
     /// Asked while other files are read: the copied streams, a journal; `true` ends that with an error.
     pub interrupt: Option<Interrupt>,
 }
@@ -219,8 +219,8 @@ impl VideoWriter {
     /// # Errors
     /// If anything cannot be written; then nothing stands under the final name.
     pub fn finish(mut self, is_cut_short: bool) -> Result<Written> {
-        // What an encoder held back it gives at times of its own when it ends: another one could not follow.
-        self.journal = None;
+        // What an encoder held back it gives at times of its own when it ends: another one could not follow. No other run begins meanwhile.
+        let _locked = self.journal.take();
         self.encoder.end().and_then(|()| self.write_packets()).map_err(|error| self.explain(error))?;
         let cannot_write = || format!("cannot write '{}'", self.path.display());
         if let Some(copier) = &mut self.copier {
@@ -287,7 +287,7 @@ fn check_output(path: &Path, input: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-fn create_file(path: &Path, overwrite: bool) -> Result<AtomicFile> {
+fn create_file(path: &Path, overwrite: Overwrite) -> Result<AtomicFile> {
     AtomicFile::create(path, overwrite).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => OutputError::Exists(path.to_owned()).into(),
         _ => anyhow::Error::new(error).context(format!("cannot create the output '{}'", path.display())),

@@ -189,7 +189,8 @@ fn an_existing_output_is_replaced_only_when_asked() {
     let refused = copy_with(&input, &output, Cut::default(), WriterOptions::default());
     assert!(refused.err().unwrap().to_string().contains("exists"));
     assert_eq!(std::fs::read(&output).unwrap(), b"precious");
-    copy_with(&input, &output, Cut::default(), WriterOptions { overwrite: true, ..WriterOptions::default() }).unwrap();
+    copy_with(&input, &output, Cut::default(), WriterOptions { overwrite: true.into(), ..WriterOptions::default() })
+        .unwrap();
     assert_eq!(frame_times(&output).len(), 25);
 }
 

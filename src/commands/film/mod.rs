@@ -247,7 +247,7 @@ impl Clip<'_> {
         let options = WriterOptions {
             encoder: self.args.encoding.settings(self.threads),
             mute: self.args.mute,
-            overwrite: self.args.overwrite,
+            overwrite: self.args.overwrite.into(),
             interrupt: Some(self.interrupt()),
         };
         VideoWriter::create(&self.args.output, reader.info(), Some(reader), &options).map_err(with_hint)

@@ -159,7 +159,10 @@ fn open(args: &VideoArgs, cut: Cut, control: &Control, console: Console) -> Resu
     let writer_options = WriterOptions {
         encoder: args.encoding.settings(threads),
         mute: args.mute,
-        overwrite: args.overwrite || state.as_ref().is_some_and(|state| state.is_output(&args.output)),
+        overwrite: match &state {
+            Some(state) if !args.overwrite => state.overwrite(),
+            _ => args.overwrite.into(),
+        },
         interrupt: Some(interrupt),
     };
     let writer = VideoWriter::create(&args.output, info, Some(&reader), &writer_options).map_err(with_hint)?;

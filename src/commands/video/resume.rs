@@ -14,7 +14,7 @@ use crate::commands::{UsageError, outputs, style};
 use crate::console::Console;
 use crate::media::{self, Journal, JournalInUse, Settings, VideoInfo, VideoReader, VideoWriter};
 use crate::motion::TimeConstants;
-use crate::output::is_taken;
+use crate::output::{Overwrite, is_taken};
 use crate::pipeline::Control;
 use crate::style::StyleSpec;
 use crate::style::folder::find;
@@ -34,10 +34,7 @@ impl RunState {
     /// If there is something and nobody said what shall become of it, or it is damaged from its beginning on.
     pub fn of_run(args: &VideoArgs) -> Result<Option<Self>> {
         let path = outputs::state_of(&args.output);
-        let found = match is_taken(&path) {
-            true => Some(Journal::open(&path)),
-            false => None,
-        };
+        let found = is_taken(&path).then(|| Journal::open(&path));
         let left = match found {
             None => None,
             Some(Err(error)) if error.is::<JournalInUse>() => return Err(error),
@@ -47,15 +44,19 @@ impl RunState {
                 "'{}' is what an interrupted run left (expected --resume to go on with it, or -y to begin anew)",
                 path.display()
             ),
-            Some(_) => None,
+            Some(Ok(mut old)) => {
+                old.remove_leftover();
+                None
+            }
+            Some(Err(_)) => None,
         };
         // Two videos that grow at one time would have to stop at one frame.
         Ok(args.debug_view.is_none().then_some(Self { path, left }))
     }
 
-    /// Whether the output is what the earlier run made of what it had.
-    pub fn is_output(&self, output: &Path) -> bool {
-        self.left.as_ref().is_some_and(|left| left.is_output(output))
+    /// Whether the output may be replaced if it is what the earlier run made of what it had.
+    pub fn overwrite(&self) -> Overwrite {
+        self.left.as_ref().and_then(Journal::output_bytes).map_or(Overwrite::Never, Overwrite::OfSize)
     }
 
     /// Has the writer go on with what was left, and keep what comes. Says how many frames need not be painted again; `None`: nothing can
@@ -66,12 +67,9 @@ impl RunState {
     pub fn attach(&mut self, writer: &mut VideoWriter, settings: Settings, console: Console) -> Result<Option<u64>> {
         if let Some(left) = self.left.take() {
             check_settings(&self.path, left.settings(), &settings)?;
-            let frames = left.whole().frames;
+            let frames = left.frames();
             writer.go_on_with(left).inspect_err(|_| self.keep(console))?;
             return Ok(Some(frames));
-        }
-        if let Ok(mut old) = Journal::open(&self.path) {
-            old.remove_leftover();
         }
         let journal = match Journal::create(&self.path, settings) {
             Err(error) if !error.is::<JournalInUse>() => {
@@ -99,7 +97,7 @@ impl RunState {
     /// Says what is kept for another run after one that came to nothing; what holds no frame is removed.
     pub fn keep(&self, console: Console) {
         let frames = match Journal::open(&self.path) {
-            Ok(kept) => kept.whole().frames,
+            Ok(kept) => kept.frames(),
             Err(error) => return tracing::debug!("{error:#}"),
         };
         let text = match frames {
