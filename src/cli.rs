@@ -6,6 +6,7 @@ mod film;
 mod image;
 mod learn;
 mod live;
+mod mask;
 mod measure;
 mod paint;
 mod pipe;
@@ -28,6 +29,7 @@ pub use film::{FilmArgs, VideoEngine};
 pub use image::ImageArgs;
 pub use learn::LearnArgs;
 pub use live::{LiveArgs, QualityMode};
+pub use mask::MaskArgs;
 pub use measure::MeasureArgs;
 pub use paint::{PaintArgs, PaintObjectiveArgs, PaintReportArgs, PaintSearchArgs};
 pub use pipe::{OutputFormat, PipeArgs};
@@ -177,6 +179,7 @@ Examples:
   impasto video in.mp4 -o out.mkv --style wave:0.6,scream:0.4 --keep-color
   impasto video in.mov -o out.webm --start 0:30 --end 1:00 --strength 0.7
   impasto video in.mp4 -o out.mp4 --style candy.onnx --work-size 480
+  impasto video in.mp4 -o out.mp4 --style great-wave --mask person.mp4 --invert-mask
   impasto video in.mp4 -o out.mp4 --style great-wave --resume
   impasto video in.mp4 -o out.mp4 --engine gatys --style painting.jpg")]
 pub struct VideoArgs {
@@ -202,6 +205,10 @@ pub struct VideoArgs {
     /// Which style.
     #[command(flatten)]
     pub style: StyleArgs,
+
+    /// Where it is laid on.
+    #[command(flatten)]
+    pub mask: MaskArgs,
 
     /// What holds frames together.
     #[command(flatten)]

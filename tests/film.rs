@@ -142,6 +142,26 @@ fn larger_clips_are_enlarged_and_strength_and_colors_are_the_clips() {
 }
 
 #[test]
+fn a_film_is_laid_on_where_its_mask_is_white() {
+    let material = Material::new();
+    let half = image::GrayImage::from_fn(96, 64, |x, _| image::Luma([if x < 48 { 255 } else { 0 }]));
+    half.save(material.path("mask.png")).unwrap();
+    material.film("out.mkv", &["--frames", "2", "--mask", "mask.png"]).assert().success();
+    for index in 0..2 {
+        let [content, out] = ["in.mkv", "out.mkv"].map(|name| material.frame(name, index));
+        let mean_of = |columns: std::ops::Range<usize>| {
+            let part = |pixels: &[u8]| {
+                pixels.chunks_exact(96 * 3).flat_map(|row| row[columns.start * 3..columns.end * 3].to_vec()).collect()
+            };
+            let [content, out]: [Vec<u8>; 2] = [part(&content), part(&out)];
+            mean_difference(&content, &out).iter().sum::<f64>() / 3.0
+        };
+        // Colors are shared by two pixels, and smoothed between them when they are read.
+        assert!(mean_of(0..48) > 8.0 && mean_of(50..96) < 1.0, "{} {}", mean_of(0..48), mean_of(50..96));
+    }
+}
+
+#[test]
 fn a_run_that_was_interrupted_goes_on_to_the_same_film() {
     let material = Material::new();
     let arguments = ["--iterations", "6"];

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::TypedValueParser;
 use clap::{Args, ValueHint};
 
-use super::{DeviceArgs, LookArgs, parse_word, whole_number};
+use super::{DeviceArgs, LookArgs, MaskArgs, parse_word, whole_number};
 use crate::stills::StillFormat;
 
 /// `impasto image`.
@@ -54,6 +54,10 @@ pub struct ImageArgs {
     /// How it is applied.
     #[command(flatten)]
     pub look: LookArgs,
+
+    /// Where it is laid on.
+    #[command(flatten)]
+    pub mask: MaskArgs,
 
     /// Threads of the network [default: one a core]
     #[arg(long, value_name = "COUNT", value_parser = whole_number(1_u32..=1024), help_heading = "Speed")]

@@ -3,7 +3,7 @@
 use clap::Args;
 use clap::builder::TypedValueParser;
 
-use super::{RunArgs, StyleArgs, TemporalArgs, parse_word};
+use super::{MaskArgs, RunArgs, StyleArgs, TemporalArgs, parse_word};
 use crate::frame::FrameSize;
 use crate::media::{ColorRange, Matrix, PictureLayout, Rational};
 
@@ -18,6 +18,10 @@ pub struct PipeArgs {
     /// Which style.
     #[command(flatten)]
     pub style: StyleArgs,
+
+    /// Where it is laid on.
+    #[command(flatten)]
+    pub mask: MaskArgs,
 
     /// What holds frames together.
     #[command(flatten)]

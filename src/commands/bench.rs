@@ -348,7 +348,8 @@ fn measure_chain(
     let stats = pipeline.stats();
     let progress = Console::new(true).progress(None);
     let mut sink = FileSink::new(writer, options.cut.frames, info.time_base, progress, stats.clone());
-    let written = Chain { reader, stylizers: engines.iter_mut().collect(), pool, temporal }.run(pipeline, &mut sink)?;
+    let chain = Chain { reader, stylizers: engines.iter_mut().collect(), pool, temporal, mask: None };
+    let written = chain.run(pipeline, &mut sink)?;
     let frames = written.map_or(0, |written| written.frames);
     let stages = stats.snapshot().iter().map(StageFigures::from).collect();
     Ok((Timing::new("chain", frames, start.elapsed()), stages))

@@ -21,8 +21,6 @@ const DIFFERENCE_GAIN: i32 = 4;
 
 /// What led to a frame.
 pub struct Views {
-    /// The frame of the clip.
-    pub content: Frame,
     /// What became of the frame before.
     pub motion: Motion,
     /// What the network painted; `None` where it was spared.
@@ -53,12 +51,12 @@ impl DebugView {
         Ok(Self { writer, sheet: Frame::black(size), tile, small: Frame::black(tile), scaler: Scaler::new() })
     }
 
-    /// Writes what led to `shown`.
+    /// Writes what led from the clip's frame `content` to `shown`.
     ///
     /// # Errors
     /// As [`VideoWriter::write`].
-    pub fn write(&mut self, views: &Views, shown: &Frame) -> Result<()> {
-        self.place(0, 0, &views.content)?;
+    pub fn write(&mut self, content: &Frame, views: &Views, shown: &Frame) -> Result<()> {
+        self.place(0, 0, content)?;
         self.place(1, 0, &flow_colors(&views.motion, self.tile))?;
         self.place(2, 0, &confidence(&views.motion, self.tile))?;
         match &views.painted {

@@ -82,7 +82,7 @@ impl Sink for FileSink {
     /// `None`: there was nothing to write.
     type Output = Option<Written>;
 
-    fn write(&mut self, SmoothedFrame { frame, is_painted, views }: SmoothedFrame) -> Result<()> {
+    fn write(&mut self, SmoothedFrame { frame, content, is_painted, views }: SmoothedFrame) -> Result<()> {
         if frame.frame_index < self.seam {
             self.progress.update_with(self.seam, || "running up to where the run stopped".to_owned());
             return Ok(());
@@ -93,8 +93,8 @@ impl Sink for FileSink {
         }
         let Some(writer) = &mut self.writer else { bail!("the output is finished already") };
         writer.write(&frame)?;
-        if let (Some(debug_view), Some(views)) = (&mut self.debug_view, views) {
-            debug_view.write(&views, &frame).context("write the debug view")?;
+        if let (Some(debug_view), Some(content), Some(views)) = (&mut self.debug_view, &content, &views) {
+            debug_view.write(content, views, &frame).context("write the debug view")?;
         }
         self.frames += 1;
         self.painted_frames += u64::from(is_painted);

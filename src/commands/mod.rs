@@ -12,6 +12,7 @@ mod image;
 mod learn;
 mod live;
 mod losses;
+mod mask;
 mod measure;
 mod outputs;
 mod paint;

@@ -13,6 +13,7 @@ use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
 use super::device::Compute;
+use super::mask::Mask;
 use super::signals;
 use super::stages::{Chain, SmoothedFrame, TemporalStages};
 use super::style;
@@ -20,7 +21,9 @@ use super::{Outcome, UsageError};
 use crate::cli::{OutputFormat, PipeArgs};
 use crate::console::{self, Console, Progress};
 use crate::frame::{Frame, FramePool};
-use crate::media::{NotY4m, PipeFormat, PipeOptions, PipeReader, PipeWriter, Rational, RawVideo, ReaderLeft};
+use crate::media::{
+    NotY4m, PipeFormat, PipeOptions, PipeReader, PipeWriter, Rational, RawVideo, ReaderLeft, ReaderOptions,
+};
 use crate::pipeline::{Control, Ending, Pipeline, PipelineStats, RunError, Sink, Source};
 
 /// Runs the command.
@@ -37,6 +40,7 @@ pub fn run(args: &PipeArgs) -> Result<Outcome> {
     let pool = FramePool::new();
     let reader = PipeReader::new(stdin(), options(args, &pool)).map_err(with_hint)?;
     let style = style::open_for_clip(&args.style, &args.run, reader.format().size(), &mut compute, &control)?;
+    let mask = Mask::for_clip(&args.mask, reader.format().size(), &ReaderOptions::default())?;
     let (label, provider) = (style.label.clone(), style.provider.clone());
     // Without style there is nothing to hold still: the input comes out as it is.
     let (seconds, stride) =
@@ -45,7 +49,8 @@ pub fn run(args: &PipeArgs) -> Result<Outcome> {
     let temporal =
         TemporalStages::new(seconds, stride, time_base, false)?.placed(|| compute.place(reader.format().size()));
     compute.tell(args.stats);
-    for note in style.notes.iter().map(String::as_str).chain(reader.notes().iter().copied()) {
+    let of_mask = mask.as_ref().map(|mask| mask.notes(None)).unwrap_or_default();
+    for note in style.notes.iter().chain(&of_mask).map(String::as_str).chain(reader.notes().iter().copied()) {
         console.note(note);
     }
     let format = output_format(args, reader.format())?;
@@ -60,7 +65,8 @@ pub fn run(args: &PipeArgs) -> Result<Outcome> {
     let mut sink =
         PipeSink { writer, console, progress, stats: stats.clone(), time_base: format.time_base(), frames: 0 };
     let source = PipeSource { reader, is_raw: args.raw.is_some(), control: control.clone() };
-    let outcome = Chain { reader: source, stylizers: style.engines(), pool, temporal }.run(pipeline, &mut sink);
+    let chain = Chain { reader: source, stylizers: style.engines(), pool, temporal, mask };
+    let outcome = chain.run(pipeline, &mut sink);
     sink.progress.end();
     let seconds = started.elapsed().as_secs_f64();
     match outcome {

@@ -6,6 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::debug_view::Views;
+use super::mask::{Mask, MaskStage};
 use crate::frame::{Frame, FramePool};
 use crate::media::{Rational, VideoReader};
 use crate::motion::{Motion, MotionEstimator, MotionSettings, TimeConstants};
@@ -23,6 +24,8 @@ pub struct Chain<R, S> {
     pub pool: FramePool,
     /// What holds them still.
     pub temporal: TemporalStages,
+    /// Where they are painted, if not everywhere.
+    pub mask: Option<Mask>,
 }
 
 impl<R: Source<Item = Frame>, S: Stylizer> Chain<R, S> {
@@ -32,7 +35,7 @@ impl<R: Source<Item = Frame>, S: Stylizer> Chain<R, S> {
     /// The first error of any stage.
     pub fn run<K: Sink<Input = SmoothedFrame>>(self, pipeline: Pipeline, sink: &mut K) -> Result<K::Output, RunError> {
         let TemporalStages { motion, smooth } = self.temporal;
-        let keep_content = smooth.keep_views;
+        let keep_content = smooth.keep_views || self.mask.is_some();
         let stylize =
             self.stylizers.into_iter().map(|stylizer| StylizeStage { stylizer, pool: self.pool.clone(), keep_content });
         let stylize = stylize.collect();
@@ -41,7 +44,11 @@ impl<R: Source<Item = Frame>, S: Stylizer> Chain<R, S> {
             let analyzed = wiring.stage("motion", decoded, motion)?;
             let painted = wiring.parallel("stylize", analyzed, stylize)?;
             let smoothed = wiring.stage("smooth", painted, smooth)?;
-            wiring.sink("encode", smoothed, sink)
+            let masked = match self.mask {
+                Some(mask) => wiring.stage("mask", smoothed, MaskStage(mask))?,
+                None => smoothed,
+            };
+            wiring.sink("encode", masked, sink)
         })
     }
 }
@@ -139,6 +146,8 @@ pub struct PaintedFrame {
 pub struct SmoothedFrame {
     /// The picture.
     pub frame: Frame,
+    /// The frame of the clip, where somebody will want to see it.
+    pub content: Option<Frame>,
     /// Whether the network painted it.
     pub is_painted: bool,
     /// What led to it, if that was asked for.
@@ -245,7 +254,7 @@ impl Stage for SmoothStage {
 
     fn process(&mut self, frame: PaintedFrame) -> Result<SmoothedFrame> {
         let PaintedFrame { content, painted: mut frame, is_painted, motion } = frame;
-        let painted = (self.keep_views && is_painted).then(|| frame.clone());
+        let unsmoothed = (self.keep_views && is_painted).then(|| frame.clone());
         if let Some(smoother) = &mut self.smoother {
             if is_painted {
                 smoother.smooth(&mut frame, &motion)?;
@@ -253,8 +262,8 @@ impl Stage for SmoothStage {
                 smoother.carry(&mut frame, &motion)?;
             }
         }
-        let views = content.map(|content| Views { content, motion, painted });
-        Ok(SmoothedFrame { frame, is_painted, views })
+        let views = self.keep_views.then_some(Views { motion, painted: unsmoothed });
+        Ok(SmoothedFrame { frame, content, is_painted, views })
     }
 }
 
@@ -355,7 +364,7 @@ mod tests {
     fn paint(seconds: f32, stride: u32, workers: usize) -> Vec<(u64, bool, Vec<u8>)> {
         let temporal = TemporalStages::new(seconds, stride, Rational(1, 25), false).unwrap();
         let stylizers = (0..workers).map(|_| Negative).collect();
-        let chain = Chain { reader: Waves(0), stylizers, pool: FramePool::new(), temporal };
+        let chain = Chain { reader: Waves(0), stylizers, pool: FramePool::new(), temporal, mask: None };
         chain.run(Pipeline::new(Control::new(), 2), &mut Frames::default()).unwrap()
     }
 

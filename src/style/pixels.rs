@@ -287,6 +287,24 @@ pub fn mix_in_place(content: &[u8], stylized: &mut [u8], mix: Mix) {
     }
 }
 
+/// Mixes a stylized picture with the content picture in place, each pixel by its weight: result = content +
+/// weight / 255 · (stylized − content), rounded. Pictures are `[H, W, 3]` RGB 0–255, weights `[H, W]`, 0–255.
+pub fn mix_by_weights(content: &[u8], weights: &[u8], stylized: &mut [u8]) {
+    let contents = content.chunks(BLOCK * CHANNELS);
+    for ((block, content), weights) in stylized.chunks_mut(BLOCK * CHANNELS).zip(contents).zip(weights.chunks(BLOCK)) {
+        let mut of_values = [0_u8; BLOCK * CHANNELS];
+        for (of_pixel, weight) in of_values.as_chunks_mut::<CHANNELS>().0.iter_mut().zip(weights) {
+            *of_pixel = [*weight; CHANNELS];
+        }
+        for ((value, content), weight) in block.iter_mut().zip(content).zip(&of_values) {
+            let weight = u16::from(*weight);
+            let sum = u16::from(*value) * weight + u16::from(*content) * (255 - weight) + 128;
+            // A 255th, rounded: exact up to 255².
+            *value = ((sum + (sum >> 8)) >> 8) as u8;
+        }
+    }
+}
+
 /// Into 0–255; not a number becomes 0, where `clamp` would let it pass.
 #[allow(clippy::manual_clamp)]
 #[inline(always)]
@@ -314,6 +332,23 @@ mod tests {
 
     fn picture(size: FrameSize) -> Vec<u8> {
         (0..size.bytes()).map(|i| (i * 37 % 251) as u8).collect()
+    }
+
+    #[test]
+    fn weights_mix_as_numbers_would() {
+        let levels: Vec<u8> = (0..=255).collect();
+        let weights = &levels;
+        for content in levels.iter().step_by(5) {
+            for stylized in levels.iter().step_by(3) {
+                let mut mixed = vec![*stylized; weights.len() * CHANNELS];
+                mix_by_weights(&vec![*content; mixed.len()], weights, &mut mixed);
+                for (pixel, weight) in mixed.as_chunks::<CHANNELS>().0.iter().zip(weights) {
+                    let (from, to) = (f64::from(*content), f64::from(*stylized));
+                    let expected = (from + f64::from(*weight) / 255.0 * (to - from)).round() as u8;
+                    assert_eq!(*pixel, [expected; CHANNELS], "{content} to {stylized} by {weight}");
+                }
+            }
+        }
     }
 
     fn formats() -> Vec<TensorFormat> {

@@ -3,6 +3,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod masks;
 mod others;
 mod refusals;
 mod resume;

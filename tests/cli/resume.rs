@@ -59,12 +59,14 @@ fn a_run_that_was_killed_goes_on_and_ends_like_one_that_was_not() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     long_clip(folder);
-    let lossless = ["--codec", "ffv1", "--smooth", "0"];
+    let bar = "color=black:size=320x180:rate=25:duration=12,format=gray,geq=lum='if(lt(abs(X-N),60),255,0)'";
+    clip(folder, "mask.mkv", &["-f", "lavfi", "-i", bar, "-c:v", "ffv1"]);
+    let lossless = ["--codec", "ffv1", "--smooth", "0", "--mask", "mask.mkv"];
     run_to_its_end(folder, &arguments("whole.mkv", &lossless));
     let bytes = folder.join("whole.mkv").metadata().unwrap().len();
     interrupted(folder, "out.mkv", &lossless, Signal::KILL, bytes / 4);
     let left = files(folder);
-    assert_eq!(left[1..], ["long.mp4", "out.mkv.state", "whole.mkv"]);
+    assert_eq!(left[1..], ["long.mp4", "mask.mkv", "out.mkv.state", "whole.mkv"]);
     assert!(left[0].starts_with(".impasto-"), "{left:?}");
 
     // Killed again on its way.
@@ -72,7 +74,7 @@ fn a_run_that_was_killed_goes_on_and_ends_like_one_that_was_not() {
     interrupted(folder, "out.mkv", &resume, Signal::KILL, bytes / 2);
     let text = run_to_its_end(folder, &arguments("out.mkv", &resume));
     assert!((60..299).contains(&found_frames(&text)), "{text}");
-    assert_eq!(files(folder), ["long.mp4", "out.mkv", "whole.mkv"], "{text}");
+    assert_eq!(files(folder), ["long.mp4", "mask.mkv", "out.mkv", "whole.mkv"], "{text}");
     let [whole, out] = ["whole.mkv", "out.mkv"].map(|name| folder.join(name));
     assert_eq!(frame_times(&out), frame_times(&whole));
     assert_eq!(packets(&out, "a"), packets(&whole, "a"));
@@ -107,6 +109,7 @@ fn what_ctrl_c_left_is_gone_on_with_and_replaced_with_the_smoothing_as_it_was() 
         (["--preset", "slow"], "--preset was not set and is slow"),
         (["--frames", "299"], "--frames was not set and is 299"),
         (["--style", "the-scream"], "--style was wave and is the-scream"),
+        (["--mask", "long.mp4"], "--mask was not set and is "),
         (["--pixel-format", "yuv444p"], "--pixel-format was not set and is yuv444p"),
     ] {
         let mut arguments = short(&["--resume"]);

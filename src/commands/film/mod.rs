@@ -17,6 +17,7 @@ use anyhow::{Context, Result, anyhow};
 use serde::Serialize;
 
 use super::device::Compute;
+use super::mask::{self, Mask};
 use super::outputs::with_ending;
 use super::paint::{WHOLE_BYTES, read_style, read_vgg};
 use super::signals::{stop_on_signals, unless_given_up};
@@ -71,7 +72,9 @@ fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome
             args.input.display()
         ));
     }
-    info.notes.iter().for_each(|note| console.note(note));
+    let mask = clip.mask(&reader)?;
+    let of_mask = mask.map(|mask| mask.notes(info.expected_frames)).unwrap_or_default();
+    info.notes.iter().chain(&of_mask).for_each(|note| console.note(note));
     // What would fail in the end is told before hours are spent on it. There is nothing yet that a second Ctrl-C could lose.
     let Networks { session, fill: asked_fill, vgg, vgg_sha256 } = control.opening(|| open(args, control, console))?;
     let writer = clip.writer(&reader)?;
@@ -197,6 +200,7 @@ fn refuse_blend(style: &str) -> Result<(), UsageError> {
 
 /// What does not go together.
 fn check(args: &VideoArgs) -> Result<()> {
+    mask::refuse_as_output(&args.mask, &args.output)?;
     let usage = |text: &str| Err(UsageError(anyhow!("{text}")).into());
     if is_url(&args.input) {
         let text = "is an address (expected a file with --engine gatys, which reads the clip several times: download it first)";
@@ -233,14 +237,22 @@ impl Clip<'_> {
         Arc::new(move || control.is_aborted())
     }
 
-    fn open(&self) -> Result<VideoReader> {
-        let options = ReaderOptions {
+    fn reader_options(&self) -> ReaderOptions {
+        ReaderOptions {
             cut: self.cut,
             threads: self.threads,
             interrupt: Some(self.interrupt()),
             ..ReaderOptions::default()
-        };
-        VideoReader::open(&self.args.input, options)
+        }
+    }
+
+    fn open(&self) -> Result<VideoReader> {
+        VideoReader::open(&self.args.input, self.reader_options())
+    }
+
+    /// Where the film is painted, if not everywhere.
+    fn mask(&self, reader: &VideoReader) -> Result<Option<Mask>> {
+        Mask::for_clip(&self.args.mask, reader.info().size, &self.reader_options())
     }
 
     fn writer(&self, reader: &VideoReader) -> Result<VideoWriter> {

@@ -5,6 +5,7 @@ use anyhow::Result;
 use super::fill::FillNetwork;
 use super::work::{Plan, WorkFolder};
 use super::{Clip, small};
+use crate::commands::mask::Mask;
 use crate::console::Console;
 use crate::film::{Carried, Carrier};
 use crate::frame::{Frame, FrameSize};
@@ -82,6 +83,7 @@ struct Output {
     writer: VideoWriter,
     upscaler: GuidedUpscaler,
     mix: Mix,
+    mask: Option<Mask>,
     frames: u64,
 }
 
@@ -91,6 +93,7 @@ impl Output {
         Ok(Self {
             writer: clip.writer(reader)?,
             upscaler: GuidedUpscaler::new(),
+            mask: clip.mask(reader)?,
             mix: Mix { strength: style.look.strength, keep_color: style.look.keep_color },
             frames: 0,
         })
@@ -105,6 +108,9 @@ impl Output {
                 painted = large;
             }
             mix_in_place(original.pixels(), painted.pixels_mut(), self.mix);
+            if let Some(mask) = &mut self.mask {
+                mask.apply(&original, &mut painted)?;
+            }
             painted.timestamp = original.timestamp;
             painted.frame_index = original.frame_index;
             self.writer.write(&painted)?;

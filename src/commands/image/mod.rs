@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 
 use self::tasks::{Input, NamedStyle, Target, Task, check_inputs, styles, tasks};
 use super::device::Compute;
+use super::mask::{self, Mask};
 use super::signals::{FINISHING, stop_on_signals};
 use super::style::{self, OpenStyle};
 use super::{Outcome, UsageError, is_named_like_video, outputs, thread_count};
@@ -29,6 +30,10 @@ pub fn run(args: &ImageArgs) -> Result<Outcome> {
     let styles = styles(args)?;
     let tasks = tasks(args, &styles)?;
     check_inputs(&tasks, &styles)?;
+    for painting in tasks.iter().flat_map(|task| styles.iter().filter_map(|style| task.painting(style))) {
+        mask::refuse_as_output(&args.mask, &painting)?;
+    }
+    let mut mask = Mask::for_pictures(&args.mask)?;
     let control = Control::new();
     stop_on_signals(&control, console, FINISHING)?;
 
@@ -60,7 +65,7 @@ pub fn run(args: &ImageArgs) -> Result<Outcome> {
             if control.is_stopped() {
                 break;
             }
-            match paint(task, style, args, &mut engine, &control) {
+            match paint(task, style, args, &mut engine, mask.as_mut(), &control) {
                 Ok(notes) => {
                     report.painted += 1;
                     report.first = report.first.or_else(|| task.painting(style));
@@ -154,6 +159,7 @@ fn paint(
     style: &NamedStyle,
     args: &ImageArgs,
     engine: &mut dyn Stylizer,
+    mask: Option<&mut Mask>,
     control: &Control,
 ) -> Result<Vec<&'static str>> {
     // The output before the picture: a name that is taken is told before the work.
@@ -180,6 +186,7 @@ fn paint(
     let file = file.map(|path| outputs::create(&path, args.overwrite)).transpose()?;
     let mut painted = Frame::black(still.content.size);
     engine.stylize(&still.content, &mut painted)?;
+    mask.map(|mask| mask.apply(&still.content, &mut painted)).transpose()?;
     let format = args.format.or(task.target.path().and_then(StillFormat::of_path)).unwrap_or(still.format());
     let mut notes = still.notes().to_vec();
     match file {

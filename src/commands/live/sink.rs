@@ -367,7 +367,7 @@ impl Sink for LiveSink {
             // Nothing is left to paint for.
             self.parts.control.stop();
         }
-        self.last_shown = Some((painted, smoothed.views.map(|views| views.content)));
+        self.last_shown = Some((painted, smoothed.content));
         if let Some(screen) = &mut self.screen {
             screen.is_outdated = true;
         }

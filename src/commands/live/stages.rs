@@ -34,7 +34,7 @@ pub struct LivePainted {
 
 /// A picture as it is shown.
 pub struct ShownFrame {
-    /// The picture, and the camera's in its views.
+    /// The picture, and the camera's.
     pub smoothed: SmoothedFrame,
     /// When the program got the camera's.
     pub captured_at: Instant,
@@ -261,7 +261,7 @@ mod tests {
         frame.pixels_mut()[..3].copy_from_slice(&[1, 2, 3]);
         let shown =
             smooth.process(paint.process(CapturedFrame { frame, captured_at: Instant::now() }).unwrap()).unwrap();
-        let content = shown.smoothed.views.unwrap().content;
+        let content = shown.smoothed.content.unwrap();
         assert_eq!(content.pixels()[(SIZE.width - 1) * 3..][..3], [1, 2, 3]);
     }
 

@@ -9,9 +9,8 @@ use super::{KeepColor, UsageError};
 use crate::cli::PaintArgs;
 use crate::commands::device::Compute;
 use crate::commands::painting::painting_bytes;
-use crate::commands::{sha256, thread_count};
+use crate::commands::{mask, sha256, thread_count};
 use crate::console::Console;
-use crate::frame::{CHANNELS, Frame};
 use crate::gatys::objective::{MOST_WEIGHT, TooSmall};
 use crate::gatys::painting::scale_schedule;
 use crate::gatys::targets::Region;
@@ -249,38 +248,11 @@ fn check_size(picture: &Picture, path: &Path) -> Result<()> {
 
 /// How white a mask is at each pixel of the content.
 fn read_mask(path: &Path, content: &Picture) -> Result<Vec<f32>> {
-    let still = read_still(path)?;
-    ensure!(
-        !still.has_transparency(),
-        "the mask '{}' is transparent in places (expected an opaque picture, white where the style is to be: flatten it over black)",
-        path.display()
-    );
-    let mask = still.content;
-    let (a, b) = (mask.size.width * content.size.height, mask.size.height * content.size.width);
-    // A mask of another size is scaled; one of another shape is a mistake.
-    if a.abs_diff(b) * 50 > a.max(b) {
-        bail!(
-            "the mask '{}' is {} and the content {} (expected the same shape)",
-            path.display(),
-            mask.size,
-            content.size
-        );
-    }
-    let gray = Picture::from_frame(&gray(&mask)).scaled(content.size)?;
-    let plane: Vec<f32> = gray.planes[..content.size.pixels()].iter().map(|value| value.clamp(0.0, 1.0)).collect();
+    let whiteness = mask::whiteness(path, &mask::read(path)?, content.size)?;
+    let plane: Vec<f32> = whiteness.into_iter().map(|white| f32::from(white) / 255.0).collect();
     let share = plane.iter().sum::<f32>() / plane.len() as f32;
     ensure!(share > 0.001, "the mask '{}' is black (expected white where the style is to be)", path.display());
     Ok(plane)
-}
-
-fn gray(frame: &Frame) -> Frame {
-    let mut gray = Frame::black(frame.size);
-    let pixels = gray.pixels_mut().as_chunks_mut::<CHANNELS>().0.iter_mut();
-    for (gray, [red, green, blue]) in pixels.zip(frame.pixels().as_chunks::<CHANNELS>().0) {
-        let mean = (u16::from(*red) + u16::from(*green) + u16::from(*blue)) / 3;
-        *gray = [mean as u8; CHANNELS];
-    }
-    gray
 }
 
 /// Says how much memory the painting takes, and refuses one that cannot fit. `size` is its longer side, which the flag

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::debug_view::DebugView;
 use super::device::Compute;
 use super::file_sink::FileSink;
+use super::mask::{self, Mask};
 use super::signals::{FINISHING, given_up, stop_on_signals, unless_given_up};
 use super::stages::{Chain, StageFigures, TemporalStages};
 use super::style::{self, OpenStyle};
@@ -48,6 +49,7 @@ struct Opened {
     pool: FramePool,
     style: OpenStyle,
     temporal: TemporalStages,
+    mask: Option<Mask>,
     /// Time constant of the smoothing.
     smooth: f32,
     writer: VideoWriter,
@@ -59,7 +61,7 @@ fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome
     let cut = check_cut(args)?;
     stop_on_signals(control, console, FINISHING)?;
     let started = Instant::now();
-    let Opened { mut reader, pool, style, temporal, smooth, mut writer, debug_view, mut state } =
+    let Opened { mut reader, pool, style, temporal, mask, smooth, mut writer, debug_view, mut state } =
         open(args, cut, control, console)?;
     let info = reader.info().clone();
     let (damage, encoder) = (reader.damage(), writer.encoder_name().to_owned());
@@ -89,7 +91,7 @@ fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome
                 return sink.finish(if control.is_aborted() { Ending::Failed } else { Ending::Stopped });
             }
         }
-        Ok(Chain { reader, stylizers: style.engines(), pool, temporal }.run(pipeline, &mut sink)?)
+        Ok(Chain { reader, stylizers: style.engines(), pool, temporal, mask }.run(pipeline, &mut sink)?)
     };
     let outcome = paint();
     sink.end_progress();
@@ -151,8 +153,10 @@ fn open(args: &VideoArgs, cut: Cut, control: &Control, console: Console) -> Resu
         pool: pool.clone(),
         ..ReaderOptions::default()
     };
-    let reader = VideoReader::open(&args.input, reader_options)?;
+    mask::refuse_as_output(&args.mask, &args.output)?;
+    let reader = VideoReader::open(&args.input, reader_options.clone())?;
     let info = reader.info();
+    let mask = Mask::for_clip(&args.mask, info.size, &reader_options)?;
     let state = RunState::of_run(args)?;
     let mut compute = Compute::new(&args.run.device, threads, console)?;
     let style = style::open_for_clip(&args.style, &args.run, info.size, &mut compute, control)?;
@@ -180,13 +184,14 @@ fn open(args: &VideoArgs, cut: Cut, control: &Control, console: Console) -> Resu
     let temporal =
         TemporalStages::new(smooth, stride, info.time_base, debug_view.is_some())?.placed(|| compute.place(info.size));
     compute.tell(args.stats);
-    for note in style.notes.iter().chain(&info.notes) {
+    let of_mask = mask.as_ref().map(|mask| mask.notes(info.expected_frames)).unwrap_or_default();
+    for note in style.notes.iter().chain(&info.notes).chain(&of_mask) {
         console.note(note);
     }
     for warning in writer.notes() {
         console.warning(warning);
     }
-    Ok(Opened { reader, pool, style, temporal, smooth, writer, debug_view, state })
+    Ok(Opened { reader, pool, style, temporal, mask, smooth, writer, debug_view, state })
 }
 
 /// Says how it went, on stderr for people and on stdout for programs.

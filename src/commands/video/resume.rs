@@ -173,6 +173,11 @@ pub fn settings(args: &VideoArgs, info: &VideoInfo, style: &OpenStyle, writer: &
         ("--keep-color", look.keep_color.to_string()),
         ("--work-size", look.work_size.to_string()),
         ("--precision", format!("{:?}", look.precision.precision).to_lowercase()),
+        (
+            "--mask",
+            args.mask.mask.as_deref().map(identity_of_mask).transpose()?.unwrap_or_else(|| "not set".to_owned()),
+        ),
+        ("--invert-mask", args.mask.invert_mask.to_string()),
         ("--smooth", args.temporal.smooth.to_string()),
         ("--stride", args.temporal.stride.to_string()),
         ("--start", or_not_set(args.start)),
@@ -200,8 +205,37 @@ fn identity(input: &Path, info: &VideoInfo) -> Result<String> {
         let address = short_hash(Sha256::new().chain_update(input.as_os_str().as_encoded_bytes()));
         return Ok(format!("{}, {} frames ({address})", info.size, or_not_set(info.expected_frames)));
     }
+    identity_of_file(input)
+}
+
+/// The same for a mask: of a folder, by the names and lengths of what is in it.
+fn identity_of_mask(mask: &Path) -> Result<String> {
+    if media::is_url(mask) {
+        return Ok(short_hash(Sha256::new().chain_update(mask.as_os_str().as_encoded_bytes())));
+    }
+    if !mask.is_dir() {
+        return identity_of_file(mask);
+    }
     let read = || -> std::io::Result<String> {
-        let mut file = File::open(input)?;
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(mask)? {
+            let entry = entry?;
+            found.push((entry.file_name(), entry.metadata()?.len()));
+        }
+        found.sort();
+        let mut hasher = Sha256::new();
+        for (name, length) in &found {
+            hasher.update(name.as_encoded_bytes());
+            hasher.update(length.to_le_bytes());
+        }
+        Ok(format!("{} files ({})", found.len(), short_hash(hasher)))
+    };
+    read().with_context(|| format!("cannot read the folder '{}'", mask.display()))
+}
+
+fn identity_of_file(path: &Path) -> Result<String> {
+    let read = || -> std::io::Result<String> {
+        let mut file = File::open(path)?;
         let length = file.metadata()?.len();
         let mut hasher = Sha256::new();
         for start in [0, length.saturating_sub(END_OF_CLIP)] {
@@ -212,7 +246,7 @@ fn identity(input: &Path, info: &VideoInfo) -> Result<String> {
         }
         Ok(format!("{length} bytes ({})", short_hash(hasher)))
     };
-    read().with_context(|| format!("cannot read '{}'", input.display()))
+    read().with_context(|| format!("cannot read '{}'", path.display()))
 }
 
 /// A checksum of the files whose content is part of the style: networks, learnt styles, paintings.
