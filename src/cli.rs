@@ -181,15 +181,22 @@ Examples:
   impasto video in.mp4 -o out.mp4 --style candy.onnx --work-size 480
   impasto video in.mp4 -o out.mp4 --style great-wave --mask person.mp4 --invert-mask
   impasto video in.mp4 -o out.mp4 --style great-wave --resume
+  impasto video holidays -o painted --extension mp4 --style great-wave
   impasto video in.mp4 -o out.mp4 --engine gatys --style painting.jpg")]
 pub struct VideoArgs {
-    /// The video to stylize: any file that FFmpeg reads
-    #[arg(value_hint = ValueHint::FilePath)]
-    pub input: PathBuf,
+    /// The video to stylize: any file that FFmpeg reads; or several, folders with all that is in them, patterns like '*.mp4'
+    #[arg(required = true, value_hint = ValueHint::AnyPath)]
+    pub inputs: Vec<PathBuf>,
 
-    /// The file to write; its extension chooses the container (.mp4, .mkv, .mov, .webm, .gif)
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    /// The file to write; its extension chooses the container (.mp4, .mkv, .mov, .webm, .gif); or a folder
+    ///
+    /// For several videos, and with a / at its end, it is a folder: videos keep their names, and below a folder their places.
+    #[arg(short, long, value_name = "FILE|FOLDER", value_hint = ValueHint::AnyPath)]
     pub output: PathBuf,
+
+    /// The extension of outputs in a folder, which chooses their container [default: that of each video]
+    #[arg(long, value_name = "EXTENSION", value_parser = parse_extension, help_heading = "Encoding")]
+    pub extension: Option<String>,
 
     /// Replace the output if it exists
     #[arg(short = 'y', long = "yes")]
@@ -198,7 +205,8 @@ pub struct VideoArgs {
     /// Go on where a run of the same command was interrupted; begin where there is nothing to go on with
     ///
     /// Until the output is complete, OUTPUT.state keeps what is encoded: Ctrl-C, an error, a crash or a power cut leave it
-    /// there. Only some seconds before the seam are painted again. Films (--engine gatys) go on by themselves.
+    /// there. Only some seconds before the seam are painted again. Films (--engine gatys) go on by themselves. Of several videos
+    /// those whose outputs are complete are passed by.
     #[arg(long)]
     pub resume: bool,
 
@@ -379,6 +387,14 @@ fn parse_word<T: Copy + Send + Sync + 'static>(words: Vec<(&'static str, T)>) ->
     names.try_map(move |given| {
         words.iter().find(|(name, _)| *name == given).map(|(_, value)| *value).ok_or("expected one of the list")
     })
+}
+
+fn parse_extension(text: &str) -> Result<String, String> {
+    let extension = text.strip_prefix('.').unwrap_or(text);
+    match !extension.is_empty() && extension.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        true => Ok(extension.to_owned()),
+        false => Err("expected the ending of a file's name, for example mp4".to_owned()),
+    }
 }
 
 fn parse_key_value(text: &str) -> Result<(String, String), String> {

@@ -9,6 +9,7 @@ mod doctor;
 mod file_sink;
 mod film;
 mod image;
+mod inputs;
 mod learn;
 mod live;
 mod losses;
@@ -144,7 +145,10 @@ fn render_manual(page: &mut Vec<u8>) -> std::io::Result<()> {
 
 /// Whether a name ends as those of videos do.
 fn is_named_like_video(path: &Path) -> bool {
-    const VIDEOS: [&str; 11] = ["mp4", "mkv", "mov", "webm", "avi", "m4v", "mpg", "mpeg", "ts", "gif", "y4m"];
+    const VIDEOS: [&str; 20] = [
+        "mp4", "mkv", "mov", "webm", "avi", "m4v", "mpg", "mpeg", "ts", "mts", "m2ts", "vob", "mxf", "wmv", "flv",
+        "ogv", "3gp", "nut", "gif", "y4m",
+    ];
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
     extension.is_some_and(|extension| VIDEOS.contains(&extension.as_str()))
 }

@@ -5,6 +5,7 @@
 mod common;
 mod masks;
 mod others;
+mod queue;
 mod refusals;
 mod resume;
 mod signals;

@@ -20,8 +20,7 @@ use super::device::Compute;
 use super::mask::{self, Mask};
 use super::outputs::with_ending;
 use super::paint::{WHOLE_BYTES, read_style, read_vgg};
-use super::signals::{stop_on_signals, unless_given_up};
-use super::video::{check_cut, judge_damage, with_hint};
+use super::video::{self, check_cut, judge_damage, with_hint};
 use super::{DEFAULT_SMOOTHING, DEFAULT_WORK_SIZE, Outcome, UsageError};
 use crate::cli::VideoArgs;
 use crate::console::Console;
@@ -47,21 +46,25 @@ const ITERATIONS: u64 = 60;
 /// Weight of the anchor where none is asked for.
 const ANCHOR_WEIGHT: f32 = 100.0;
 
-/// Runs the command.
-pub fn run(args: &VideoArgs) -> Result<Outcome> {
-    let (console, control) = (Console::new(args.quiet), Control::new());
-    unless_given_up(make(args, &control, console), &control, &args.output, console)
-}
+/// What is said to the first Ctrl-C.
+pub const FINISHING: &str = "stopping: what is finished is kept (Ctrl-C again to end at once)";
 
-fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome> {
+/// Makes a film of a clip.
+pub fn make(
+    clip: &video::Clip,
+    args: &VideoArgs,
+    compute: &mut Compute,
+    control: &Control,
+    console: Console,
+) -> Result<Outcome> {
+    let video::Clip { input, output } = clip;
+    check_clip(clip, args)?;
     let cut = check_cut(args)?;
-    check(args)?;
     let started = Instant::now();
     let style_name = super::style::label(args.style.style.as_deref())?;
     refuse_blend(&style_name)?;
     let style = read_style(Path::new(&style_name))?;
-    stop_on_signals(control, console, "stopping: what is finished is kept (Ctrl-C again to end at once)")?;
-    let clip = Clip { args, cut, threads: args.run.thread_count(), control: control.clone() };
+    let clip = Clip { input, output, args, cut, threads: args.run.thread_count(), control: control.clone() };
     let reader = clip.open()?;
     let info = reader.info().clone();
     let size = info.size.with_long_side_at_most(args.film.keyframe_size.map_or(KEYFRAME_SIZE, |size| size as usize));
@@ -69,14 +72,14 @@ fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome
         let smallest = fill::SMALLEST;
         return Err(anyhow!(
             "'{}' would be painted at {size} (expected at least {smallest} pixels on the shorter side)",
-            args.input.display()
+            input.display()
         ));
     }
     let mask = clip.mask(&reader)?;
     let of_mask = mask.map(|mask| mask.notes(info.expected_frames)).unwrap_or_default();
     info.notes.iter().chain(&of_mask).for_each(|note| console.note(note));
     // What would fail in the end is told before hours are spent on it. There is nothing yet that a second Ctrl-C could lose.
-    let Networks { session, fill: asked_fill, vgg, vgg_sha256 } = control.opening(|| open(args, control, console))?;
+    let Networks { session, fill: asked_fill, vgg, vgg_sha256 } = control.opening(|| open(args, compute, control))?;
     let writer = clip.writer(&reader)?;
     let (encoder, warnings) = (writer.encoder_name().to_owned(), writer.notes().to_vec());
     drop(writer);
@@ -84,8 +87,8 @@ fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome
     let settings = settings(args, session.clone());
     settings.objective.check(&vgg).map_err(UsageError)?;
 
-    let folder = args.film.work_folder.clone().unwrap_or_else(|| with_ending(&args.output, ".keyframes"));
-    let fingerprint = fingerprint(args, size, &settings, &style, vgg_sha256.as_deref())?;
+    let folder = args.film.work_folder.clone().unwrap_or_else(|| with_ending(output, ".keyframes"));
+    let fingerprint = fingerprint(input, args, size, &settings, &style, vgg_sha256.as_deref())?;
     let (work, plan) = WorkFolder::open(&folder, &fingerprint)?;
     let begin = || -> Result<Option<(Plan, FillNetwork)>> {
         let plan = match plan {
@@ -132,7 +135,7 @@ fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome
     };
     let is_whole = !control.is_stopped();
     let summary = Summary {
-        input: args.input.display().to_string(),
+        input: input.display().to_string(),
         output: written.path.display().to_string(),
         frames: written.frames,
         keyframes: plan.keyframes.len(),
@@ -161,7 +164,7 @@ fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome
     if args.film.work_folder.is_none() {
         work.remove()?;
     }
-    Ok(judge_damage(&args.input, damage.as_deref(), args.keep_going, &console))
+    Ok(judge_damage(input, damage.as_deref(), args.keep_going, &console))
 }
 
 /// What a film is painted with.
@@ -175,9 +178,8 @@ struct Networks {
 }
 
 /// Opens the networks that can be opened before the clip was looked at.
-fn open(args: &VideoArgs, control: &Control, console: Console) -> Result<Networks> {
+fn open(args: &VideoArgs, compute: &mut Compute, control: &Control) -> Result<Networks> {
     Runtime::load()?;
-    let mut compute = Compute::new(&args.run.device, args.run.thread_count(), console)?;
     let session = compute.session_options_until_abort(control)?;
     compute.tell(false);
     let fill = args.film.fill.as_deref().map(|style| FillNetwork::open(style, &session, &args.style.look));
@@ -198,14 +200,21 @@ fn refuse_blend(style: &str) -> Result<(), UsageError> {
     }
 }
 
-/// What does not go together.
-fn check(args: &VideoArgs) -> Result<()> {
-    mask::refuse_as_output(&args.mask, &args.output)?;
-    let usage = |text: &str| Err(UsageError(anyhow!("{text}")).into());
-    if is_url(&args.input) {
-        let text = "is an address (expected a file with --engine gatys, which reads the clip several times: download it first)";
-        return usage(&format!("'{}' {text}", shown(&args.input)));
+/// Refuses a clip that no film can be made of, and an output that is something else.
+fn check_clip(clip: &video::Clip, args: &VideoArgs) -> Result<(), UsageError> {
+    mask::refuse_as_output(&args.mask, &clip.output)?;
+    match is_url(&clip.input) {
+        true => Err(UsageError(anyhow!(
+            "'{}' is an address (expected a file with --engine gatys, which reads the clip several times: download it first)",
+            shown(&clip.input)
+        ))),
+        false => Ok(()),
     }
+}
+
+/// What does not go together.
+pub fn check(args: &VideoArgs) -> Result<()> {
+    let usage = |text: &str| Err(UsageError(anyhow!("{text}")).into());
     if args.style.look.style_image.is_some() {
         return usage("--style-image is for networks (expected the painting as --style with --engine gatys)");
     }
@@ -225,6 +234,8 @@ fn check(args: &VideoArgs) -> Result<()> {
 
 /// The clip, to be read from its beginning as often as needed.
 struct Clip<'a> {
+    input: &'a Path,
+    output: &'a Path,
     args: &'a VideoArgs,
     cut: Cut,
     threads: usize,
@@ -247,7 +258,7 @@ impl Clip<'_> {
     }
 
     fn open(&self) -> Result<VideoReader> {
-        VideoReader::open(&self.args.input, self.reader_options())
+        VideoReader::open(self.input, self.reader_options())
     }
 
     /// Where the film is painted, if not everywhere.
@@ -262,7 +273,7 @@ impl Clip<'_> {
             overwrite: self.args.overwrite.into(),
             interrupt: Some(self.interrupt()),
         };
-        VideoWriter::create(&self.args.output, reader.info(), Some(reader), &options).map_err(with_hint)
+        VideoWriter::create(self.output, reader.info(), Some(reader), &options).map_err(with_hint)
     }
 }
 
@@ -286,6 +297,7 @@ fn settings(args: &VideoArgs, session: SessionOptions) -> PaintSettings {
 
 /// A text that is another one for another clip, painting or setting that a keyframe depends on.
 fn fingerprint(
+    input: &Path,
     args: &VideoArgs,
     size: FrameSize,
     settings: &PaintSettings,
@@ -293,7 +305,7 @@ fn fingerprint(
     vgg_sha256: Option<&str>,
 ) -> Result<String> {
     let mut hasher = DefaultHasher::new();
-    let input = args.input.canonicalize().with_context(|| format!("find '{}'", args.input.display()))?;
+    let input = input.canonicalize().with_context(|| format!("find '{}'", input.display()))?;
     let found = input.metadata().with_context(|| format!("look at '{}'", input.display()))?;
     (&input, found.len(), found.modified().ok()).hash(&mut hasher);
     style.planes.iter().for_each(|value| value.to_bits().hash(&mut hasher));

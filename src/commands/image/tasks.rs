@@ -1,20 +1,26 @@
 //! Which pictures are painted in which styles, and where each painting goes.
 
-use std::collections::{HashMap, HashSet};
 use std::io::{IsTerminal, Read, stdin, stdout};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
-use walkdir::WalkDir;
+use anyhow::{Context, Result, anyhow};
 
 use crate::cli::ImageArgs;
+use crate::commands::UsageError;
+use crate::commands::inputs::{Kind, find, in_folder, is_folder, refuse_as_outputs};
 use crate::commands::style::parse;
-use crate::commands::{UsageError, outputs};
 use crate::stills::StillFormat;
 use crate::style::Catalog;
 
 /// What the extensions of pictures are said to be.
 const EXTENSIONS: &str = ".png, .jpg, .webp or .tif";
+
+const PICTURES: Kind = Kind {
+    one: "picture",
+    several: "pictures",
+    is_one: |path| StillFormat::of_path(path).is_some(),
+    extensions: EXTENSIONS,
+};
 
 /// A style and how its paintings are told from others'.
 pub struct NamedStyle {
@@ -58,6 +64,13 @@ pub enum Input {
 }
 
 impl Input {
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Stdin(_) => None,
+        }
+    }
+
     pub fn name(&self) -> String {
         match self {
             Self::File(path) => format!("'{}'", path.display()),
@@ -97,12 +110,6 @@ impl Task {
     }
 }
 
-/// A picture that was found, and its place below the folder of the output.
-struct Found {
-    path: PathBuf,
-    place: PathBuf,
-}
-
 fn usage(text: String) -> anyhow::Error {
     UsageError(anyhow!(text)).into()
 }
@@ -121,10 +128,7 @@ pub fn tasks(args: &ImageArgs, styles: &[NamedStyle]) -> Result<Vec<Task>> {
     if args.inputs.iter().any(|input| input.as_os_str() == "-") {
         return from_stdin(args, to_stdout);
     }
-    let mut found = Vec::new();
-    for input in &args.inputs {
-        find(input, &args.output, &mut found)?;
-    }
+    let found = find(&args.inputs, &args.output, &PICTURES)?;
     let is_one_file = matches!(args.inputs.as_slice(), [input] if found.len() == 1 && !input.is_dir());
     if to_stdout {
         let [one] = found.as_slice() else {
@@ -138,46 +142,17 @@ pub fn tasks(args: &ImageArgs, styles: &[NamedStyle]) -> Result<Vec<Task>> {
         let target = || Target::File(args.output.clone());
         return Ok(tasks.map(|path| Task { input: Input::File(path), target: target() }).collect());
     }
-    if args.output.is_file() {
-        let text = "the output '{}' is a file (expected a folder for several pictures)";
-        return Err(usage(text.replace("{}", &args.output.display().to_string())));
-    }
-    if StillFormat::of_path(&args.output).is_some() && !is_folder(&args.output) {
-        let text = "the output '{}' is named like a picture (expected a folder for several pictures: '{}/')";
-        return Err(usage(text.replace("{}", &args.output.display().to_string())));
-    }
-    let mut taken: HashMap<PathBuf, PathBuf> = HashMap::new();
-    let mut tasks = Vec::new();
-    for Found { path, place } in found {
-        let mut target = args.output.join(place);
-        if let Some(format) = args.format {
-            target.set_extension(format.extension());
-        }
-        if let Some(other) = taken.insert(target.clone(), path.clone()) {
-            let (a, b, target) = (other.display(), path.display(), target.display());
-            return Err(usage(format!("'{a}' and '{b}' would both become '{target}' (paint them into two folders)")));
-        }
-        tasks.push(Task { input: Input::File(path), target: Target::InFolder(target) });
-    }
-    Ok(tasks)
+    let extension = args.format.map(StillFormat::extension);
+    let pairs = in_folder(found, &args.output, extension, &PICTURES)?;
+    let tasks = pairs.into_iter();
+    Ok(tasks.map(|(path, target)| Task { input: Input::File(path), target: Target::InFolder(target) }).collect())
 }
 
 /// Refuses, before anything is painted, paintings that would replace a picture that is to be painted.
 pub fn check_inputs(tasks: &[Task], styles: &[NamedStyle]) -> Result<()> {
-    let path = |task: &Task| match &task.input {
-        Input::File(path) => outputs::place(path),
-        Input::Stdin(_) => None,
-    };
-    let inputs: HashSet<PathBuf> = tasks.iter().filter_map(path).collect();
-    for task in tasks {
-        for painting in styles.iter().filter_map(|style| task.painting(style)) {
-            if let Some(input) = outputs::place(&painting).filter(|place| inputs.contains(place)) {
-                let of = if path(task).as_ref() == Some(&input) { "its own painting" } else { "a painting of another" };
-                bail!("'{}': {of} would replace it (choose another folder or name)", painting.display());
-            }
-        }
-    }
-    Ok(())
+    let paintings = |task: &Task| styles.iter().filter_map(|style| task.painting(style)).collect();
+    let pairs: Vec<_> = tasks.iter().map(|task| (task.input.path(), paintings(task))).collect();
+    refuse_as_outputs(&pairs)
 }
 
 fn from_stdin(args: &ImageArgs, to_stdout: bool) -> Result<Vec<Task>> {
@@ -201,10 +176,6 @@ fn from_stdin(args: &ImageArgs, to_stdout: bool) -> Result<Vec<Task>> {
     Ok(vec![Task { input: Input::Stdin(bytes), target }])
 }
 
-fn is_folder(path: &Path) -> bool {
-    path.is_dir() || path.as_os_str().to_string_lossy().ends_with(['/', std::path::MAIN_SEPARATOR])
-}
-
 fn check_extension(path: &Path, format: Option<StillFormat>) -> Result<()> {
     if format.is_none() && StillFormat::of_path(path).is_none() {
         let path = path.display();
@@ -213,51 +184,6 @@ fn check_extension(path: &Path, format: Option<StillFormat>) -> Result<()> {
         )));
     }
     Ok(())
-}
-
-/// The pictures that `input` means: itself, those in and below a folder by name, or those that fit a pattern.
-fn find(input: &Path, output: &Path, found: &mut Vec<Found>) -> Result<()> {
-    let before = found.len();
-    if input.is_dir() {
-        // Links to folders are not followed: they could lead back.
-        // Nor are paintings painted again that went into a folder in there.
-        let is_shown = |entry: &walkdir::DirEntry| {
-            let is_output = || entry.file_type().is_dir() && outputs::is_same(entry.path(), output);
-            entry.depth() == 0 || !(entry.file_name().to_string_lossy().starts_with('.') || is_output())
-        };
-        for entry in WalkDir::new(input).sort_by_file_name().into_iter().filter_entry(is_shown) {
-            let entry = entry.with_context(|| format!("cannot read the folder '{}'", input.display()))?;
-            if !entry.file_type().is_dir() && StillFormat::of_path(entry.path()).is_some() {
-                let place = entry.path().strip_prefix(input).unwrap_or(entry.path()).to_owned();
-                found.push(Found { path: entry.into_path(), place });
-            }
-        }
-        if found.len() == before {
-            bail!("the folder '{}' holds no pictures (expected {EXTENSIONS})", input.display());
-        }
-        return Ok(());
-    }
-    let pattern = input.to_string_lossy();
-    if !input.exists() && pattern.contains(['*', '?', '[']) {
-        let paths = glob::glob(&pattern).map_err(|error| usage(format!("'{pattern}' is no pattern: {error}")))?;
-        for path in paths {
-            let path = path.with_context(|| format!("cannot read what fits '{pattern}'"))?;
-            if path.is_file() && StillFormat::of_path(&path).is_some() {
-                found.push(by_name(path));
-            }
-        }
-        if found.len() == before {
-            bail!("no picture fits '{pattern}' (expected {EXTENSIONS})");
-        }
-        return Ok(());
-    }
-    found.push(by_name(input.to_owned()));
-    Ok(())
-}
-
-fn by_name(path: PathBuf) -> Found {
-    let place = path.file_name().map_or_else(|| path.clone(), PathBuf::from);
-    Found { path, place }
 }
 
 /// `photo.jpg` in the style `wave` is `photo-wave.jpg`.

@@ -1,5 +1,6 @@
 //! `impasto video`: a clip in, a moving painting out.
 
+mod queue;
 mod resume;
 
 use std::path::Path;
@@ -24,23 +25,35 @@ use crate::media::{
     self, Cut, EncoderSettings, OutputError, ReaderOptions, VideoInfo, VideoReader, VideoWriter, WriterOptions, Written,
 };
 use crate::pipeline::{Control, Ending, Pipeline, PipelineStats, Sink};
+pub use queue::Clip;
 use resume::{RunState, begin_of_run_up, skip_to};
 
 /// Runs the command.
 pub fn run(args: &VideoArgs) -> Result<Outcome> {
-    refuse_pipe(args)?;
-    match args.film.engine {
-        VideoEngine::Gatys => return super::film::run(args),
-        VideoEngine::Network => {}
-    }
-    if let Some(flag) = args.film.given() {
+    let is_network = args.film.engine == VideoEngine::Network;
+    if let Some(flag) = args.film.given().filter(|_| is_network) {
         return Err(
             UsageError(anyhow::anyhow!("{flag} means nothing to a network (expected --engine gatys with it)")).into()
         );
     }
-    resume::check(args)?;
+    check_cut(args)?;
+    if is_network {
+        resume::check(args)?;
+        style::parse(&style::label(args.style.style.as_deref())?)?;
+    } else {
+        super::film::check(args)?;
+    }
+    let clips = queue::clips(args)?;
     let (console, control) = (Console::new(args.quiet), Control::new());
-    unless_given_up(make(args, &control, console), &control, &args.output, console)
+    let mut compute = Compute::new(&args.run.device, args.run.thread_count(), console)?;
+    stop_on_signals(&control, console, if is_network { FINISHING } else { super::film::FINISHING })?;
+    queue::run(&clips, args, &control, console, |clip| {
+        let made = match args.film.engine {
+            VideoEngine::Network => make(clip, args, &mut compute, &control, console),
+            VideoEngine::Gatys => super::film::make(clip, args, &mut compute, &control, console),
+        };
+        unless_given_up(made, &control, &clip.output, console)
+    })
 }
 
 /// What a clip is painted with.
@@ -57,12 +70,11 @@ struct Opened {
     state: Option<RunState>,
 }
 
-fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome> {
+fn make(clip: &Clip, args: &VideoArgs, compute: &mut Compute, control: &Control, console: Console) -> Result<Outcome> {
     let cut = check_cut(args)?;
-    stop_on_signals(control, console, FINISHING)?;
     let started = Instant::now();
     let Opened { mut reader, pool, style, temporal, mask, smooth, mut writer, debug_view, mut state } =
-        open(args, cut, control, console)?;
+        open(clip, args, cut, compute, control, console)?;
     let info = reader.info().clone();
     let (damage, encoder) = (reader.damage(), writer.encoder_name().to_owned());
     let notes: Vec<String> = info.notes.iter().chain(writer.notes()).cloned().collect();
@@ -70,7 +82,7 @@ fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome
 
     let mut seam = 0;
     if let Some(mut unattached) = state.take() {
-        let settings = resume::settings(args, &info, &style, &writer)?;
+        let settings = resume::settings(&clip.input, args, &info, &style, &writer)?;
         if let Some(frames) = unattached.attach(&mut writer, settings, console)? {
             (seam, state) = (frames, Some(unattached));
         }
@@ -103,7 +115,7 @@ fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome
             return Err(error);
         }
         Ok(None) | Err(_) => {
-            let outcome = given_up(&args.output, console);
+            let outcome = given_up(&clip.output, console);
             drop(sink);
             keep();
             return Ok(outcome);
@@ -111,7 +123,7 @@ fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome
     };
     let seconds = started.elapsed().as_secs_f64();
     let summary = Summary {
-        input: media::shown(&args.input),
+        input: media::shown(&clip.input),
         output: written.path.display().to_string(),
         frames: written.frames,
         resumed_frames: seam,
@@ -133,13 +145,20 @@ fn make(args: &VideoArgs, control: &Control, console: Console) -> Result<Outcome
     match &state {
         Some(state) if summary.interrupted => state.keep_with_output(written.bytes),
         Some(state) => state.remove(),
-        None => resume::remove_left(args),
+        None => resume::remove_left(&clip.output, args),
     }
-    report(&console, args, &summary, sink.media_time(), &stats, state.as_ref())
+    report(&console, clip, args, &summary, sink.media_time(), &stats, state.as_ref())
 }
 
 /// Opens all that the run needs, the output last but one: what is wrong with the rest is told before anything is written.
-fn open(args: &VideoArgs, cut: Cut, control: &Control, console: Console) -> Result<Opened> {
+fn open(
+    clip: &Clip,
+    args: &VideoArgs,
+    cut: Cut,
+    compute: &mut Compute,
+    control: &Control,
+    console: Console,
+) -> Result<Opened> {
     let pool = FramePool::new();
     let interrupt = {
         let control = control.clone();
@@ -153,13 +172,12 @@ fn open(args: &VideoArgs, cut: Cut, control: &Control, console: Console) -> Resu
         pool: pool.clone(),
         ..ReaderOptions::default()
     };
-    mask::refuse_as_output(&args.mask, &args.output)?;
-    let reader = VideoReader::open(&args.input, reader_options.clone())?;
+    mask::refuse_as_output(&args.mask, &clip.output)?;
+    let reader = VideoReader::open(&clip.input, reader_options.clone())?;
     let info = reader.info();
     let mask = Mask::for_clip(&args.mask, info.size, &reader_options)?;
-    let state = RunState::of_run(args)?;
-    let mut compute = Compute::new(&args.run.device, threads, console)?;
-    let style = style::open_for_clip(&args.style, &args.run, info.size, &mut compute, control)?;
+    let state = RunState::of_run(&clip.output, args)?;
+    let style = style::open_for_clip(&args.style, &args.run, info.size, compute, control)?;
     let writer_options = WriterOptions {
         encoder: args.encoding.settings(threads),
         mute: args.mute,
@@ -169,13 +187,13 @@ fn open(args: &VideoArgs, cut: Cut, control: &Control, console: Console) -> Resu
         },
         interrupt: Some(interrupt),
     };
-    let writer = VideoWriter::create(&args.output, info, Some(&reader), &writer_options).map_err(with_hint)?;
+    let writer = VideoWriter::create(&clip.output, info, Some(&reader), &writer_options).map_err(with_hint)?;
     let state = state.filter(|_| writer.encoder_identity().is_some());
     if args.resume && state.is_none() {
-        return Err(resume::in_one_go(&args.output).into());
+        return Err(resume::in_one_go(&clip.output).into());
     }
     let debug_view = match &args.debug_view {
-        Some(path) => Some(open_debug_view(args, path, info, threads)?),
+        Some(path) => Some(open_debug_view(clip, args, path, info, threads)?),
         None => None,
     };
     // Without style there is nothing to hold still: the input comes out as it is.
@@ -197,6 +215,7 @@ fn open(args: &VideoArgs, cut: Cut, control: &Control, console: Console) -> Resu
 /// Says how it went, on stderr for people and on stdout for programs.
 fn report(
     console: &Console,
+    clip: &Clip,
     args: &VideoArgs,
     summary: &Summary<'_>,
     media_time: Duration,
@@ -235,7 +254,7 @@ fn report(
         console.line(&format!("interrupted: the file holds what was done until then{}", way_on.unwrap_or_default()));
         return Ok(Outcome::Interrupted);
     }
-    Ok(judge_damage(&args.input, summary.damage.as_deref(), args.keep_going, console))
+    Ok(judge_damage(&clip.input, summary.damage.as_deref(), args.keep_going, console))
 }
 
 /// Says how the input is damaged, if it is; an error unless that was accepted beforehand.
@@ -250,8 +269,8 @@ pub(super) fn judge_damage(input: &Path, damage: Option<&str>, keep_going: bool,
     Outcome::Damaged
 }
 
-fn open_debug_view(args: &VideoArgs, path: &Path, info: &VideoInfo, threads: usize) -> Result<DebugView> {
-    for other in [&args.input, &args.output] {
+fn open_debug_view(clip: &Clip, args: &VideoArgs, path: &Path, info: &VideoInfo, threads: usize) -> Result<DebugView> {
+    for other in [&clip.input, &clip.output] {
         if outputs::is_same(path, other) {
             let text = format!("the debug view '{}' is the input or the output (choose another name)", path.display());
             return Err(UsageError(anyhow::anyhow!(text)).into());
@@ -267,16 +286,6 @@ pub(super) fn check_cut(args: &VideoArgs) -> Result<Cut> {
         return Err(UsageError(anyhow::anyhow!("--end {end} is not after --start {start}")).into());
     }
     Ok(Cut { start: args.start, end: args.end, frames: args.frames })
-}
-
-/// Refuses what programs call stdin and stdout: a clip is read twice, and its file is finished by going back to its beginning.
-fn refuse_pipe(args: &VideoArgs) -> Result<(), UsageError> {
-    match [&args.input, &args.output].into_iter().any(|path| path.as_os_str() == "-") {
-        true => Err(UsageError(anyhow::anyhow!(
-            "clips are files, and '-' is none (`impasto pipe` reads y4m from stdin and writes it to stdout; ./- is a file of that name)"
-        ))),
-        false => Ok(()),
-    }
 }
 
 /// Adds the flag that cures an error of the library.

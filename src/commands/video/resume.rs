@@ -32,8 +32,8 @@ impl RunState {
     ///
     /// # Errors
     /// If there is something and nobody said what shall become of it, or it is damaged from its beginning on.
-    pub fn of_run(args: &VideoArgs) -> Result<Option<Self>> {
-        let path = outputs::state_of(&args.output);
+    pub fn of_run(output: &Path, args: &VideoArgs) -> Result<Option<Self>> {
+        let path = outputs::state_of(output);
         let found = is_taken(&path).then(|| Journal::open(&path));
         let left = match found {
             None => None,
@@ -117,8 +117,8 @@ impl RunState {
 }
 
 /// Removes what an earlier run left where this one has kept nothing, and its output is complete.
-pub fn remove_left(args: &VideoArgs) {
-    let path = outputs::state_of(&args.output);
+pub fn remove_left(output: &Path, args: &VideoArgs) {
+    let path = outputs::state_of(output);
     if args.overwrite && is_taken(&path) {
         RunState { path, left: None }.remove();
     }
@@ -158,13 +158,19 @@ fn check_settings(path: &Path, then: &Settings, now: &Settings) -> Result<()> {
 ///
 /// # Errors
 /// If a file that the style is made of cannot be read.
-pub fn settings(args: &VideoArgs, info: &VideoInfo, style: &OpenStyle, writer: &VideoWriter) -> Result<Settings> {
+pub fn settings(
+    input: &Path,
+    args: &VideoArgs,
+    info: &VideoInfo,
+    style: &OpenStyle,
+    writer: &VideoWriter,
+) -> Result<Settings> {
     let look = &args.style.look;
     let encoding = &args.encoding;
     let options: Vec<String> = encoding.encoder_options.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let settings = [
         ("the version of impasto", env!("CARGO_PKG_VERSION").to_owned()),
-        ("the input", identity(&args.input, info)?),
+        ("the input", identity(input, info)?),
         ("--style", style.label.clone()),
         ("the network", style.network.unwrap_or("in a file").to_owned()),
         ("what is known of the network", style.notes.join("; ")),
