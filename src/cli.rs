@@ -372,6 +372,8 @@ where
 
 /// Seconds and what is counted like them: from a millisecond to a day.
 const POSITIVE: RangeInclusive<f32> = 1e-3..=86_400.0;
+/// The same for what is reckoned with more exactly.
+const POSITIVE_EXACT: RangeInclusive<f64> = 1e-3..=86_400.0;
 
 fn parse_stride(text: &str) -> Result<u32, String> {
     match text.parse() {

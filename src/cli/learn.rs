@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{DeviceArgs, NetworkArgs, number, whole_number};
+use super::{DeviceArgs, NetworkArgs, POSITIVE_EXACT, number, whole_number};
 use clap::{Args, ValueHint};
 
 use crate::commands::Depth;
@@ -37,7 +37,7 @@ pub struct LearnArgs {
 
     /// How long its steps may take, in all runs that go on from each other; it ends earlier once nothing is to be gained any
     /// more [default: 10]
-    #[arg(long, value_name = "MINUTES", value_parser = number(1e-3..=86_400.0_f64), conflicts_with = "steps")]
+    #[arg(long, value_name = "MINUTES", value_parser = number(POSITIVE_EXACT), conflicts_with = "steps")]
     pub minutes: Option<f64>,
 
     /// How many steps it may take, instead of a time

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 
 use super::DeviceArgs;
-use super::{EncodingArgs, POSITIVE, StyleArgs, TemporalArgs, number, whole_number};
+use super::{EncodingArgs, POSITIVE, POSITIVE_EXACT, StyleArgs, TemporalArgs, number, whole_number};
 use crate::frame::FrameSize;
 use crate::media::StreamTarget;
 
@@ -28,7 +28,7 @@ pub struct LiveArgs {
     pub size: Option<FrameSize>,
 
     /// Ask the camera for so many frames a second; also what --quality auto holds
-    #[arg(long, value_name = "NUMBER", value_parser = number(1e-3..=86_400.0_f64), help_heading = "Camera")]
+    #[arg(long, value_name = "NUMBER", value_parser = number(POSITIVE_EXACT), help_heading = "Camera")]
     pub fps: Option<f64>,
 
     /// Wait for a camera that is not there, or not there any more, and go on

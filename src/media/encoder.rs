@@ -320,6 +320,11 @@ fn options(codec: &Codec, settings: &EncoderSettings, defaults: &[(&str, &str)])
         .filter(|(key, _)| !asked.iter().any(|(asked, _)| asked == key))
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
         .collect();
-    options.extend(asked);
+    for (key, value) in asked {
+        // A list of options of its own: what it does not name stays as it is by default.
+        let of_default = defaults.iter().find(|(default, _)| key.ends_with("-params") && *default == key);
+        let value = of_default.map_or(value.clone(), |(_, of_default)| format!("{of_default}:{value}"));
+        options.push((key, value));
+    }
     Ok(options)
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::common::{clip, frame_rgb, frame_times, mean_levels, packets, stream};
+use crate::common::{clip, frame_rgb, frame_times, mean_levels, packets, probe, stream};
 use impasto::media::{EncoderSettings, Journal, ReaderOptions, Settings, VideoReader, VideoWriter, WriterOptions};
 
 const FRAMES: usize = 75;
@@ -168,4 +168,29 @@ fn threads_make_no_other_encoder_and_some_can_never_be_followed() {
     for name in ["a.gif", "a.y4m", "a.drc"] {
         assert_eq!(identity(name, WriterOptions::default()), None, "{name}");
     }
+}
+
+#[test]
+fn options_of_ones_own_for_x265_leave_its_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = format!("testsrc2=size=160x90:rate=25,trim=end_frame={FRAMES}");
+    let input = clip(folder.path(), "in.mp4", &["-f", "lavfi", "-i", &source, "-pix_fmt", "yuv420p"]);
+    let reader = VideoReader::open(&input, ReaderOptions::default()).unwrap();
+    let identity = |threads: usize| {
+        let mut options = options("hevc", &[("x265-params", "keyint=10:min-keyint=10")]);
+        options.encoder.threads = threads;
+        let output = folder.path().join("out.mkv");
+        VideoWriter::create(&output, reader.info(), Some(&reader), &options).unwrap().encoder_identity().unwrap()
+    };
+    assert_eq!(identity(1), identity(2), "a header with all options in it would tell how many threads there are");
+    let options = options("hevc", &[("x265-params", "keyint=10:min-keyint=10")]);
+    let output = folder.path().join("out.mkv");
+    let journal = Journal::create(&folder.path().join("a.state"), Settings::new()).unwrap();
+    write(&input, &output, &options, journal, End::Whole);
+    let bytes = std::fs::read(&output).unwrap();
+    assert!(!bytes.windows(6).any(|bytes| bytes == b"(build"), "x265 says nothing of itself");
+    let flags = probe(&output, &["-select_streams", "v", "-show_entries", "packet=flags"]);
+    let keys =
+        flags["packets"].as_array().unwrap().iter().filter(|packet| packet["flags"].as_str().unwrap().starts_with('K'));
+    assert_eq!(keys.count(), FRAMES.div_ceil(10), "what was asked for is done");
 }

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde::Serialize;
 
 use super::device::Compute;
@@ -61,52 +61,35 @@ pub fn make(
     check_clip(clip, args)?;
     let cut = check_cut(args)?;
     let started = Instant::now();
-    let style_name = super::style::label(args.style.style.as_deref())?;
-    refuse_blend(&style_name)?;
-    let style = read_style(Path::new(&style_name))?;
     let clip = Clip { input, output, args, cut, threads: args.run.thread_count(), control: control.clone() };
-    let reader = clip.open()?;
+    let Prepared { style_name, style, reader, size, networks, encoder, notes } = prepare(&clip, compute, console)?;
     let info = reader.info().clone();
-    let size = info.size.with_long_side_at_most(args.film.keyframe_size.map_or(KEYFRAME_SIZE, |size| size as usize));
-    if !fill::is_large_enough(size) {
-        let smallest = fill::SMALLEST;
-        return Err(anyhow!(
-            "'{}' would be painted at {size} (expected at least {smallest} pixels on the shorter side)",
-            input.display()
-        ));
-    }
-    let mask = clip.mask(&reader)?;
-    let of_mask = mask.map(|mask| mask.notes(info.expected_frames)).unwrap_or_default();
-    info.notes.iter().chain(&of_mask).for_each(|note| console.note(note));
-    // What would fail in the end is told before hours are spent on it. There is nothing yet that a second Ctrl-C could lose.
-    let Networks { session, fill: asked_fill, vgg, vgg_sha256 } = control.opening(|| open(args, compute, control))?;
-    let writer = clip.writer(&reader)?;
-    let (encoder, warnings) = (writer.encoder_name().to_owned(), writer.notes().to_vec());
-    drop(writer);
-    warnings.iter().for_each(|warning| console.warning(warning));
+    let Networks { session, fill: asked_fill, vgg, vgg_sha256 } = networks;
     let settings = settings(args, session.clone());
     settings.objective.check(&vgg).map_err(UsageError)?;
 
     let folder = args.film.work_folder.clone().unwrap_or_else(|| with_ending(output, ".keyframes"));
     let fingerprint = fingerprint(input, args, size, &settings, &style, vgg_sha256.as_deref())?;
     let (work, plan) = WorkFolder::open(&folder, &fingerprint)?;
-    let begin = || -> Result<Option<(Plan, FillNetwork)>> {
-        let plan = match plan {
-            Some(plan) => Some(plan),
-            None => plan_keyframes(&clip, reader, &work, size, console)?,
-        };
-        let Some(plan) = plan else { return Ok(None) };
-        let first = plan.keyframes.first().context("the clip has no frame")?.frame;
-        let fill = match asked_fill {
-            Some(fill) => Some(fill),
-            None => {
-                let content = work.content(first, size)?;
-                FillNetwork::nearest(&style, &content, &session, &args.style.look, control, console)?
-            }
-        };
-        Ok(fill.map(|fill| (plan, fill)))
+    let plan = match plan {
+        Some(plan) => Some(plan),
+        None => plan_keyframes(&clip, reader, &work, size, console)?,
     };
-    let Some((plan, mut fill)) = begin()?.filter(|_| !control.is_stopped()) else {
+    let begun = match plan {
+        Some(plan) => {
+            let fill = match asked_fill {
+                Some(fill) => Some(fill),
+                None => {
+                    let first = plan.keyframes.first().context("the clip has no frame")?.frame;
+                    let content = work.content(first, size)?;
+                    FillNetwork::nearest(&style, &content, &session, &args.style.look, control, console)?
+                }
+            };
+            fill.map(|fill| (plan, fill))
+        }
+        None => None,
+    };
+    let Some((plan, mut fill)) = begun.filter(|_| !control.is_stopped()) else {
         console.line("interrupted: no keyframe was painted yet");
         return Ok(Outcome::Interrupted);
     };
@@ -151,7 +134,7 @@ pub fn make(
         bytes: written.bytes,
         interrupted: !is_whole,
         damage: damage.clone(),
-        notes: info.notes.iter().chain(&warnings).cloned().collect(),
+        notes,
     };
     report(args, &summary, &painted, console)?;
     if !is_whole {
@@ -165,6 +148,47 @@ pub fn make(
         work.remove()?;
     }
     Ok(judge_damage(input, damage.as_deref(), args.keep_going, &console))
+}
+
+/// What there is before the clip is looked at.
+struct Prepared {
+    style_name: String,
+    style: Picture,
+    reader: VideoReader,
+    /// Of the keyframes.
+    size: FrameSize,
+    networks: Networks,
+    /// What will encode the film.
+    encoder: String,
+    notes: Vec<String>,
+}
+
+/// Opens all that a film needs, and tells what would fail in the end before hours are spent on it.
+fn prepare(clip: &Clip<'_>, compute: &mut Compute, console: Console) -> Result<Prepared> {
+    let Clip { args, control, .. } = clip;
+    let style_name = super::style::label(args.style.style.as_deref())?;
+    refuse_blend(&style_name)?;
+    let style = read_style(Path::new(&style_name))?;
+    let reader = clip.open()?;
+    let info = reader.info();
+    let size = info.size.with_long_side_at_most(args.film.keyframe_size.map_or(KEYFRAME_SIZE, |size| size as usize));
+    ensure!(
+        fill::is_large_enough(size),
+        "'{}' would be painted at {size} (expected at least {} pixels on the shorter side)",
+        clip.input.display(),
+        fill::SMALLEST
+    );
+    let mask = clip.mask(&reader)?;
+    let of_mask = mask.map(|mask| mask.notes(info.expected_frames)).unwrap_or_default();
+    info.notes.iter().chain(&of_mask).for_each(|note| console.note(note));
+    // There is nothing yet that a second Ctrl-C could lose.
+    let networks = control.opening(|| open(args, compute, control))?;
+    let writer = clip.writer(&reader)?;
+    writer.notes().iter().for_each(|warning| console.warning(warning));
+    let notes = info.notes.iter().chain(writer.notes()).cloned().collect();
+    let encoder = writer.encoder_name().to_owned();
+    drop(writer);
+    Ok(Prepared { style_name, style, reader, size, networks, encoder, notes })
 }
 
 /// What a film is painted with.

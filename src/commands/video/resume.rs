@@ -16,7 +16,7 @@ use crate::media::{self, Journal, JournalInUse, Settings, VideoInfo, VideoReader
 use crate::motion::TimeConstants;
 use crate::output::{Overwrite, is_taken};
 use crate::pipeline::Control;
-use crate::style::StyleSpec;
+use crate::style::contract::StyleInput;
 use crate::style::folder::find;
 use crate::style::spec::StyleRef;
 
@@ -174,7 +174,7 @@ pub fn settings(
         ("--style", style.label.clone()),
         ("the network", style.network.unwrap_or("in a file").to_owned()),
         ("what is known of the network", style.notes.join("; ")),
-        ("the style's files", files_of_style(&style::parse(&style.label)?, look.style_image.as_deref())?),
+        ("the style's files", files_of_style(style, look.style_image.as_deref())?),
         ("--strength", look.strength.to_string()),
         ("--keep-color", look.keep_color.to_string()),
         ("--work-size", look.work_size.to_string()),
@@ -256,15 +256,20 @@ fn identity_of_file(path: &Path) -> Result<String> {
 }
 
 /// A checksum of the files whose content is part of the style: networks, learnt styles, paintings.
-fn files_of_style(spec: &StyleSpec, style_image: Option<&Path>) -> Result<String> {
+fn files_of_style(style: &OpenStyle, style_image: Option<&Path>) -> Result<String> {
     let folder = style::folder();
     let of_term = |style: &StyleRef| match style {
         StyleRef::Network { path, .. } | StyleRef::Learned(path) => Some(path.clone()),
         StyleRef::Named(name) => find(folder.as_deref()?, name).map(|style| style.path),
     };
-    let files = spec.terms().iter().filter_map(|term| of_term(&term.style)).chain(style_image.map(Path::to_owned));
+    let spec = style::parse(&style.label)?;
+    let encoder = match &style.engine.contract().style {
+        StyleInput::Embedding { encoder, .. } => Some(encoder.as_path()),
+        _ => None,
+    };
+    let of_terms = spec.terms().iter().filter_map(|term| of_term(&term.style));
     let mut hasher = Sha256::new();
-    for file in files {
+    for file in of_terms.chain(encoder.into_iter().chain(style_image).map(Path::to_owned)) {
         hasher.update(std::fs::read(&file).with_context(|| format!("cannot read '{}'", file.display()))?);
     }
     Ok(short_hash(hasher))
