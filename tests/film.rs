@@ -213,6 +213,17 @@ fn passes_go_over_all_keyframes_and_a_named_folder_stays() {
     // All is there: only the frames between are made again.
     let again = material.film("out.mkv", &["--passes", "2", "--work-folder", "work", "-y"]).assert().success();
     assert!(String::from_utf8_lossy(&again.get_output().stderr).contains(" 0 painted in this run"));
+
+    // What Ctrl-C left of the film itself is replaced as it is gone on with; the whole film is not, nor what is another file.
+    let arguments = ["--passes", "2", "--work-folder", "work"];
+    let refused = || material.film("out.mkv", &arguments).assert().code(1).stderr(contains("-y to replace it"));
+    refused();
+    let bytes = material.path("out.mkv").metadata().unwrap().len();
+    std::fs::write(material.path("work/output-bytes"), (bytes - 1).to_string()).unwrap();
+    refused();
+    std::fs::write(material.path("work/output-bytes"), bytes.to_string()).unwrap();
+    material.film("out.mkv", &arguments).assert().success();
+    refused();
 }
 
 #[test]

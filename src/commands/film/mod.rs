@@ -15,7 +15,6 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::device::Compute;
-use super::outputs::with_ending;
 use super::video::{self, check_cut, judge_damage};
 use super::{Outcome, UsageError};
 use crate::cli::VideoArgs;
@@ -57,7 +56,7 @@ pub fn make(
     let settings = settings(args, session.clone());
     settings.objective.check(&vgg).map_err(UsageError)?;
 
-    let folder = args.film.work_folder.clone().unwrap_or_else(|| with_ending(output, ".keyframes"));
+    let folder = clip.work_folder();
     let fingerprint = fingerprint(input, args, size, &settings, &style, vgg_sha256.as_deref())?;
     let (work, plan) = WorkFolder::open(&folder, &fingerprint)?;
     let plan = match plan {
@@ -126,9 +125,10 @@ pub fn make(
         notes,
     };
     report(args, &summary, &painted, console)?;
+    work.note_output((!is_whole).then_some(summary.bytes))?;
     if !is_whole {
         console.line(&format!(
-            "interrupted: the file holds what was done until then; the keyframes are kept in '{}'",
+            "interrupted: the file holds what was done until then; the keyframes are kept in '{}' (the same command goes on from there)",
             folder.display()
         ));
         return Ok(Outcome::Interrupted);

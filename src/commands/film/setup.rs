@@ -1,15 +1,17 @@
 //! From the arguments to a clip, networks and settings, and what does not go together.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
 use super::fill::{self, FillNetwork};
+use super::work::WorkFolder;
 use crate::cli::VideoArgs;
 use crate::commands::device::Compute;
 use crate::commands::mask::{self, Mask};
+use crate::commands::outputs::with_ending;
 use crate::commands::paint::{WHOLE_BYTES, read_style, read_vgg};
 use crate::commands::style;
 use crate::commands::video::{self, with_hint};
@@ -18,6 +20,7 @@ use crate::console::Console;
 use crate::frame::FrameSize;
 use crate::gatys::{Objective, Optimizer, PaintSettings, Picture, Vgg};
 use crate::media::{Cut, ReaderOptions, VideoReader, VideoWriter, WriterOptions, is_url, shown};
+use crate::output::Overwrite;
 use crate::pipeline::Control;
 use crate::runtime::{Runtime, SessionOptions};
 use crate::stills::StillFormat;
@@ -164,6 +167,11 @@ impl Clip<'_> {
         VideoReader::open(self.input, self.reader_options())
     }
 
+    /// Where its keyframes are kept.
+    pub fn work_folder(&self) -> PathBuf {
+        self.args.film.work_folder.clone().unwrap_or_else(|| with_ending(self.output, ".keyframes"))
+    }
+
     /// Where the film is painted, if not everywhere.
     pub fn mask(&self, reader: &VideoReader) -> Result<Option<Mask>> {
         Mask::for_clip(&self.args.mask, reader.info().size, &self.reader_options())
@@ -173,7 +181,10 @@ impl Clip<'_> {
         let options = WriterOptions {
             encoder: self.args.encoding.settings(self.threads),
             mute: self.args.mute,
-            overwrite: self.args.overwrite.into(),
+            overwrite: match WorkFolder::output_bytes(&self.work_folder()) {
+                Some(bytes) if !self.args.overwrite => Overwrite::OfSize(bytes),
+                _ => self.args.overwrite.into(),
+            },
             interrupt: Some(self.interrupt()),
         };
         VideoWriter::create(self.output, reader.info(), Some(reader), &options).map_err(with_hint)

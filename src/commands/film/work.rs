@@ -53,6 +53,8 @@ struct Head {
 
 const VERSION: u32 = 1;
 const HEAD: &str = "film.json";
+/// How many bytes the output of an interrupted run has.
+const OUTPUT_BYTES: &str = "output-bytes";
 
 impl WorkFolder {
     /// Opens or makes the folder, and what was planned in an earlier run.
@@ -90,6 +92,26 @@ impl WorkFolder {
     /// If it cannot be removed.
     pub fn remove(self) -> Result<()> {
         std::fs::remove_dir_all(&self.path).with_context(|| format!("remove '{}'", self.path.display()))
+    }
+
+    /// The length of what an interrupted run of the folder `path` left as its output, if it did.
+    pub fn output_bytes(path: &Path) -> Option<u64> {
+        std::fs::read_to_string(path.join(OUTPUT_BYTES)).ok()?.trim().parse().ok()
+    }
+
+    /// Notes the length of an output that is not the whole film, so that the run that goes on may replace it; `None`: it is whole.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn note_output(&self, bytes: Option<u64>) -> Result<()> {
+        match bytes {
+            Some(bytes) => self.write(OUTPUT_BYTES, bytes.to_string().as_bytes()),
+            None if Self::output_bytes(&self.path).is_some() => {
+                let note = self.path.join(OUTPUT_BYTES);
+                std::fs::remove_file(&note).with_context(|| format!("remove '{}'", note.display()))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Keeps the plan: from now on it is not made again.
