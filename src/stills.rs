@@ -9,6 +9,7 @@ mod leftovers;
 mod whole;
 
 use std::io::Cursor;
+use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use image::codecs::tiff::TiffDecoder;
@@ -18,6 +19,8 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
 pub use self::format::StillFormat;
 use self::whole::{MAX_DECODED_BYTES, check_length_of_webp, check_size, whole_jpeg};
 use crate::frame::{CHANNELS, Frame, FrameSize};
+
+const MORE_PICTURES: &str = "of several pictures in the file (an animation, pages) the first is painted";
 
 /// A picture and what came with it.
 #[derive(Debug)]
@@ -59,7 +62,7 @@ impl Still {
         let orientation = decoder.orientation()?;
         let mut notes = Vec::new();
         if leftovers::has_more_pictures(bytes, format)? {
-            notes.push("of several pictures in the file (an animation, pages) the first is painted");
+            notes.push(MORE_PICTURES);
         }
         if format == StillFormat::Png && leftovers::has_own_colors(bytes) {
             notes.push("what it says of its colors without a profile (gAMA, cICP) is left out");
@@ -133,6 +136,36 @@ impl Still {
     /// A picture of `size` in `format` without anything but a colour profile, to encode paintings with.
     pub fn plain(size: FrameSize, format: StillFormat, profile: Option<Vec<u8>>) -> Self {
         Self { content: Frame::black(size), format, deep: None, opacity: None, profile, exif: None, notes: Vec::new() }
+    }
+
+    /// The size of the picture in a file, upright, of which no more than the beginning is read.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is no picture.
+    pub fn size_in(path: &Path) -> Result<FrameSize> {
+        let reader = ImageReader::open(path)?.with_guessed_format()?;
+        reader.format().and_then(StillFormat::of).context("it is no PNG, JPEG, WebP or TIFF")?;
+        let mut decoder = reader.into_decoder().map_err(|error| anyhow!("{error}"))?;
+        let (width, height) = decoder.dimensions();
+        let mut size = FrameSize::new(width as usize, height as usize);
+        if let Orientation::Rotate90
+        | Orientation::Rotate270
+        | Orientation::Rotate90FlipH
+        | Orientation::Rotate270FlipH = decoder.orientation().map_err(|error| anyhow!("{error}"))?
+        {
+            size = FrameSize::new(size.height, size.width);
+        }
+        Ok(size)
+    }
+
+    /// How opaque each pixel is, `[height, width]`, 0–255; `None`: all is opaque.
+    pub fn opacity(&self) -> Option<Vec<u8>> {
+        self.has_transparency().then(|| self.opacity_of_eight_bits(true)).flatten()
+    }
+
+    /// Whether there are more pictures in the file than this one: an animation, or pages.
+    pub fn has_more_pictures(&self) -> bool {
+        self.notes.contains(&MORE_PICTURES)
     }
 
     /// Whether something shines through anywhere.

@@ -256,6 +256,19 @@ fn an_output_that_fails_is_told_while_the_input_is_silent() {
     );
     let output = shell(folder.path(), &line);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "0\n", "{}", text(&output));
+    // And a stage in the middle that fails: by a mask of which half of a picture is missing.
+    let masks = folder.path().join("masks");
+    std::fs::create_dir(&masks).unwrap();
+    clip(&masks, "%d.png", &["-f", "lavfi", "-i", "testsrc2=size=64x64", "-frames:v", "25"]);
+    let whole = std::fs::read(masks.join("4.png")).unwrap();
+    std::fs::write(masks.join("4.png"), &whole[..whole.len() / 2]).unwrap();
+    let pipe = identity("--mask masks");
+    let line =
+        format!("mkfifo again; timeout 60 {pipe} < again > /dev/null & exec 3> again; {source} >&3; wait $!; echo $?");
+    let output = shell(folder.path(), &line);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1\n", "{}", text(&output));
+    assert!(text(&output).contains("cannot read the mask 'masks/4.png'"), "{}", text(&output));
+    assert_eq!(text(&output).matches("error:").count(), 1, "{}", text(&output));
 }
 
 #[test]

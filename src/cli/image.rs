@@ -8,8 +8,14 @@ use clap::{Args, ValueHint};
 use super::{DeviceArgs, LookArgs, MaskArgs, parse_word, whole_number};
 use crate::stills::StillFormat;
 
+const MASK: &str = "\
+Lay the style on where this is white, and leave the rest as it was; gray mixes
+
+One picture for all. Of a picture with transparency it is the opacity that counts. Masks of another size are scaled.";
+
 /// `impasto image`.
 #[derive(Debug, Args)]
+#[command(mut_arg("mask", |mask| mask.value_name("IMAGE").value_hint(ValueHint::FilePath).long_help(MASK)))]
 #[command(after_help = "\
 Examples:
   impasto image photo.jpg -o painting.png --style great-wave

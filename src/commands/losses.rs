@@ -13,7 +13,6 @@ use super::painting::painting_bytes;
 use crate::frame::{Frame, FrameSize};
 use crate::gatys::{Judge, Picture};
 use crate::measure::{FrameSource, PerClip};
-use crate::media::ReaderOptions;
 use crate::runtime::SessionOptions;
 use crate::stills::Still;
 
@@ -113,7 +112,7 @@ pub fn judge(
     every: NonZeroU64,
     mut on_frame: impl FnMut(u64),
 ) -> Result<PaintingFigures> {
-    let mut sources = paths.try_map(|path| FrameSource::open(path, ReaderOptions::default()))?;
+    let mut sources = paths.try_map(FrameSource::open)?;
     let size = at_most(sources.input.size(), FRAME_SIDE);
     let mut judged_frames = Vec::new();
     for frame in 0_u64.. {

@@ -16,7 +16,7 @@ use super::{Outcome, UsageError, outputs};
 use crate::cli::MeasureArgs;
 use crate::console::{self, Console};
 use crate::measure::{self, Figures, FrameFigures, FrameSource, PerClip, SharpnessBase, TrueFlows};
-use crate::media::{ReaderOptions, shown};
+use crate::media::shown;
 use crate::output;
 
 /// Runs the command.
@@ -38,7 +38,7 @@ pub fn run(args: &MeasureArgs) -> Result<Outcome> {
     if let Some(style) = &args.style {
         refuse_learnt(style)?;
     }
-    let sources = paths.try_map(|path| FrameSource::open(path, ReaderOptions::default()))?;
+    let sources = paths.try_map(|path| FrameSource::open(path))?;
     let mut judge = match &args.style {
         Some(style) => {
             let mut compute = Compute::new(&args.device, super::thread_count(None), console)?;

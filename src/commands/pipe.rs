@@ -24,7 +24,7 @@ use crate::frame::{Frame, FramePool};
 use crate::media::{
     NotY4m, PipeFormat, PipeOptions, PipeReader, PipeWriter, Rational, RawVideo, ReaderLeft, ReaderOptions,
 };
-use crate::pipeline::{Control, Ending, Pipeline, PipelineStats, RunError, Sink, Source};
+use crate::pipeline::{Control, Ending, Failure, Pipeline, PipelineStats, RunError, Sink, Source};
 
 /// Runs the command.
 pub fn run(args: &PipeArgs) -> Result<Outcome> {
@@ -40,7 +40,7 @@ pub fn run(args: &PipeArgs) -> Result<Outcome> {
     let pool = FramePool::new();
     let reader = PipeReader::new(stdin(), options(args, &pool)).map_err(with_hint)?;
     let style = style::open_for_clip(&args.style, &args.run, reader.format().size(), &mut compute, &control)?;
-    let mask = Mask::for_clip(&args.mask, reader.format().size(), &ReaderOptions::default())?;
+    let mask = Mask::for_clip(&args.mask, reader.format().size(), None, &ReaderOptions::default())?;
     let (label, provider) = (style.label.clone(), style.provider.clone());
     // Without style there is nothing to hold still: the input comes out as it is.
     let (seconds, stride) =
@@ -49,7 +49,7 @@ pub fn run(args: &PipeArgs) -> Result<Outcome> {
     let temporal =
         TemporalStages::new(seconds, stride, time_base, false)?.placed(|| compute.place(reader.format().size()));
     compute.tell(args.stats);
-    let of_mask = mask.as_ref().map(|mask| mask.notes(None)).unwrap_or_default();
+    let of_mask = mask.as_ref().map(|mask| mask.notes(None, false)).unwrap_or_default();
     for note in style.notes.iter().chain(&of_mask).map(String::as_str).chain(reader.notes().iter().copied()) {
         console.note(note);
     }
@@ -61,9 +61,15 @@ pub fn run(args: &PipeArgs) -> Result<Outcome> {
 
     let pipeline = Pipeline::new(control.clone(), args.run.queue as usize);
     let stats = pipeline.stats();
-    let progress = console.progress(None);
-    let mut sink =
-        PipeSink { writer, console, progress, stats: stats.clone(), time_base: format.time_base(), frames: 0 };
+    let mut sink = PipeSink {
+        writer,
+        console,
+        progress: console.progress(None),
+        stats: stats.clone(),
+        failure: pipeline.failure(),
+        time_base: format.time_base(),
+        frames: 0,
+    };
     let source = PipeSource { reader, is_raw: args.raw.is_some(), control: control.clone() };
     let chain = Chain { reader: source, stylizers: style.engines(), pool, temporal, mask };
     let outcome = chain.run(pipeline, &mut sink);
@@ -192,8 +198,19 @@ struct PipeSink<W> {
     console: Console,
     progress: Progress,
     stats: PipelineStats,
+    failure: Failure,
     time_base: Rational,
     frames: u64,
+}
+
+impl<W> PipeSink<W> {
+    /// Ends the process: whoever writes to this program may be silent for ever, and nothing wakes the thread that waits for it. There
+    /// is no file to clean up.
+    fn fail(&mut self, error: &anyhow::Error) -> ! {
+        self.progress.end();
+        console::error(error);
+        signal_hook::low_level::exit(1)
+    }
 }
 
 impl<W: std::io::Write> Sink for PipeSink<W> {
@@ -202,15 +219,12 @@ impl<W: std::io::Write> Sink for PipeSink<W> {
 
     fn write(&mut self, SmoothedFrame { frame, .. }: SmoothedFrame) -> Result<()> {
         if let Err(error) = self.writer.write(&frame) {
-            // Whoever writes to this program may be silent for ever, and nothing wakes the thread that waits for it. There
-            // is no file to clean up.
-            self.progress.end();
             if error.is::<ReaderLeft>() {
+                self.progress.end();
                 self.console.line("the reader of the output has closed it: the rest was left out");
                 signal_hook::low_level::exit(0);
             }
-            console::error(&error);
-            signal_hook::low_level::exit(1);
+            self.fail(&error);
         }
         self.frames += 1;
         let seconds = self.frames as f64 * f64::from(self.time_base);
@@ -219,7 +233,12 @@ impl<W: std::io::Write> Sink for PipeSink<W> {
         Ok(())
     }
 
-    fn finish(&mut self, _: Ending) -> Result<()> {
+    fn finish(&mut self, ending: Ending) -> Result<()> {
+        if ending == Ending::Failed
+            && let Some(error) = self.failure.take()
+        {
+            self.fail(&error.into());
+        }
         Ok(())
     }
 }

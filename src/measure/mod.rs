@@ -19,4 +19,5 @@ pub use measures::{STATIC_DIFFERENCE, STATIC_MOTION};
 pub use meter::Meter;
 pub use plot::plot;
 pub use source::FrameSource;
+pub use stills::list as list_pictures;
 pub use truth::{Flo, TrueFlows, read_flo};

@@ -24,11 +24,11 @@ enum Kind {
 
 impl FrameSource {
     /// Opens a video file, or a folder of PNG and JPEG pictures, which come by name; numbers within names count as
-    /// numbers, and `options` mean nothing to them.
+    /// numbers.
     ///
     /// # Errors
     /// If there is no such file, or it holds no frames that can be read.
-    pub fn open(path: &Path, options: ReaderOptions) -> Result<Self> {
+    pub fn open(path: &Path) -> Result<Self> {
         let (size, kind) = if path.is_dir() {
             let pictures = stills::list(path, stills::EXTENSIONS)?;
             ensure!(
@@ -39,7 +39,7 @@ impl FrameSource {
             );
             (stills::read(&pictures[0])?.size, Kind::Stills(pictures.into_iter()))
         } else {
-            let reader = VideoReader::open(path, options)?;
+            let reader = VideoReader::open(path, ReaderOptions::default())?;
             (reader.info().size, Kind::Video(Box::new(reader)))
         };
         Ok(Self { path: path.to_owned(), size, kind, frames_given: 0 })

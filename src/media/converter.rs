@@ -8,7 +8,7 @@ use ffmpeg::{Rational, frame};
 use super::color::ColorTags;
 use super::ffi;
 use super::filter::{self, FilterChain, FilterInput};
-use super::to_rgb::{Conversion, describe_chain, with_square_pixels};
+use super::to_rgb::{Conversion, describe_chain, of_opacity, with_square_pixels};
 use crate::frame::FrameSize;
 
 /// Converts pictures one after the other.
@@ -22,19 +22,27 @@ pub struct Converter {
     container_shape: Option<Rational>,
     /// Whether pictures of other pixels are stretched to square ones.
     square_pixels: bool,
+    /// Whether pictures that have opacity are given as it.
+    opacity: bool,
     /// Whether an interlaced picture has come.
     is_interlaced: bool,
 }
 
 impl Converter {
     /// A converter that has seen nothing yet.
-    pub fn new(rotation: Option<&'static str>, container_shape: Option<Rational>, square_pixels: bool) -> Self {
+    pub fn new(
+        rotation: Option<&'static str>,
+        container_shape: Option<Rational>,
+        square_pixels: bool,
+        opacity: bool,
+    ) -> Self {
         Self {
             chain: None,
             converted: frame::Video::empty(),
             rotation,
             container_shape,
             square_pixels,
+            opacity,
             is_interlaced: false,
         }
     }
@@ -78,6 +86,9 @@ impl Converter {
     /// If FFmpeg cannot set them up.
     pub fn open(&mut self, input: FilterInput, size: Option<FrameSize>) -> Result<Conversion> {
         let mut conversion = describe_chain(&input, self.is_interlaced, self.rotation, size, filter::exists);
+        if self.opacity {
+            conversion = of_opacity(conversion);
+        }
         if self.square_pixels {
             conversion.filters = with_square_pixels(&conversion.filters, size.is_none());
         }

@@ -35,11 +35,20 @@ pub struct ReaderOptions {
     pub pool: FramePool,
     /// Whether pictures of other pixels are stretched to square ones, for where nobody is told of their shape.
     pub square_pixels: bool,
+    /// Whether pictures that have opacity are given as it: white where they are opaque.
+    pub opacity: bool,
 }
 
 impl Default for ReaderOptions {
     fn default() -> Self {
-        Self { cut: Cut::default(), threads: 0, interrupt: None, pool: FramePool::new(), square_pixels: false }
+        Self {
+            cut: Cut::default(),
+            threads: 0,
+            interrupt: None,
+            pool: FramePool::new(),
+            square_pixels: false,
+            opacity: false,
+        }
     }
 }
 
@@ -145,7 +154,7 @@ impl VideoReader {
             sought: None,
             first_decoded: None,
             decoded: frame::Video::empty(),
-            converter: Converter::new(rotation, container_shape, options.square_pixels),
+            converter: Converter::new(rotation, container_shape, options.square_pixels, options.opacity),
             promised_frames,
             pending: VecDeque::new(),
             state: State::Reading,

@@ -22,6 +22,10 @@ pub struct Conversion {
     pub notes: Vec<&'static str>,
 }
 
+/// Lays pictures with opacity over black.
+const FLATTENED: &str = "premultiply=inplace=1";
+const IS_FLATTENED: &str = "transparency: flattened over black";
+
 /// The filters for pictures like `input`, turned by the filters of `rotation` and scaled to `size`, both only if given.
 /// `exists` says whether this FFmpeg has a filter.
 pub fn describe_chain(
@@ -71,8 +75,8 @@ pub fn describe_chain(
     }
     filters.push(scale);
     if ffi::has_alpha(input.pixel) {
-        filters.extend(["format=gbrap".to_owned(), "premultiply=inplace=1".to_owned()]);
-        notes.push("transparency: flattened over black");
+        filters.extend(["format=gbrap".to_owned(), FLATTENED.to_owned()]);
+        notes.push(IS_FLATTENED);
     }
     filters.push("format=rgb24".to_owned());
     Conversion { filters: filters.join(","), color, notes }
@@ -83,6 +87,14 @@ pub fn describe_chain(
 pub fn with_square_pixels(filters: &str, is_first: bool) -> String {
     const WIDE: &str = "scale=w='if(gt(abs(sar-1),0.001)*gt(sar,0),max(2,2*round(iw*sar/2)),iw)':h=ih:flags=bicubic,";
     format!("{filters},{}setsar=1", if is_first { WIDE } else { "" })
+}
+
+/// The same conversion, which gives the opacity of pictures that have it instead of their colors.
+pub fn of_opacity(conversion: Conversion) -> Conversion {
+    const OPACITY: &str = "colorchannelmixer=rr=0:ra=1:gg=0:ga=1:bb=0:ba=1";
+    let notes = conversion.notes.into_iter();
+    let notes = notes.map(|note| if note == IS_FLATTENED { "transparency: white is what is opaque" } else { note });
+    Conversion { filters: conversion.filters.replace(FLATTENED, OPACITY), notes: notes.collect(), ..conversion }
 }
 
 /// Linear light, BT.709 primaries, Hable's curve, back to gamma.

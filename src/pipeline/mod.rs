@@ -227,6 +227,11 @@ impl Pipeline {
         self.shared.stats.clone()
     }
 
+    /// A handle to the first error, for a sink that cannot wait until every thread has ended.
+    pub fn failure(&self) -> Failure {
+        Failure(Arc::clone(&self.shared))
+    }
+
     /// Starts the stages that `wire` asks for and returns when every thread has ended.
     ///
     /// Blocks until the source ends, a stage fails, or [`Control`] says so.
@@ -239,13 +244,23 @@ impl Pipeline {
     ) -> Result<T, RunError> {
         let outcome =
             thread::scope(|scope| wire(&Wiring { scope, shared: Arc::clone(&self.shared), capacity: self.capacity }));
-        let first_error = self.shared.first_error.lock().ok().and_then(|mut slot| slot.take());
+        let first_error = self.failure().take();
         match (first_error, outcome) {
             (Some(error), _) => Err(error),
             (None, Err(error)) => Err(error),
             (None, Ok(Some(value))) => Ok(value),
             (None, Ok(None)) => Err(RunError::Aborted),
         }
+    }
+}
+
+/// What a run failed of.
+pub struct Failure(Arc<Shared>);
+
+impl Failure {
+    /// The first error of any stage so far, which [`Pipeline::run`] does not return any more.
+    pub fn take(&self) -> Option<RunError> {
+        self.0.first_error.lock().ok().and_then(|mut slot| slot.take())
     }
 }
 

@@ -91,7 +91,7 @@ impl Still {
         mixed
     }
 
-    fn opacity_of_eight_bits(&self, has_opacity: bool) -> Option<Vec<u8>> {
+    pub(super) fn opacity_of_eight_bits(&self, has_opacity: bool) -> Option<Vec<u8>> {
         match (&self.opacity, &self.deep) {
             (Some(opacity), _) => Some(opacity.clone()),
             (None, Some(values)) if has_opacity => {

@@ -108,6 +108,37 @@ fn a_clip_and_a_folder_say_it_for_each_frame() {
 }
 
 #[test]
+fn of_pictures_with_transparency_the_opacity_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    small_clip(folder);
+    let photo = "testsrc2=size=96x64:rate=10:duration=1,format=rgba,geq=r='r(X,Y)':g='g(X,Y)':b='b(X,Y)':a='if(lt(X,W/2),255,0)'";
+    let cut_out = |name: &str, more: &[&str]| clip(folder, name, &[&["-f", "lavfi", "-i", photo], more].concat());
+    cut_out("one.png", &["-frames:v", "1"]);
+    std::fs::create_dir(folder.join("folder")).unwrap();
+    cut_out("folder/%d.png", &[]);
+    cut_out("clip.mov", &["-c:v", "qtrle"]);
+    paint(folder, "plain.mkv", &["--strength", "0"]);
+    for mask in ["one.png", "folder", "clip.mov"] {
+        let text = paint(folder, "out.mkv", &["-y", "--mask", mask]);
+        assert!(text.contains("transparency: white is what is opaque"), "{text}");
+        assert_painted(folder, ("out.mkv", 5), ("plain.mkv", 5), 0..WIDTH / 2);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_mask_that_is_a_pipe_is_refused_and_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    small_clip(folder);
+    rustix::fs::mkfifoat(rustix::fs::CWD, folder.join("mask.png"), rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)
+        .unwrap();
+    let arguments = ["video", "in.mp4", "-o", "out.mp4", "--mask", "mask.png"];
+    assert_refused(folder, &arguments, 1, "cannot read the mask 'mask.png': it is no file");
+}
+
+#[test]
 fn a_mask_that_ends_early_is_held_and_one_of_another_length_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
@@ -119,6 +150,20 @@ fn a_mask_that_ends_early_is_held_and_one_of_another_length_is_told() {
     assert!(text.contains("the mask 'short.mkv' ends after 4 frames: the last one is taken for the rest"), "{text}");
     assert_painted(folder, ("out.mkv", 2), ("plain.mkv", 2), 2 * BAR..3 * BAR);
     assert_painted(folder, ("out.mkv", 9), ("plain.mkv", 9), 3 * BAR..4 * BAR);
+
+    // A clip of one picture is a picture, whatever part is wanted; and the part that is wanted takes nothing from the mask.
+    bars(folder, "one.gif", &["-frames:v", "1"]);
+    let text = paint(folder, "one.mkv", &["--mask", "one.gif", "--start", "0.5"]);
+    assert!(!text.contains("mask"), "{text}");
+    assert_painted(folder, ("one.mkv", 2), ("plain.mkv", 7), 0..BAR);
+    bars(folder, "slow.mkv", &["-c:v", "ffv1", "-vf", "settb=1/5,setpts=N", "-r", "5"]);
+    let text = paint(folder, "slow-out.mkv", &["--mask", "slow.mkv", "--end", "0.6"]);
+    assert!(!text.contains("mask"), "{text}");
+    assert_painted(folder, ("slow-out.mkv", 5), ("plain.mkv", 5), 5 * BAR..6 * BAR);
+    let arguments = ["video", "in.mp4", "-o", "json.mkv", "-q", "--json", "--mask", "short.mkv"];
+    let output = impasto().current_dir(folder).args(arguments).output().unwrap();
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(summary["notes"].to_string().contains("ends after 4 frames"), "{summary}");
 }
 
 #[test]
@@ -132,15 +177,27 @@ fn what_is_no_mask_is_refused() {
         clip(folder, name, &["-f", "lavfi", "-i", &format!("color={color}:size=96x64,format=rgba"), "-frames:v", "1"]);
     };
     plain("black.png", "black");
-    plain("clear.png", "white@0.5");
     std::fs::write(folder.join("text.png"), "no picture").unwrap();
     std::fs::create_dir(folder.join("empty")).unwrap();
     std::fs::copy(folder.join("in.mp4"), folder.join("mask.mp4")).unwrap();
+    for (name, second) in [("broken", "text.png"), ("mixed", "tall.png")] {
+        std::fs::create_dir(folder.join(name)).unwrap();
+        std::fs::copy(folder.join("mask.png"), folder.join(name).join("1.png")).unwrap();
+        std::fs::copy(folder.join(second), folder.join(name).join("2.png")).unwrap();
+    }
+    bars(folder, "short.mkv", &["-c:v", "ffv1", "-frames:v", "4"]);
+    bars(folder, "fast.mkv", &["-c:v", "ffv1", "-vf", "settb=1/25,setpts=N", "-r", "25"]);
+    bars(folder, "several.png", &["-f", "apng"]);
     let with = |more: &[&'static str]| [&["video", "in.mp4", "-o", "out.mp4", "--mask"], more].concat();
     for (more, code, expected) in [
         (&["tall.png"][..], 1, "the mask 'tall.png' is 64×96 and the content 96×64 (expected the same shape)"),
         (&["black.png"], 1, "the mask 'black.png' is black (expected white where the style is to be)"),
-        (&["clear.png"], 1, "the mask 'clear.png' is transparent in places"),
+        (&["several.png"], 1, "the mask 'several.png' holds several pictures"),
+        (&["broken"], 1, "cannot read the mask 'broken/2.png'"),
+        (&["mixed"], 1, "the mask 'mixed/2.png' is 64×96 and the content 96×64 (expected the same shape)"),
+        (&["http://user:secret@localhost:1/a.png"], 1, "'http://…@localhost:1/a.png'"),
+        (&["short.mkv", "--start", "0.5"], 1, "does the mask end before --start?"),
+        (&["fast.mkv", "--start", "0.5"], 1, "has 25.00 frames a second and the clip 10.00 frames a second"),
         (&["text.png"], 1, "cannot read the mask 'text.png'"),
         (&["missing.png"], 1, "cannot read the mask 'missing.png'"),
         (&["missing.mp4"], 1, "'missing.mp4'"),
@@ -151,9 +208,11 @@ fn what_is_no_mask_is_refused() {
     }
     let as_output = ["video", "in.mp4", "-o", "./mask.mp4", "-y", "--mask", "mask.mp4"];
     assert_refused(folder, &as_output, 2, "the output './mask.mp4' is the mask");
+    let as_view = ["video", "in.mp4", "-o", "out.mp4", "-y", "--mask", "mask.mp4", "--debug-view", "mask.mp4"];
+    assert_refused(folder, &as_view, 2, "the debug view 'mask.mp4' is the mask");
     assert_refused(folder, &["video", "in.mp4", "-o", "out.mp4", "--invert-mask"], 2, "--mask");
     let of_picture = ["image", "mask.png", "-o", "out.png", "--mask", "mask.mp4"];
-    assert_refused(folder, &of_picture, 2, "the mask 'mask.mp4' is no picture (expected one for all pictures)");
+    assert_refused(folder, &of_picture, 2, "the mask 'mask.mp4' is no picture in a file (expected one for all)");
     assert_refused(folder, &["image", "tall.png", "-o", "mask.png", "-y", "--mask", "mask.png"], 2, "is the mask");
     assert!(files(folder).iter().all(|name| !name.starts_with("out")));
 }

@@ -29,7 +29,7 @@ use painter::{Painted, Painter};
 pub use setup::check;
 use setup::{Clip, Networks, Prepared, check_clip, fingerprint, prepare, settings};
 use work::{Plan, PlannedKeyframe, WorkFolder};
-use write::Film;
+use write::{Film, WrittenFilm};
 
 /// Gradients for a keyframe and pass where no number is asked for.
 const ITERATIONS: u64 = 60;
@@ -50,7 +50,7 @@ pub fn make(
     let cut = check_cut(args)?;
     let started = Instant::now();
     let clip = Clip { input, output, args, cut, threads: args.run.thread_count(), control: control.clone() };
-    let Prepared { style_name, style, reader, size, networks, encoder, notes } = prepare(&clip, compute, console)?;
+    let Prepared { style_name, style, reader, size, networks, encoder, mut notes } = prepare(&clip, compute, console)?;
     let info = reader.info().clone();
     let Networks { session, fill: asked_fill, vgg, vgg_sha256 } = networks;
     let settings = settings(args, session.clone());
@@ -100,11 +100,12 @@ pub fn make(
     }
     let film = Film { clip: &clip, work: &work, plan: &plan, last_pass: passes - 1, size };
     let carrying = Instant::now();
-    let Some((written, damage)) = film.write(&mut fill, console)? else {
+    let Some(WrittenFilm { file: written, damage, remarks }) = film.write(&mut fill, console)? else {
         console.line(&format!("interrupted: nothing was written; the keyframes are kept in '{}'", folder.display()));
         return Ok(Outcome::Interrupted);
     };
     let is_whole = !control.is_stopped();
+    notes.extend(remarks);
     let summary = Summary {
         input: input.display().to_string(),
         output: written.path.display().to_string(),

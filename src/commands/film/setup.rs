@@ -61,13 +61,14 @@ pub fn prepare(clip: &Clip<'_>, compute: &mut Compute, console: Console) -> Resu
         fill::SMALLEST
     );
     let mask = clip.mask(&reader)?;
-    let of_mask = mask.map(|mask| mask.notes(info.expected_frames)).unwrap_or_default();
-    info.notes.iter().chain(&of_mask).for_each(|note| console.note(note));
+    let of_mask = mask.map(|mask| mask.notes(info.expected_frames, clip.cut != Cut::default())).unwrap_or_default();
+    let mut notes: Vec<String> = info.notes.iter().chain(&of_mask).cloned().collect();
+    notes.iter().for_each(|note| console.note(note));
     // There is nothing yet that a second Ctrl-C could lose.
     let networks = control.opening(|| open(args, compute, control))?;
     let writer = clip.writer(&reader)?;
     writer.notes().iter().for_each(|warning| console.warning(warning));
-    let notes = info.notes.iter().chain(writer.notes()).cloned().collect();
+    notes.extend(writer.notes().iter().cloned());
     let encoder = writer.encoder_name().to_owned();
     drop(writer);
     Ok(Prepared { style_name, style, reader, size, networks, encoder, notes })
@@ -108,7 +109,7 @@ fn refuse_blend(style: &str) -> Result<(), UsageError> {
 
 /// Refuses a clip that no film can be made of, and an output that is something else.
 pub fn check_clip(clip: &video::Clip, args: &VideoArgs) -> Result<(), UsageError> {
-    mask::refuse_as_output(&args.mask, &clip.output)?;
+    mask::refuse_as_output(&args.mask, "output", &clip.output)?;
     match is_url(&clip.input) {
         true => Err(UsageError(anyhow!(
             "'{}' is an address (expected a file with --engine gatys, which reads the clip several times: download it first)",
@@ -174,7 +175,8 @@ impl Clip<'_> {
 
     /// Where the film is painted, if not everywhere.
     pub fn mask(&self, reader: &VideoReader) -> Result<Option<Mask>> {
-        Mask::for_clip(&self.args.mask, reader.info().size, &self.reader_options())
+        let info = reader.info();
+        Mask::for_clip(&self.args.mask, info.size, mask::steady_rate(info), &self.reader_options())
     }
 
     pub fn writer(&self, reader: &VideoReader) -> Result<VideoWriter> {

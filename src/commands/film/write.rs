@@ -27,12 +27,21 @@ pub struct Film<'a> {
     pub size: FrameSize,
 }
 
+/// A film on the disk.
+pub struct WrittenFilm {
+    pub file: Written,
+    /// How the clip is damaged.
+    pub damage: Option<String>,
+    /// What was found wrong with the mask.
+    pub remarks: Vec<String>,
+}
+
 impl Film<'_> {
-    /// Reads the clip once more and writes the film; `None` when nothing was written. Also tells how the clip is damaged.
+    /// Reads the clip once more and writes the film; `None` when nothing was written.
     ///
     /// # Errors
     /// If the clip cannot be read, a keyframe is missing, or the film cannot be written.
-    pub fn write(&self, fill: &mut FillNetwork, console: Console) -> Result<Option<(Written, Option<String>)>> {
+    pub fn write(&self, fill: &mut FillNetwork, console: Console) -> Result<Option<WrittenFilm>> {
         let control = &self.clip.control;
         let mut reader = self.clip.open()?;
         let mut output = Output::new(self.clip, &reader)?;
@@ -74,7 +83,8 @@ impl Film<'_> {
             return Ok(None);
         }
         let is_cut_short = control.is_stopped() || self.clip.cut.frames.is_some_and(|most| output.frames >= most);
-        Ok(Some((output.writer.finish(is_cut_short)?, reader.damage().describe())))
+        let remarks = output.mask.as_ref().map(|mask| mask.remarks().all()).unwrap_or_default();
+        Ok(Some(WrittenFilm { file: output.writer.finish(is_cut_short)?, damage: reader.damage().describe(), remarks }))
     }
 }
 

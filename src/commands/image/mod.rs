@@ -31,7 +31,7 @@ pub fn run(args: &ImageArgs) -> Result<Outcome> {
     let tasks = tasks(args, &styles)?;
     check_inputs(&tasks, &styles)?;
     for painting in tasks.iter().flat_map(|task| styles.iter().filter_map(|style| task.painting(style))) {
-        mask::refuse_as_output(&args.mask, &painting)?;
+        mask::refuse_as_output(&args.mask, "output", &painting)?;
     }
     let mut mask = Mask::for_pictures(&args.mask)?;
     let control = Control::new();

@@ -68,16 +68,19 @@ struct Opened {
     writer: VideoWriter,
     debug_view: Option<DebugView>,
     state: Option<RunState>,
+    /// What was found of the clip and of its mask.
+    notes: Vec<String>,
 }
 
 fn make(clip: &Clip, args: &VideoArgs, compute: &mut Compute, control: &Control, console: Console) -> Result<Outcome> {
     let cut = check_cut(args)?;
     let started = Instant::now();
-    let Opened { mut reader, pool, style, temporal, mask, smooth, mut writer, debug_view, mut state } =
+    let Opened { mut reader, pool, style, temporal, mut mask, smooth, mut writer, debug_view, mut state, notes } =
         open(clip, args, cut, compute, control, console)?;
     let info = reader.info().clone();
     let (damage, encoder) = (reader.damage(), writer.encoder_name().to_owned());
-    let notes: Vec<String> = info.notes.iter().chain(writer.notes()).cloned().collect();
+    let mut notes: Vec<String> = notes.iter().chain(writer.notes()).cloned().collect();
+    let remarks = mask.as_ref().map(Mask::remarks).unwrap_or_default();
     let (label, network, provider) = (style.label.clone(), style.network, style.provider.clone());
 
     let mut seam = 0;
@@ -99,7 +102,9 @@ fn make(clip: &Clip, args: &VideoArgs, compute: &mut Compute, control: &Control,
     let paint = || -> Result<Option<Written>> {
         if seam > 0 {
             console.line(&format!("going on behind the {seam} frames that are there"));
-            if !skip_to(&mut reader, begin, control, console)? {
+            let is_there = skip_to(&mut reader, begin, control, console)?
+                && mask.as_mut().map_or(Ok(true), |mask| mask.go_to(begin, || control.is_stopped()))?;
+            if !is_there {
                 return sink.finish(if control.is_aborted() { Ending::Failed } else { Ending::Stopped });
             }
         }
@@ -121,6 +126,7 @@ fn make(clip: &Clip, args: &VideoArgs, compute: &mut Compute, control: &Control,
             return Ok(outcome);
         }
     };
+    notes.extend(remarks.all());
     let seconds = started.elapsed().as_secs_f64();
     let summary = Summary {
         input: media::shown(&clip.input),
@@ -172,10 +178,13 @@ fn open(
         pool: pool.clone(),
         ..ReaderOptions::default()
     };
-    mask::refuse_as_output(&args.mask, &clip.output)?;
+    mask::refuse_as_output(&args.mask, "output", &clip.output)?;
+    if let Some(debug_view) = &args.debug_view {
+        mask::refuse_as_output(&args.mask, "debug view", debug_view)?;
+    }
     let reader = VideoReader::open(&clip.input, reader_options.clone())?;
     let info = reader.info();
-    let mask = Mask::for_clip(&args.mask, info.size, &reader_options)?;
+    let mask = Mask::for_clip(&args.mask, info.size, mask::steady_rate(info), &reader_options)?;
     let state = RunState::of_run(&clip.output, args)?;
     let style = style::open_for_clip(&args.style, &args.run, info.size, compute, control)?;
     let writer_options = WriterOptions {
@@ -202,14 +211,15 @@ fn open(
     let temporal =
         TemporalStages::new(smooth, stride, info.time_base, debug_view.is_some())?.placed(|| compute.place(info.size));
     compute.tell(args.stats);
-    let of_mask = mask.as_ref().map(|mask| mask.notes(info.expected_frames)).unwrap_or_default();
-    for note in style.notes.iter().chain(&info.notes).chain(&of_mask) {
+    let of_mask = mask.as_ref().map(|mask| mask.notes(info.expected_frames, cut != Cut::default()));
+    let notes: Vec<String> = info.notes.iter().cloned().chain(of_mask.into_iter().flatten()).collect();
+    for note in style.notes.iter().chain(&notes) {
         console.note(note);
     }
     for warning in writer.notes() {
         console.warning(warning);
     }
-    Ok(Opened { reader, pool, style, temporal, mask, smooth, writer, debug_view, state })
+    Ok(Opened { reader, pool, style, temporal, mask, smooth, writer, debug_view, state, notes })
 }
 
 /// Says how it went, on stderr for people and on stdout for programs.

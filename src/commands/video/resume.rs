@@ -10,8 +10,9 @@ use sha2::{Digest, Sha256};
 
 use crate::cli::VideoArgs;
 use crate::commands::style::OpenStyle;
-use crate::commands::{UsageError, outputs, style};
+use crate::commands::{UsageError, mask, outputs, style};
 use crate::console::Console;
+use crate::measure::list_pictures;
 use crate::media::{self, Journal, JournalInUse, Settings, VideoInfo, VideoReader, VideoWriter};
 use crate::motion::TimeConstants;
 use crate::output::{Overwrite, is_taken};
@@ -214,7 +215,7 @@ fn identity(input: &Path, info: &VideoInfo) -> Result<String> {
     identity_of_file(input)
 }
 
-/// The same for a mask: of a folder, by the names and lengths of what is in it.
+/// The same for a mask: of a folder, by the names and lengths of its pictures.
 fn identity_of_mask(mask: &Path) -> Result<String> {
     if media::is_url(mask) {
         return Ok(short_hash(Sha256::new().chain_update(mask.as_os_str().as_encoded_bytes())));
@@ -222,21 +223,14 @@ fn identity_of_mask(mask: &Path) -> Result<String> {
     if !mask.is_dir() {
         return identity_of_file(mask);
     }
-    let read = || -> std::io::Result<String> {
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir(mask)? {
-            let entry = entry?;
-            found.push((entry.file_name(), entry.metadata()?.len()));
-        }
-        found.sort();
-        let mut hasher = Sha256::new();
-        for (name, length) in &found {
-            hasher.update(name.as_encoded_bytes());
-            hasher.update(length.to_le_bytes());
-        }
-        Ok(format!("{} files ({})", found.len(), short_hash(hasher)))
-    };
-    read().with_context(|| format!("cannot read the folder '{}'", mask.display()))
+    let files = list_pictures(mask, mask::EXTENSIONS)?;
+    let mut hasher = Sha256::new();
+    for file in &files {
+        let length = file.metadata().with_context(|| format!("cannot read '{}'", file.display()))?.len();
+        hasher.update(file.file_name().unwrap_or_default().as_encoded_bytes());
+        hasher.update(length.to_le_bytes());
+    }
+    Ok(format!("{} pictures ({})", files.len(), short_hash(hasher)))
 }
 
 fn identity_of_file(path: &Path) -> Result<String> {
