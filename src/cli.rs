@@ -269,7 +269,7 @@ pub struct VideoArgs {
     #[arg(short, long)]
     pub quiet: bool,
 
-    /// Print one summary in JSON on stdout
+    /// Print a summary in JSON on stdout, on a line for each video
     #[arg(long)]
     pub json: bool,
 }

@@ -1,9 +1,10 @@
 //! Files that a command is to work on, as a person names them (files, folders, patterns), and where what comes of each goes.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use glob::MatchOptions;
 use walkdir::WalkDir;
 
 use super::{UsageError, outputs};
@@ -36,6 +37,9 @@ pub fn find(inputs: &[PathBuf], output: &Path, kind: &Kind) -> Result<Vec<Found>
     for input in inputs {
         find_one(input, output, kind, &mut found)?;
     }
+    // What is named twice is meant once.
+    let mut seen = HashSet::new();
+    found.retain(|one: &Found| outputs::place(&one.path).is_none_or(|place| seen.insert(place)));
     Ok(found)
 }
 
@@ -116,7 +120,13 @@ fn find_one(input: &Path, output: &Path, kind: &Kind, found: &mut Vec<Found>) ->
             entry.depth() == 0 || !(entry.file_name().to_string_lossy().starts_with('.') || is_output())
         };
         for entry in WalkDir::new(input).sort_by_file_name().into_iter().filter_entry(is_shown) {
-            let entry = entry.with_context(|| format!("cannot read the folder '{}'", input.display()))?;
+            let entry = entry.map_err(|error| {
+                let folder = error.path().unwrap_or(input).display().to_string();
+                let reason = error
+                    .into_io_error()
+                    .map_or_else(|| "its links lead in a circle".to_owned(), |error| error.to_string());
+                anyhow!("cannot read the folder '{folder}': {reason}")
+            })?;
             if !entry.file_type().is_dir() && (kind.is_one)(entry.path()) {
                 let place = entry.path().strip_prefix(input).unwrap_or(entry.path()).to_owned();
                 found.push(Found { path: entry.into_path(), place });
@@ -129,10 +139,18 @@ fn find_one(input: &Path, output: &Path, kind: &Kind, found: &mut Vec<Found>) ->
     }
     let pattern = input.to_string_lossy();
     if !input.exists() && pattern.contains(['*', '?', '[']) {
-        let paths = glob::glob(&pattern).map_err(|error| usage(format!("'{pattern}' is no pattern: {error}")))?;
+        let options = MatchOptions { require_literal_leading_dot: true, ..MatchOptions::new() };
+        let paths =
+            glob::glob_with(&pattern, options).map_err(|error| usage(format!("'{pattern}' is no pattern: {error}")))?;
+        let outputs = folder_of_outputs_among(input, output);
         for path in paths {
             let path = path.with_context(|| format!("cannot read what fits '{pattern}'"))?;
-            if path.is_file() && (kind.is_one)(&path) {
+            let is_output = || {
+                outputs
+                    .as_ref()
+                    .is_some_and(|outputs| outputs::place(&path).is_some_and(|path| path.starts_with(outputs)))
+            };
+            if path.is_file() && (kind.is_one)(&path) && !is_output() {
                 found.push(by_name(path));
             }
         }
@@ -143,6 +161,14 @@ fn find_one(input: &Path, output: &Path, kind: &Kind, found: &mut Vec<Found>) ->
     }
     found.push(by_name(input.to_owned()));
     Ok(())
+}
+
+/// The folder of outputs, if it lies below where a pattern looks: what went there is not painted again.
+fn folder_of_outputs_among(pattern: &Path, output: &Path) -> Option<PathBuf> {
+    let is_plain = |part: &Component<'_>| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']);
+    let base: PathBuf = pattern.components().take_while(is_plain).collect();
+    let base = if base.as_os_str().is_empty() { Path::new(".") } else { &base }.canonicalize().ok()?;
+    output.canonicalize().ok().filter(|output| output.starts_with(&base) && *output != base)
 }
 
 fn by_name(path: PathBuf) -> Found {

@@ -141,6 +141,15 @@ pub fn find(wanted: &str) -> Result<Vec<Candidate>> {
     Ok(vec![Candidate { codec, defaults }])
 }
 
+/// Refuses a codec that this FFmpeg cannot write, whatever the container.
+///
+/// # Errors
+/// With the names that there are.
+pub fn check_codec(wanted: &str) -> Result<()> {
+    super::init()?;
+    find(wanted).map(drop)
+}
+
 /// Opens the first of the encoders that takes frames like `info` (one may refuse a size that the next can do); where
 /// none does, the reason is the first one's.
 pub fn open(

@@ -171,13 +171,18 @@ impl Journal {
         }
     }
 
-    /// Notes beside the packets of a finished journal what output was made of them.
+    /// Notes behind the packets how long the output is that is made of them: the run that goes on may replace it.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn note_output(path: &Path, bytes: u64) -> Result<()> {
-        let write = || write_record(&mut OpenOptions::new().append(true).open(path)?, &Record::Output(bytes), [&[]; 2]);
-        write().with_context(|| format!("cannot write '{}'", path.display())).map(drop)
+    pub fn note_output(&mut self, bytes: u64) -> Result<()> {
+        let mut write = || {
+            self.file.0.seek(SeekFrom::End(0))?;
+            write_record(&mut self.file.0, &Record::Output(bytes), [&[]; 2])
+        };
+        write().with_context(|| format!("cannot write '{}'", self.path.display()))?;
+        self.output_bytes = Some(bytes);
+        Ok(())
     }
 
     /// Gives all packets that can be gone on from, in order; leaves off where the next one is written.

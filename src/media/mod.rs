@@ -50,7 +50,7 @@ pub use camera::{
 };
 pub use color::ColorTags;
 pub use cut::{Cut, ParseTimeError, Time};
-pub use encoder::EncoderSettings;
+pub use encoder::{EncoderSettings, check_codec};
 pub use ffmpeg::Rational;
 pub use info::VideoInfo;
 pub use journal::{Journal, JournalInUse, Settings};

@@ -220,7 +220,7 @@ impl VideoWriter {
     /// If anything cannot be written; then nothing stands under the final name.
     pub fn finish(mut self, is_cut_short: bool) -> Result<Written> {
         // What an encoder held back it gives at times of its own when it ends: another one could not follow. No other run begins meanwhile.
-        let _locked = self.journal.take();
+        let mut journal = self.journal.take();
         self.encoder.end().and_then(|()| self.write_packets()).map_err(|error| self.explain(error))?;
         let cannot_write = || format!("cannot write '{}'", self.path.display());
         if let Some(copier) = &mut self.copier {
@@ -235,6 +235,13 @@ impl VideoWriter {
         self.output.write_trailer().with_context(cannot_write)?;
         let Self { output, file, path, frames, .. } = self;
         drop(output);
+        if let Some(journal) = &mut journal {
+            // Whatever happens from here on: the file that takes the name is known for ours.
+            let noted = file.temporary().metadata().map_err(Into::into);
+            if let Err(error) = noted.and_then(|file| journal.note_output(file.len())) {
+                tracing::warn!("whoever goes on with this run will have to say -y as well: {error:#}");
+            }
+        }
         file.commit().with_context(|| format!("cannot give the finished file its name '{}'", path.display()))?;
         let bytes = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
         Ok(Written { path, frames, bytes })

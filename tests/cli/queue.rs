@@ -103,6 +103,8 @@ fn what_does_not_go_together_is_refused_before_anything_is_painted() {
     material(folder);
     std::fs::create_dir(folder.join("empty")).unwrap();
     std::fs::create_dir(folder.join("masks")).unwrap();
+    std::fs::create_dir(folder.join("same")).unwrap();
+    std::fs::copy(folder.join("in/a.mp4"), folder.join("same/a.mp4")).unwrap();
     std::fs::write(folder.join("file"), "").unwrap();
     for (arguments, code, expected) in [
         (&["in", "-o", "in", "-y"][..], 1, "'in/a.mp4': its own painting would replace it"),
@@ -115,7 +117,10 @@ fn what_does_not_go_together_is_refused_before_anything_is_painted() {
         (&["in/a.mp4", "in/b.ts", "in/deep", "-o", "out", "--style", "no-style"], 2, "no-style"),
         (&["in/a.mp4", "in/b.ts", "-o", "out", "--extension", "m/kv"], 2, "expected the ending of a file's name"),
         (&["in/a.mp4", "-o", "out.mp4", "--extension", "mkv"], 2, "--extension is for outputs in a folder"),
-        (&["in/a.mp4", "in/a.mp4", "-o", "out"], 2, "would both become 'out/a.mp4'"),
+        (&["in/a.mp4", "same/a.mp4", "-o", "out"], 2, "would both become 'out/a.mp4'"),
+        (&["in", "-o", "in/../in", "--extension", "mkv"], 2, "the outputs would lie among the clips of 'in'"),
+        (&["in", "-o", "out", "--codec", "none"], 1, "'none' is no video encoder of this FFmpeg"),
+        (&["in", "-o", "out", "--mask", "missing.png"], 1, "cannot read the mask 'missing.png'"),
         (&["in", "-o", "out", "--debug-view", "view.mp4"], 2, "--debug-view is for one video (expected none for 4)"),
         (
             &["in", "-o", "out", "--mask", "masks"],
@@ -131,6 +136,80 @@ fn what_does_not_go_together_is_refused_before_anything_is_painted() {
         assert_refused(folder, &[&["video"], arguments].concat(), code, expected);
     }
     assert!(!files(folder).contains(&"out".to_owned()), "nothing was begun");
+}
+
+#[test]
+fn what_is_to_blame_is_told_once_or_with_the_clip_that_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    material(folder);
+    std::fs::write(folder.join("net.onnx"), "no network").unwrap();
+    let (code, text) = run(folder, &["in", "-o", "out", "--style", "net.onnx"]);
+    assert_eq!((code, text.matches("error:").count()), (1, 1), "{text}");
+    assert!(text.contains("'net.onnx'") && !text.contains("2 of 4"), "{text}");
+
+    // A folder that cannot be made, a clip that is damaged, and one that is not told twice.
+    std::fs::create_dir(folder.join("blocked")).unwrap();
+    std::fs::write(folder.join("blocked/deep"), "no folder").unwrap();
+    let a = folder.join("in/a.mp4");
+    clip(folder, "in/b.mp4", &["-i", a.to_str().unwrap(), "-c", "copy", "-movflags", "+faststart"]);
+    let whole = std::fs::read(folder.join("in/b.mp4")).unwrap();
+    std::fs::write(folder.join("in/b.mp4"), &whole[..whole.len() * 7 / 10]).unwrap();
+    std::fs::remove_file(folder.join("in/b.ts")).unwrap();
+    std::fs::remove_file(folder.join("in/deep/broken.mkv")).unwrap();
+    let (code, text) = run(folder, &["in", "in/deep/../a.mp4", "-o", "blocked", "--strength", "0"]);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("cannot create the folder 'blocked/deep'"), "{text}");
+    assert!(text.contains("2 of 3 videos painted, 1 damaged: 'in/b.mp4', 1 failed: 'in/deep/c.mp4'"), "{text}");
+}
+
+#[test]
+fn patterns_leave_out_what_is_hidden_and_what_was_painted() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    material(folder);
+    std::fs::copy(folder.join("in/a.mp4"), folder.join("in/.impasto-left.mp4")).unwrap();
+    let arguments = ["in/**/*.mp4", "-o", "in/painted", "--strength", "0", "--resume"];
+    let (code, text) = run(folder, &arguments);
+    assert!(code == 0 && text.contains("2 of 2 videos painted"), "{text}");
+    let (code, text) = run(folder, &arguments);
+    assert!(code == 0 && text.contains("0 of 2 videos painted, 2 passed by"), "{text}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_clip_that_cannot_be_gone_on_with_is_painted_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::create_dir(folder.join("in")).unwrap();
+    let source = "testsrc2=size=320x180:rate=25:duration=6";
+    clip(folder, "in/a.gif", &["-f", "lavfi", "-i", source]);
+    clip(folder, "in/b.mp4", &["-f", "lavfi", "-i", "testsrc2=size=96x64:rate=10:duration=1", "-pix_fmt", "yuv420p"]);
+    let arguments = ["video", "in", "-o", "out", "--style", "wave", "--resume"];
+    let child = Process::new(assert_cmd::cargo::cargo_bin("impasto"))
+        .current_dir(folder)
+        .args(arguments)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let has_begun = || {
+        let begun = |path: std::path::PathBuf| path.metadata().is_ok_and(|file| file.len() > 50_000);
+        folder.join("out").exists() && walk(&folder.join("out")).into_iter().any(begun)
+    };
+    while !has_begun() {
+        assert!(Instant::now() < deadline, "the clip does not begin");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    send(Signal::INT, &child);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(all_files(&folder.join("out")), ["a.gif", "a.gif.state"]);
+    let frames = || frame_times(&folder.join("out/a.gif")).len();
+    assert!((1..150).contains(&frames()), "{}", frames());
+    let (code, text) = run(folder, &arguments[1..]);
+    assert!(code == 0 && text.contains("2 of 2 videos painted"), "{text}");
+    assert_eq!((all_files(&folder.join("out")), frames()), (vec!["a.gif".to_owned(), "b.mp4".to_owned()], 150));
 }
 
 #[cfg(unix)]

@@ -68,8 +68,10 @@ fn assert_goes_on(folder: &Path, input: &Path, name: &str, options: &WriterOptio
     for end in ends {
         let in_output = write(input, &output, options, journal, *end);
         assert_eq!(output.exists(), in_output.is_some());
+        let bytes = output.metadata().ok().map(|output| output.len());
         let _ = std::fs::remove_file(&output);
         journal = Journal::open(&state).unwrap();
+        assert!(bytes.is_none() || journal.output_bytes() == bytes, "what took the name is known for ours");
         seams.push(journal.frames() as usize);
     }
     assert!(seams[seams.len() - 1] > 0 && seams.is_sorted(), "{name}: {seams:?} frames are kept");

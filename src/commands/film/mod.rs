@@ -9,13 +9,14 @@ mod setup;
 mod work;
 mod write;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::device::Compute;
-use super::video::{self, check_cut, judge_damage};
+use super::video::{self, EndsRun, check_cut, judge_damage};
 use super::{Outcome, UsageError};
 use crate::cli::VideoArgs;
 use crate::console::Console;
@@ -26,8 +27,8 @@ use crate::pipeline::Control;
 use crate::style::upscale::GuidedUpscaler;
 use fill::FillNetwork;
 use painter::{Painted, Painter};
-pub use setup::check;
 use setup::{Clip, Networks, Prepared, check_clip, fingerprint, prepare, settings};
+pub use setup::{check, work_folder};
 use work::{Plan, PlannedKeyframe, WorkFolder};
 use write::{Film, WrittenFilm};
 
@@ -37,6 +38,11 @@ const ITERATIONS: u64 = 60;
 /// What is said to the first Ctrl-C.
 pub const FINISHING: &str = "stopping: what is finished is kept (Ctrl-C again to end at once)";
 
+/// The length of the output that an interrupted run of a work folder left unfinished, if it did.
+pub fn unfinished_bytes(work_folder: &Path) -> Option<u64> {
+    WorkFolder::output_bytes(work_folder)
+}
+
 /// Makes a film of a clip.
 pub fn make(
     clip: &video::Clip,
@@ -45,7 +51,8 @@ pub fn make(
     control: &Control,
     console: Console,
 ) -> Result<Outcome> {
-    let video::Clip { input, output } = clip;
+    let video::Clip { input, output, is_in_folder } = clip;
+    let again = if *is_in_folder { "the same command with --resume" } else { "the same command" };
     check_clip(clip, args)?;
     let cut = check_cut(args)?;
     let started = Instant::now();
@@ -93,7 +100,7 @@ pub fn make(
     let painted = painter.run(&mut fill, control, console)?;
     if !painted.is_complete {
         console.line(&format!(
-            "interrupted: finished keyframes are kept in '{}' (the same command goes on from there)",
+            "interrupted: finished keyframes are kept in '{}' ({again} goes on from there)",
             folder.display()
         ));
         return Ok(Outcome::Interrupted);
@@ -129,7 +136,7 @@ pub fn make(
     work.note_output((!is_whole).then_some(summary.bytes))?;
     if !is_whole {
         console.line(&format!(
-            "interrupted: the file holds what was done until then; the keyframes are kept in '{}' (the same command goes on from there)",
+            "interrupted: the file holds what was done until then; the keyframes are kept in '{}' ({again} goes on from there)",
             folder.display()
         ));
         return Ok(Outcome::Interrupted);
@@ -212,7 +219,7 @@ fn report(args: &VideoArgs, summary: &Summary<'_>, painted: &Painted, console: C
         summary.seconds_a_frame_between.unwrap_or_default(),
     ));
     if args.json {
-        super::print_summary(summary)?;
+        super::print_summary(summary).map_err(EndsRun)?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::commands::mask::{self, Mask};
 use crate::commands::outputs::with_ending;
 use crate::commands::paint::{WHOLE_BYTES, read_style, read_vgg};
 use crate::commands::style;
-use crate::commands::video::{self, with_hint};
+use crate::commands::video::{self, EndsRun, with_hint};
 use crate::commands::{DEFAULT_SMOOTHING, DEFAULT_WORK_SIZE, UsageError};
 use crate::console::Console;
 use crate::frame::FrameSize;
@@ -31,6 +31,11 @@ use crate::style::spec::{StyleRef, StyleTerm};
 const KEYFRAME_SIZE: usize = 640;
 /// Weight of the anchor where none is asked for.
 const ANCHOR_WEIGHT: f32 = 100.0;
+
+/// Where the keyframes of a film are kept.
+pub fn work_folder(output: &Path, args: &VideoArgs) -> PathBuf {
+    args.film.work_folder.clone().unwrap_or_else(|| with_ending(output, ".keyframes"))
+}
 
 /// What there is before the clip is looked at.
 pub struct Prepared {
@@ -50,7 +55,7 @@ pub fn prepare(clip: &Clip<'_>, compute: &mut Compute, console: Console) -> Resu
     let Clip { args, control, .. } = clip;
     let style_name = style::label(args.style.style.as_deref())?;
     refuse_blend(&style_name)?;
-    let style = read_style(Path::new(&style_name))?;
+    let style = read_style(Path::new(&style_name)).map_err(EndsRun)?;
     let reader = clip.open()?;
     let info = reader.info();
     let size = info.size.with_long_side_at_most(args.film.keyframe_size.map_or(KEYFRAME_SIZE, |size| size as usize));
@@ -65,7 +70,7 @@ pub fn prepare(clip: &Clip<'_>, compute: &mut Compute, console: Console) -> Resu
     let mut notes: Vec<String> = info.notes.iter().chain(&of_mask).cloned().collect();
     notes.iter().for_each(|note| console.note(note));
     // There is nothing yet that a second Ctrl-C could lose.
-    let networks = control.opening(|| open(args, compute, control))?;
+    let networks = control.opening(|| open(args, compute, control)).map_err(EndsRun)?;
     let writer = clip.writer(&reader)?;
     writer.notes().iter().for_each(|warning| console.warning(warning));
     notes.extend(writer.notes().iter().cloned());
@@ -170,7 +175,7 @@ impl Clip<'_> {
 
     /// Where its keyframes are kept.
     pub fn work_folder(&self) -> PathBuf {
-        self.args.film.work_folder.clone().unwrap_or_else(|| with_ending(self.output, ".keyframes"))
+        work_folder(self.output, self.args)
     }
 
     /// Where the film is painted, if not everywhere.

@@ -24,8 +24,9 @@ use crate::frame::FramePool;
 use crate::media::{
     self, Cut, EncoderSettings, OutputError, ReaderOptions, VideoInfo, VideoReader, VideoWriter, WriterOptions, Written,
 };
+use crate::output::Overwrite;
 use crate::pipeline::{Control, Ending, Pipeline, PipelineStats, Sink};
-pub use queue::Clip;
+pub use queue::{Clip, EndsRun};
 use resume::{RunState, begin_of_run_up, skip_to};
 
 /// Runs the command.
@@ -148,10 +149,12 @@ fn make(clip: &Clip, args: &VideoArgs, compute: &mut Compute, control: &Control,
         notes,
         stages: stats.snapshot().iter().map(StageFigures::from).collect(),
     };
-    match &state {
-        Some(state) if summary.interrupted => state.keep_with_output(written.bytes),
-        Some(state) => state.remove(),
-        None => resume::remove_left(&clip.output, args),
+    match (&state, summary.interrupted) {
+        (Some(_), true) => {}
+        (Some(state), false) => state.remove(),
+        (None, true) if clip.is_in_folder => resume::mark_unfinished(&clip.output),
+        (None, true) => {}
+        (None, false) => resume::remove_left(&clip.output, args),
     }
     report(&console, clip, args, &summary, sink.media_time(), &stats, state.as_ref())
 }
@@ -186,19 +189,17 @@ fn open(
     let info = reader.info();
     let mask = Mask::for_clip(&args.mask, info.size, mask::steady_rate(info), &reader_options)?;
     let state = RunState::of_run(&clip.output, args)?;
-    let style = style::open_for_clip(&args.style, &args.run, info.size, compute, control)?;
+    let style = style::open_for_clip(&args.style, &args.run, info.size, compute, control).map_err(EndsRun)?;
     let writer_options = WriterOptions {
         encoder: args.encoding.settings(threads),
         mute: args.mute,
-        overwrite: match &state {
-            Some(state) if !args.overwrite => state.overwrite(),
-            _ => args.overwrite.into(),
-        },
+        overwrite: if args.overwrite { Overwrite::Always } else { state.overwrite() },
         interrupt: Some(interrupt),
     };
     let writer = VideoWriter::create(&clip.output, info, Some(&reader), &writer_options).map_err(with_hint)?;
-    let state = state.filter(|_| writer.encoder_identity().is_some());
-    if args.resume && state.is_none() {
+    // Two videos that grow at one time would have to stop at one frame.
+    let can_go_on = args.debug_view.is_none() && writer.encoder_identity().is_some();
+    if args.resume && !can_go_on && !clip.is_in_folder {
         return Err(resume::in_one_go(&clip.output).into());
     }
     let debug_view = match &args.debug_view {
@@ -219,6 +220,7 @@ fn open(
     for warning in writer.notes() {
         console.warning(warning);
     }
+    let state = can_go_on.then_some(state);
     Ok(Opened { reader, pool, style, temporal, mask, smooth, writer, debug_view, state, notes })
 }
 
@@ -257,7 +259,7 @@ fn report(
         summary.provider,
     ));
     if args.json {
-        super::print_summary(summary)?;
+        super::print_summary(summary).map_err(EndsRun)?;
     }
     if summary.interrupted {
         let way_on = state.map(|state| format!(" ('{}' is for --resume to go on from there)", state.path().display()));

@@ -1,12 +1,16 @@
 //! The clips of a run, one after the other: one that cannot be painted does not stop the rest.
 
-use std::path::PathBuf;
+use std::fs::Metadata;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::cli::VideoArgs;
+use super::resume;
+use crate::cli::{VideoArgs, VideoEngine};
 use crate::commands::inputs::{Found, Kind, find, in_folder, is_folder, refuse_as_outputs};
-use crate::commands::{Outcome, UsageError, is_named_like_video, outputs};
+use crate::commands::mask::Mask;
+use crate::commands::outputs::is_same;
+use crate::commands::{Outcome, UsageError, film, is_named_like_video, outputs};
 use crate::console::Console;
 use crate::media;
 use crate::output::{folder_of, is_taken};
@@ -24,7 +28,14 @@ const CLIPS: Kind = Kind {
 pub struct Clip {
     pub input: PathBuf,
     pub output: PathBuf,
+    /// Whether the output lies in a folder that was asked for, and not under a name that was.
+    pub is_in_folder: bool,
 }
+
+/// An error that no other clip would be spared.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")]
+pub struct EndsRun(pub anyhow::Error);
 
 /// All clips and where they go; nothing is read yet.
 ///
@@ -51,10 +62,15 @@ pub fn clips(args: &VideoArgs) -> Result<Vec<Clip>> {
         if args.extension.is_some() {
             return Err(usage("--extension is for outputs in a folder (expected none: the output has its name)"));
         }
-        return Ok(vec![Clip { input: one.path.clone(), output: args.output.clone() }]);
+        return Ok(vec![Clip { input: one.path.clone(), output: args.output.clone(), is_in_folder: false }]);
+    }
+    if let Some(folder) = args.inputs.iter().find(|input| args.extension.is_some() && is_same(input, &args.output)) {
+        let text = format!("the outputs would lie among the clips of '{}' (choose another folder)", folder.display());
+        return Err(usage(&text));
     }
     let pairs = in_folder(found, &args.output, args.extension.as_deref(), &CLIPS)?;
-    let clips: Vec<Clip> = pairs.into_iter().map(|(input, output)| Clip { input, output }).collect();
+    let clips: Vec<Clip> =
+        pairs.into_iter().map(|(input, output)| Clip { input, output, is_in_folder: true }).collect();
     check_together(&clips, args)?;
     Ok(clips)
 }
@@ -87,6 +103,8 @@ fn check_together(clips: &[Clip], args: &VideoArgs) -> Result<()> {
             let mask = media::shown(mask);
             return Err(usage(&format!("the mask '{mask}' is for one video (expected a picture for several)")));
         }
+        Mask::for_pictures(&args.mask)?;
+        args.encoding.codec.as_deref().map_or(Ok(()), media::check_codec)?;
     }
     if args.resume || args.overwrite {
         return Ok(());
@@ -107,20 +125,50 @@ fn usage(text: &str) -> anyhow::Error {
     UsageError(anyhow!("{text}")).into()
 }
 
-/// Whether a clip is done: its output is complete, and nothing says that it could be gone on with.
+/// Whether a clip is done: its output is there, and nothing says that it is not complete.
 fn is_done(clip: &Clip, args: &VideoArgs) -> bool {
-    let left = [outputs::state_of(&clip.output), outputs::with_ending(&clip.output, ".keyframes")];
-    is_in_folder(clip, args)
-        && args.resume
-        && !args.overwrite
-        && is_taken(&clip.output)
-        && !left.iter().any(|left| is_taken(left))
+    let Some(bytes) = clip.output.metadata().ok().filter(Metadata::is_file).map(|output| output.len()) else {
+        return false;
+    };
+    let of_network = resume::unfinished_bytes(&clip.output);
+    let keyframes = film::work_folder(&clip.output, args);
+    let of_film = film::unfinished_bytes(&keyframes);
+    let is_under_way = match args.film.engine {
+        VideoEngine::Network => is_taken(&outputs::state_of(&clip.output)),
+        VideoEngine::Gatys => is_taken(&keyframes),
+    };
+    let is_unfinished = [of_network, of_film].contains(&Some(bytes));
+    clip.is_in_folder && args.resume && !args.overwrite && !is_under_way && !is_unfinished
+}
+
+/// What became of the clips.
+#[derive(Default)]
+struct Report {
+    painted: usize,
+    passed: usize,
+    damaged: Vec<String>,
+    failed: Vec<String>,
+}
+
+impl Report {
+    fn tell(&self, count: usize, console: Console) {
+        let mut parts = vec![format!("{} of {count} videos painted", self.painted)];
+        if self.passed > 0 {
+            parts.push(format!("{} passed by, as they are there already (-y paints them anew)", self.passed));
+        }
+        for (names, what) in [(&self.damaged, "damaged"), (&self.failed, "failed")] {
+            if !names.is_empty() {
+                parts.push(format!("{} {what}: '{}'", names.len(), names.join("', '")));
+            }
+        }
+        console.line(&parts.join(", "));
+    }
 }
 
 /// Has each clip made. What becomes of one alone is what becomes of the run.
 ///
 /// # Errors
-/// That of one alone, and of the first where the arguments are to blame; else what fails is told, and the rest goes on.
+/// That of one alone, and what no other would be spared; else what fails is told, and the rest goes on.
 pub fn run(
     clips: &[Clip],
     args: &VideoArgs,
@@ -129,57 +177,49 @@ pub fn run(
     mut make: impl FnMut(&Clip) -> Result<Outcome>,
 ) -> Result<Outcome> {
     let count = clips.len();
-    let (mut made, mut passed, mut failed) = (0, 0, Vec::new());
-    let mut worst = Outcome::Done;
+    let mut report = Report::default();
+    let mut is_interrupted = false;
     for (index, clip) in clips.iter().enumerate() {
         if is_done(clip, args) {
-            passed += 1;
+            report.passed += 1;
             continue;
         }
-        if is_in_folder(clip, args) {
-            let folder = folder_of(&clip.output);
-            std::fs::create_dir_all(folder)
-                .with_context(|| format!("cannot create the folder '{}'", folder.display()))?;
+        if count > 1 {
+            console.line(&format!("{} of {count}: '{}'", index + 1, clip.input.display()));
         }
-        if count == 1 {
-            return make(clip);
-        }
-        console.line(&format!("{} of {count}: '{}'", index + 1, clip.input.display()));
-        match make(clip) {
-            Ok(Outcome::Interrupted) => {
-                worst = Outcome::Interrupted;
-                break;
+        let made = match clip.is_in_folder {
+            true => make_folder(folder_of(&clip.output)).and_then(|()| make(clip)),
+            false => make(clip),
+        };
+        match made.map_err(|error| error.downcast::<EndsRun>()) {
+            Err(Ok(EndsRun(error))) => return Err(error),
+            Err(Err(error)) if count == 1 || report.painted == 0 && error.is::<UsageError>() => return Err(error),
+            Ok(outcome) if count == 1 => return Ok(outcome),
+            Err(Err(error)) => {
+                console.error_line(&format!("'{}' is not painted: {error:#}", clip.input.display()));
+                report.failed.push(clip.input.display().to_string());
             }
+            Ok(Outcome::Interrupted) => is_interrupted = true,
             Ok(outcome) => {
-                made += 1;
+                report.painted += 1;
                 if outcome == Outcome::Damaged {
-                    worst = outcome;
+                    report.damaged.push(clip.input.display().to_string());
                 }
             }
-            Err(error) if made == 0 && failed.is_empty() && error.is::<UsageError>() => return Err(error),
-            Err(error) => {
-                console.error_line(&format!("'{}' is not painted: {error:#}", clip.input.display()));
-                failed.push(clip.input.display().to_string());
-                worst = Outcome::Damaged;
-            }
         }
-        if control.is_stopped() {
-            worst = Outcome::Interrupted;
+        is_interrupted |= control.is_stopped();
+        if is_interrupted {
             break;
         }
     }
-    let mut parts = vec![format!("{made} of {count} videos painted")];
-    if passed > 0 {
-        parts.push(format!("{passed} passed by, as they are there already (-y paints them anew)"));
-    }
-    if !failed.is_empty() {
-        parts.push(format!("{} failed: '{}'", failed.len(), failed.join("', '")));
-    }
-    console.line(&parts.join(", "));
-    Ok(worst)
+    report.tell(count, console);
+    Ok(match (is_interrupted, report.damaged.is_empty() && report.failed.is_empty()) {
+        (true, _) => Outcome::Interrupted,
+        (false, true) => Outcome::Done,
+        (false, false) => Outcome::Damaged,
+    })
 }
 
-/// Whether the output lies in a folder that was asked for, and not under a name that was.
-fn is_in_folder(clip: &Clip, args: &VideoArgs) -> bool {
-    clip.output != args.output
+fn make_folder(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create the folder '{}'", folder.display()))
 }

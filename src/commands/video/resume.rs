@@ -26,6 +26,8 @@ pub struct RunState {
     path: PathBuf,
     /// What an earlier run left, if this one goes on with it.
     left: Option<Journal>,
+    /// The length of the output that it left.
+    output_bytes: Option<u64>,
 }
 
 impl RunState {
@@ -33,10 +35,10 @@ impl RunState {
     ///
     /// # Errors
     /// If there is something and nobody said what shall become of it, or it is damaged from its beginning on.
-    pub fn of_run(output: &Path, args: &VideoArgs) -> Result<Option<Self>> {
+    pub fn of_run(output: &Path, args: &VideoArgs) -> Result<Self> {
         let path = outputs::state_of(output);
         let found = is_taken(&path).then(|| Journal::open(&path));
-        let left = match found {
+        let mut left = match found {
             None => None,
             Some(Err(error)) if error.is::<JournalInUse>() => return Err(error),
             Some(Err(error)) if args.resume => return Err(anyhow!("{error:#} (delete it to begin anew)")),
@@ -51,13 +53,17 @@ impl RunState {
             }
             Some(Err(_)) => None,
         };
-        // Two videos that grow at one time would have to stop at one frame.
-        Ok(args.debug_view.is_none().then_some(Self { path, left }))
+        let output_bytes = left.as_ref().and_then(Journal::output_bytes);
+        // There is nothing to go on with, whatever it was.
+        if let Some(mut empty) = left.take_if(|left| left.frames() == 0) {
+            empty.remove_leftover();
+        }
+        Ok(Self { path, left, output_bytes })
     }
 
     /// Whether the output may be replaced if it is what the earlier run made of what it had.
     pub fn overwrite(&self) -> Overwrite {
-        self.left.as_ref().and_then(Journal::output_bytes).map_or(Overwrite::Never, Overwrite::OfSize)
+        self.output_bytes.map_or(Overwrite::Never, Overwrite::OfSize)
     }
 
     /// Has the writer go on with what was left, and keep what comes. Says how many frames need not be painted again; `None`: nothing can
@@ -88,13 +94,6 @@ impl RunState {
         &self.path
     }
 
-    /// Keeps it for another run, which may replace the output of this one.
-    pub fn keep_with_output(&self, bytes: u64) {
-        if let Err(error) = Journal::note_output(&self.path, bytes) {
-            tracing::warn!("whoever goes on with this run will have to say -y as well: {error:#}");
-        }
-    }
-
     /// Says what is kept for another run after one that came to nothing; what holds no frame is removed.
     pub fn keep(&self, console: Console) {
         let frames = match Journal::open(&self.path) {
@@ -120,9 +119,26 @@ impl RunState {
 /// Removes what an earlier run left where this one has kept nothing, and its output is complete.
 pub fn remove_left(output: &Path, args: &VideoArgs) {
     let path = outputs::state_of(output);
-    if args.overwrite && is_taken(&path) {
-        RunState { path, left: None }.remove();
+    if (args.overwrite || args.resume) && is_taken(&path) {
+        RunState { path, left: None, output_bytes: None }.remove();
     }
+}
+
+/// Marks an output that is not all of its clip, and that no run can go on with: `--resume` paints it anew.
+pub fn mark_unfinished(output: &Path) {
+    let mark = || -> Result<()> {
+        let bytes = output.metadata()?.len();
+        Journal::create(&outputs::state_of(output), Settings::new())?.note_output(bytes)
+    };
+    if let Err(error) = mark() {
+        tracing::warn!("'{}' is not complete, and --resume will take it for complete: {error:#}", output.display());
+    }
+}
+
+/// The length of the output that an interrupted run left unfinished, if it did.
+pub fn unfinished_bytes(output: &Path) -> Option<u64> {
+    let state = outputs::state_of(output);
+    is_taken(&state).then(|| Journal::open(&state).ok()?.output_bytes()).flatten()
 }
 
 /// Refuses settings that do not go with what a run keeps.

@@ -155,7 +155,7 @@ fn a_finished_output_is_known_by_its_size_in_later_runs_too() {
     let path = folder.path().join("a.state");
     left(&path, &[0]);
     assert_eq!(Journal::open(&path).unwrap().output_bytes(), None);
-    Journal::note_output(&path, 6).unwrap();
+    Journal::open(&path).unwrap().note_output(6).unwrap();
     for _ in 0..2 {
         let mut journal = Journal::open(&path).unwrap();
         assert_eq!(journal.output_bytes(), Some(6));
