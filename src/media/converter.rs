@@ -13,8 +13,7 @@ use crate::frame::FrameSize;
 
 /// Converts pictures one after the other.
 pub struct Converter {
-    /// With what decided about it.
-    chain: Option<(FilterInput, bool, FilterChain)>,
+    chain: Option<Chain>,
     converted: frame::Video,
     /// Filters that turn pictures upright.
     rotation: Option<&'static str>,
@@ -26,6 +25,15 @@ pub struct Converter {
     opacity: bool,
     /// Whether an interlaced picture has come.
     is_interlaced: bool,
+}
+
+/// Filters, and what decided about them.
+struct Chain {
+    input: FilterInput,
+    is_interlaced: bool,
+    /// Whether they leave pictures as they are, for those that nobody sees.
+    is_bare: bool,
+    filters: FilterChain,
 }
 
 impl Converter {
@@ -67,15 +75,27 @@ impl Converter {
         }
     }
 
-    /// Whether the filters are those for such pictures.
-    pub fn takes(&self, input: &FilterInput) -> bool {
-        self.chain.as_ref().is_some_and(|(known, interlaced, _)| (known, interlaced) == (input, &self.is_interlaced))
+    /// Whether an interlaced picture has come.
+    pub fn is_interlaced(&self) -> bool {
+        self.is_interlaced
+    }
+
+    /// Whether pictures are passed by.
+    pub fn is_bare(&self) -> bool {
+        self.chain.as_ref().is_some_and(|chain| chain.is_bare)
+    }
+
+    /// Whether the filters are those for such pictures, which are passed by if `is_bare`.
+    pub fn takes(&self, input: &FilterInput, is_bare: bool) -> bool {
+        self.chain.as_ref().is_some_and(|chain| {
+            (&chain.input, chain.is_interlaced, chain.is_bare) == (input, self.is_interlaced, is_bare)
+        })
     }
 
     /// Whether the pixels of such pictures have another shape than those before, as far as both are known.
     pub fn is_other_shape(&self, input: &FilterInput) -> bool {
         let is_other = |shape: Rational| shape != input.sample_aspect_ratio && shape.numerator() > 0;
-        let shape = self.chain.as_ref().map(|(known, ..)| known.sample_aspect_ratio);
+        let shape = self.chain.as_ref().map(|chain| chain.input.sample_aspect_ratio);
         shape.is_some_and(is_other) && input.sample_aspect_ratio.numerator() > 0
     }
 
@@ -92,9 +112,19 @@ impl Converter {
         if self.square_pixels {
             conversion.filters = with_square_pixels(&conversion.filters, size.is_none());
         }
-        let chain = FilterChain::new(&input, &conversion.filters)?;
-        self.chain = Some((input, self.is_interlaced, chain));
+        let filters = FilterChain::new(&input, &conversion.filters)?;
+        self.chain = Some(Chain { input, is_interlaced: self.is_interlaced, is_bare: false, filters });
         Ok(conversion)
+    }
+
+    /// The same for pictures that are passed by: each comes out as it is.
+    ///
+    /// # Errors
+    /// If FFmpeg cannot set them up.
+    pub fn open_bare(&mut self, input: FilterInput) -> Result<()> {
+        let filters = FilterChain::new(&input, "null")?;
+        self.chain = Some(Chain { input, is_interlaced: self.is_interlaced, is_bare: true, filters });
+        Ok(())
     }
 
     /// Puts in a picture that the filters take; its content moves into them.
@@ -103,7 +133,7 @@ impl Converter {
     /// If FFmpeg fails.
     pub fn put(&mut self, picture: &frame::Video) -> Result<()> {
         match &mut self.chain {
-            Some((.., chain)) => chain.put(picture).context("convert a frame"),
+            Some(chain) => chain.filters.put(picture).context("convert a frame"),
             None => Ok(()),
         }
     }
@@ -114,7 +144,7 @@ impl Converter {
     /// If FFmpeg fails.
     pub fn end(&mut self) -> Result<()> {
         match &mut self.chain {
-            Some((.., chain)) => chain.end().context("drain FFmpeg's filters"),
+            Some(chain) => chain.filters.end().context("drain FFmpeg's filters"),
             None => Ok(()),
         }
     }
@@ -125,7 +155,7 @@ impl Converter {
     /// If FFmpeg fails.
     pub fn take(&mut self) -> Result<Option<Rational>> {
         match &mut self.chain {
-            Some((.., chain)) => chain.take(&mut self.converted).context("convert a frame"),
+            Some(chain) => chain.filters.take(&mut self.converted).context("convert a frame"),
             None => Ok(None),
         }
     }

@@ -74,6 +74,9 @@ pub struct VideoReader {
     converter: Converter,
     promised_frames: PromisedFrames,
     pending: VecDeque<Frame>,
+    /// Whether pictures are passed by now, and how many have been that nobody has asked for.
+    is_passing_by: bool,
+    passed_by: u64,
     state: State,
     packets_read: u64,
     frames_given: u64,
@@ -157,6 +160,8 @@ impl VideoReader {
             converter: Converter::new(rotation, container_shape, options.square_pixels, options.opacity),
             promised_frames,
             pending: VecDeque::new(),
+            is_passing_by: false,
+            passed_by: 0,
             state: State::Reading,
             packets_read: 0,
             frames_given: 0,
@@ -274,20 +279,43 @@ impl VideoReader {
     /// # Errors
     /// If reading was interrupted, or FFmpeg fails in a way that is no property of the file.
     pub fn next_frame(&mut self) -> Result<Option<Frame>> {
-        if self.cut.frames.is_some_and(|frames| self.frames_given >= frames) {
-            return Ok(None);
-        }
-        loop {
-            if let Some(mut frame) = self.pending.pop_front() {
-                frame.frame_index = self.frames_given;
-                self.frames_given += 1;
-                return Ok(Some(frame));
-            }
-            if self.state == State::Ended {
-                return Ok(None);
-            }
+        self.is_passing_by = false;
+        while self.pending.is_empty() && !self.has_ended() {
             self.advance()?;
         }
+        let frame = self.pending.pop_front().filter(|_| !self.has_given_all());
+        Ok(frame.map(|mut frame| {
+            frame.frame_index = self.frames_given;
+            self.frames_given += 1;
+            frame
+        }))
+    }
+
+    /// Passes by the next frame: it is decoded and counted as if it came, and not converted. `false` at the end.
+    ///
+    /// # Errors
+    /// As [`VideoReader::next_frame`].
+    pub fn pass_by(&mut self) -> Result<bool> {
+        self.is_passing_by = true;
+        while self.pending.is_empty() && self.passed_by == 0 && !self.has_ended() {
+            self.advance()?;
+        }
+        if self.has_given_all() || self.pending.is_empty() && self.passed_by == 0 {
+            return Ok(false);
+        }
+        if self.pending.pop_front().is_none() {
+            self.passed_by -= 1;
+        }
+        self.frames_given += 1;
+        Ok(true)
+    }
+
+    fn has_given_all(&self) -> bool {
+        self.cut.frames.is_some_and(|frames| self.frames_given >= frames)
+    }
+
+    fn has_ended(&self) -> bool {
+        self.state == State::Ended || self.has_given_all()
     }
 
     /// One step of work: take a frame from the decoder, or feed it a packet.
@@ -362,12 +390,18 @@ impl VideoReader {
             return Ok(());
         }
         let input = self.converter.look_at(&mut self.decoded, size, self.info.time_base);
-        if !self.converter.takes(&input) {
+        // What is deinterlaced depends on the pictures around it.
+        let is_bare = self.is_passing_by && !self.converter.is_interlaced();
+        if !self.converter.takes(&input, is_bare) {
             if self.converter.is_other_shape(&input) && !self.is_at_first() {
                 self.note("the shape of its pixels changes on the way: all are shown in that of the first ones");
             }
             self.drain_converter()?;
-            self.open_converter(input)?;
+            if is_bare {
+                self.converter.open_bare(input)?;
+            } else {
+                self.open_converter(input)?;
+            }
         }
         self.converter.put(&self.decoded)?;
         self.collect_converted()
@@ -410,6 +444,10 @@ impl VideoReader {
                 break;
             }
             if !self.window.contains(time) {
+                continue;
+            }
+            if self.converter.is_bare() {
+                self.passed_by += 1;
                 continue;
             }
             if self.is_at_first() {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::common::{clip, frame_rgb, frame_times, mean_levels, packets, probe, stream};
-use impasto::media::{EncoderSettings, Journal, ReaderOptions, Settings, VideoReader, VideoWriter, WriterOptions};
+use impasto::media::{Cut, EncoderSettings, Journal, ReaderOptions, Settings, VideoReader, VideoWriter, WriterOptions};
 
 const FRAMES: usize = 75;
 
@@ -195,4 +195,57 @@ fn options_of_ones_own_for_x265_leave_its_silence() {
     let keys =
         flags["packets"].as_array().unwrap().iter().filter(|packet| packet["flags"].as_str().unwrap().starts_with('K'));
     assert_eq!(keys.count(), FRAMES.div_ceil(10), "what was asked for is done");
+}
+
+/// What comes of a clip whose first `passed` frames are passed by: index, time and pixels of the rest.
+fn rest(input: &Path, cut: Cut, passed: usize) -> (Vec<(u64, i64, Vec<u8>)>, Option<String>) {
+    let mut reader = VideoReader::open(input, ReaderOptions { cut, ..ReaderOptions::default() }).unwrap();
+    for _ in 0..passed {
+        assert!(reader.pass_by().unwrap());
+    }
+    let mut frames = Vec::new();
+    while let Some(frame) = reader.next_frame().unwrap() {
+        frames.push((frame.frame_index, frame.timestamp.pts, frame.pixels().to_vec()));
+    }
+    assert!(!reader.pass_by().unwrap());
+    (frames, reader.damage().describe())
+}
+
+#[test]
+fn behind_frames_that_were_passed_by_all_is_as_it_would_have_been() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let source = "testsrc2=size=160x90:rate=25:duration=1";
+    let make = |name: &str, more: &[&str]| clip(folder, name, &[&["-f", "lavfi", "-i", source], more].concat());
+    let plain = make("plain.mp4", &["-pix_fmt", "yuv420p"]);
+    let small = make("small.ts", &["-vf", "scale=96:64", "-pix_fmt", "yuv420p"]);
+    let large = make("large.ts", &["-pix_fmt", "yuv420p"]);
+    let joined = folder.join("joined.ts");
+    std::fs::write(&joined, [std::fs::read(large).unwrap(), std::fs::read(small).unwrap()].concat()).unwrap();
+    let mut damaged = std::fs::read(make("d.ts", &["-pix_fmt", "yuv420p", "-g", "5"])).unwrap();
+    let middle = damaged.len() / 3;
+    damaged[middle..middle + 4000].fill(0x55);
+    std::fs::write(folder.join("damaged.ts"), damaged).unwrap();
+    let interlaced = ["-vf", "interlace", "-c:v", "mpeg2video", "-flags", "+ildct+ilme", "-b:v", "4M"];
+    let part = Cut { start: Some("0.2".parse().unwrap()), end: Some("0.8".parse().unwrap()), frames: Some(12) };
+    for (input, cut) in [
+        (&plain, Cut::default()),
+        (&plain, part),
+        (&joined, Cut::default()),
+        (&folder.join("damaged.ts"), Cut::default()),
+        (&make("fields.ts", &interlaced), Cut::default()),
+        (
+            &make("uneven.mkv", &["-vf", "setpts=PTS*(1+mod(N\\,3))", "-fps_mode", "vfr", "-pix_fmt", "yuv420p"]),
+            Cut::default(),
+        ),
+        (&make("clear.mov", &["-vf", "format=rgba,colorchannelmixer=aa=0.5", "-c:v", "qtrle"]), Cut::default()),
+    ] {
+        let (whole, damage) = rest(input, cut, 0);
+        assert!(whole.len() > 10, "{}", input.display());
+        for passed in [1, 2, 9, whole.len()] {
+            let (behind, also) = rest(input, cut, passed);
+            assert!(behind == whole[passed..], "{} behind {passed}", input.display());
+            assert_eq!(also, damage, "{}", input.display());
+        }
+    }
 }

@@ -317,9 +317,9 @@ pub fn skip_to(reader: &mut VideoReader, frame: u64, control: &Control, console:
         if read == frame {
             break Ok(true);
         }
-        match reader.next_frame() {
-            Ok(Some(_)) => read += 1,
-            Ok(None) => break Err(anyhow!("the clip ends after {read} frames, before the {frame} that are there")),
+        match reader.pass_by() {
+            Ok(true) => read += 1,
+            Ok(false) => break Err(anyhow!("the clip ends after {read} frames, before the {frame} that are there")),
             Err(_) if control.is_aborted() => break Ok(false),
             Err(error) => break Err(error),
         }
