@@ -121,9 +121,11 @@ fn a_camera_that_never_answers_does_not_hang_the_program() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("has given no picture for 1 s"), "{}", stderr(&output));
     assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
+    let _connection = silent.accept().unwrap();
 
     // One that is waited for can be given up, too.
     let running = Running::start(headless(folder.path(), &camera, &["--camera-timeout", "1", "--reconnect"]));
+    let _connection = silent.accept().unwrap();
     std::thread::sleep(Duration::from_secs(2));
     send(Signal::INT, &running.0);
     assert_eq!(running.finish().status.code(), Some(130));
