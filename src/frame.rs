@@ -59,6 +59,13 @@ impl FrameSize {
         Self::new(scale(self.width), scale(self.height))
     }
 
+    /// The smallest size of the shape of `other` that this one fits into.
+    pub fn in_shape_of(self, other: Self) -> Self {
+        let wide = (self.height * other.width).div_ceil(other.height.max(1));
+        let high = (self.width * other.height).div_ceil(other.width.max(1));
+        Self::new(self.width.max(wide), self.height.max(high))
+    }
+
     /// Both sides rounded up to a multiple of `multiple` (≥ 1).
     pub fn rounded_up(self, multiple: usize) -> Self {
         let multiple = multiple.max(1);
@@ -206,6 +213,15 @@ mod tests {
         let address = first.pixels().as_ptr();
         drop(first);
         assert_eq!(pool.take(size).pixels().as_ptr(), address);
+    }
+
+    #[test]
+    fn a_size_fits_into_that_of_another_shape() {
+        let of = |width, height| FrameSize::new(320, 180).in_shape_of(FrameSize::new(width, height));
+        assert_eq!(of(1920, 1080), FrameSize::new(320, 180));
+        assert_eq!(of(800, 600), FrameSize::new(320, 240));
+        assert_eq!(of(2560, 1080), FrameSize::new(427, 180));
+        assert_eq!(of(1080, 1920), FrameSize::new(320, 569));
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct Window {
     name: String,
     /// Blue, green, red: what OpenCV shows.
     picture: Mat,
+    /// Of the frame in the picture, which may have bars beside it.
+    inside: FrameSize,
     is_full_screen: bool,
     has_shown: bool,
 }
@@ -43,10 +45,16 @@ impl Window {
         // Without a display the toolkit would end the process. An X server may start anew when its last caller
         // leaves, so this one stays until the toolkit is there.
         let _caller = call_display(|name| std::env::var(name).ok())?;
-        let flags = highgui::WINDOW_NORMAL | highgui::WINDOW_KEEPRATIO | highgui::WINDOW_GUI_NORMAL;
+        // The bars that keep a picture in shape are ours: a toolkit's own may be of any color.
+        let flags = highgui::WINDOW_NORMAL | highgui::WINDOW_FREERATIO | highgui::WINDOW_GUI_NORMAL;
         highgui::named_window(name, flags).context("open a window")?;
-        let mut window =
-            Self { name: name.to_owned(), picture: Mat::default(), is_full_screen: false, has_shown: false };
+        let mut window = Self {
+            name: name.to_owned(),
+            picture: Mat::default(),
+            inside: size,
+            is_full_screen: false,
+            has_shown: false,
+        };
         window.fit(size)?;
         Ok(window)
     }
@@ -66,19 +74,35 @@ impl Window {
     /// # Errors
     /// When the toolkit fails.
     pub fn show(&mut self, frame: &Frame) -> Result<()> {
-        let (rows, columns) = (i32::try_from(frame.size.height)?, i32::try_from(frame.size.width)?);
-        if self.picture.rows() != rows || self.picture.cols() != columns {
+        let size = self.with_bars(frame.size);
+        let (rows, columns) = (i32::try_from(size.height)?, i32::try_from(size.width)?);
+        if (self.picture.rows(), self.picture.cols(), self.inside) != (rows, columns, frame.size) {
             self.picture = Mat::new_rows_cols_with_default(rows, columns, opencv::core::CV_8UC3, 0.0.into())?;
+            self.inside = frame.size;
         }
         let bytes = self.picture.data_bytes_mut()?;
-        ensure!(bytes.len() == frame.pixels().len(), "a picture of {} does not fit the window's", frame.size);
-        let target = bytes.as_chunks_mut::<CHANNELS>().0;
-        for ([blue, green, red], source) in target.iter_mut().zip(frame.pixels().as_chunks::<CHANNELS>().0) {
-            [*red, *green, *blue] = *source;
+        ensure!(bytes.len() == size.bytes(), "a picture of {size} does not fit the window's");
+        let (left, top) = ((size.width - frame.size.width) / 2, (size.height - frame.size.height) / 2);
+        let targets = bytes.chunks_exact_mut(size.width * CHANNELS).skip(top);
+        for (target, source) in targets.zip(frame.pixels().chunks_exact(frame.size.width * CHANNELS)) {
+            let target = target[left * CHANNELS..].as_chunks_mut::<CHANNELS>().0.iter_mut();
+            for ([blue, green, red], source) in target.zip(source.as_chunks::<CHANNELS>().0) {
+                [*red, *green, *blue] = *source;
+            }
         }
         highgui::imshow(&self.name, &self.picture).context("show a picture")?;
         self.has_shown = true;
         Ok(())
+    }
+
+    /// The size of a picture together with the black bars that give it the shape of the window.
+    fn with_bars(&self, size: FrameSize) -> FrameSize {
+        match highgui::get_window_image_rect(&self.name) {
+            Ok(place) if place.width > 0 && place.height > 0 => {
+                size.in_shape_of(FrameSize::new(place.width as usize, place.height as usize))
+            }
+            _ => size,
+        }
     }
 
     /// Lets the toolkit work for a millisecond; the character of a key that was pressed.

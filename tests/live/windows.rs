@@ -227,10 +227,20 @@ fn a_full_screen_is_filled_and_left_again() {
         geometry.contains(&format!("Geometry: {width}x{height}"))
     };
     wait_until("a window as large as the picture", || has_size((320, 180)));
+    let (width, height) = Display::SIZE;
     for size in [Display::SIZE, (320, 180)] {
         display.focus(&mut running);
         display.press("f");
         wait_until("the screen", || has_size(size));
+        if size == Display::SIZE {
+            // The picture takes 450 of the 600 lines.
+            wait_until("black bars around a picture", || {
+                let screen = display.screenshot(width, height);
+                let lines: Vec<_> = screen.chunks_exact(width * 3).collect();
+                let brightest = |from: usize, to: usize| *lines[from..to].concat().iter().max().unwrap();
+                brightest(0, 72) == 0 && brightest(528, 600) == 0 && brightest(80, 520) > 150
+            });
+        }
     }
     display.press("q");
     assert!(running.finish().status.success());
