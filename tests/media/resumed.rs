@@ -197,8 +197,11 @@ fn options_of_ones_own_for_x265_leave_its_silence() {
     assert_eq!(keys.count(), FRAMES.div_ceil(10), "what was asked for is done");
 }
 
-/// What comes of a clip whose first `passed` frames are passed by: index, time and pixels of the rest.
-fn rest(input: &Path, cut: Cut, passed: usize) -> (Vec<(u64, i64, Vec<u8>)>, Option<String>) {
+/// Index, time and pixels.
+type Told = (u64, i64, Vec<u8>);
+
+/// What comes of a clip whose first `passed` frames are passed by, and its damage.
+fn rest(input: &Path, cut: Cut, passed: usize) -> (Vec<Told>, Option<String>) {
     let mut reader = VideoReader::open(input, ReaderOptions { cut, ..ReaderOptions::default() }).unwrap();
     for _ in 0..passed {
         assert!(reader.pass_by().unwrap());
