@@ -54,7 +54,7 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Stylize a video file
+    /// Stylize video files
     Video(VideoArgs),
     /// Stylize a camera: in a window, into a recording, a stream, a virtual camera
     Live(LiveArgs),
@@ -184,7 +184,7 @@ Examples:
   impasto video holidays -o painted --extension mp4 --style great-wave
   impasto video in.mp4 -o out.mp4 --engine gatys --style painting.jpg")]
 pub struct VideoArgs {
-    /// The video to stylize: any file that FFmpeg reads; or several, folders with all that is in them, patterns like '*.mp4'
+    /// The video to stylize, any file that FFmpeg reads; or several, folders with all that is in them, patterns like '*.mp4'
     #[arg(required = true, value_hint = ValueHint::AnyPath)]
     pub inputs: Vec<PathBuf>,
 
