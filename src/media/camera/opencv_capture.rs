@@ -65,9 +65,11 @@ pub fn cannot_run(pipeline: &str) -> String {
 /// Puts what is asked for and the conversion to what OpenCV takes before the `appsink`; OpenCV would take planes for gray.
 fn complete_pipeline(pipeline: &str, options: &CameraOptions) -> String {
     const FRESHEST: &str = "appsink drop=true max-buffers=1 sync=false";
+    // A file has all its pictures at once: it is played at its own rate.
+    const OF_FILE: &str = "appsink drop=true max-buffers=1 sync=true";
     let pipeline = pipeline.trim().trim_end_matches('!').trim_end();
     let (before, sink) = match pipeline.find("appsink") {
-        None => (pipeline, FRESHEST),
+        None => (pipeline, if pipeline.contains("filesrc") { OF_FILE } else { FRESHEST }),
         Some(sink) => match pipeline[..sink].rsplit_once('!') {
             // JPEG is decoded by OpenCV.
             Some((before, between)) if between.trim().is_empty() && !before.contains("image/jpeg") => {
@@ -202,6 +204,7 @@ mod tests {
         );
         (options.size, options.frame_rate) = (None, None);
         assert!(!complete_pipeline("v4l2src", &options).contains("capsfilter"));
+        assert!(complete_pipeline("filesrc location=a.mkv ! decodebin", &options).ends_with("sync=true"));
         for own in ["v4l2src ! image/jpeg ! appsink", "appsink name=a videotestsrc ! a."] {
             assert_eq!(complete_pipeline(own, &options), own);
         }
