@@ -20,24 +20,24 @@ pub fn is_temporary(name: &str) -> bool {
 }
 
 /// Whether a file may be replaced that is there.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Overwrite {
     /// None.
     #[default]
     Never,
     /// Any.
     Always,
-    /// One of so many bytes: what an earlier run has left.
-    OfSize(u64),
+    /// One of so many bytes: what earlier runs have left.
+    OfSizes(Vec<u64>),
 }
 
 impl Overwrite {
     /// Whether what has the name `path` may be replaced, if there is anything.
-    fn allows(self, path: &Path) -> bool {
+    fn allows(&self, path: &Path) -> bool {
         match self {
             Self::Always => true,
-            Self::OfSize(bytes) if path.metadata().is_ok_and(|there| there.len() == bytes) => true,
-            Self::Never | Self::OfSize(_) => !is_taken(path),
+            Self::OfSizes(sizes) if path.metadata().is_ok_and(|there| sizes.contains(&there.len())) => true,
+            Self::Never | Self::OfSizes(_) => !is_taken(path),
         }
     }
 }
@@ -204,15 +204,15 @@ mod tests {
     fn what_an_earlier_run_left_is_replaced_and_nothing_that_took_its_place() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.png");
-        let left = Overwrite::OfSize(3);
+        let left = || Overwrite::OfSizes(vec![7, 3]);
         std::fs::write(&path, "old").unwrap();
-        let (first, second) = (AtomicFile::create(&path, left).unwrap(), AtomicFile::create(&path, left).unwrap());
+        let (first, second) = (AtomicFile::create(&path, left()).unwrap(), AtomicFile::create(&path, left()).unwrap());
         first.commit().unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
         assert_eq!(second.commit().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(AtomicFile::create(&path, left).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(AtomicFile::create(&path, left()).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         std::fs::remove_file(&path).unwrap();
-        AtomicFile::create(&path, left).unwrap().commit().unwrap();
+        AtomicFile::create(&path, left()).unwrap().commit().unwrap();
         assert_eq!(names(folder.path()), ["a.png"]);
     }
 

@@ -138,11 +138,21 @@ impl Still {
         Self { content: Frame::black(size), format, deep: None, opacity: None, profile, exif: None, notes: Vec::new() }
     }
 
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, is none (a pipe may stay silent for ever), or as [`Still::decode`].
+    pub fn read(path: &Path) -> Result<Self> {
+        ensure!(path.metadata()?.is_file(), "it is no file");
+        Self::decode(&std::fs::read(path)?)
+    }
+
     /// The size of the picture in a file, upright, of which no more than the beginning is read.
     ///
     /// # Errors
     /// If it cannot be read, or is no picture.
     pub fn size_in(path: &Path) -> Result<FrameSize> {
+        ensure!(path.metadata()?.is_file(), "it is no file");
         let reader = ImageReader::open(path)?.with_guessed_format()?;
         reader.format().and_then(StillFormat::of).context("it is no PNG, JPEG, WebP or TIFF")?;
         let mut decoder = reader.into_decoder().map_err(|error| anyhow!("{error}"))?;

@@ -227,6 +227,21 @@ fn passes_go_over_all_keyframes_and_a_named_folder_stays() {
 }
 
 #[test]
+fn films_of_a_folder_are_passed_by_where_they_are_whole() {
+    let material = Material::new();
+    let in_folder = |more: &[&str]| {
+        let arguments = [&["--frames", "2", "--iterations", "1"], more].concat();
+        let mut command = material.film("out/", &arguments);
+        command.assert().success().get_output().stderr.clone()
+    };
+    in_folder(&["--work-folder", "work"]);
+    for more in [&["--resume", "--work-folder", "work"][..], &["--resume"]] {
+        let text = String::from_utf8(in_folder(more)).unwrap();
+        assert!(text.contains("0 of 1 videos painted, 1 passed by"), "{text}");
+    }
+}
+
+#[test]
 fn every_frame_can_be_a_keyframe() {
     let material = Material::new();
     let arguments = ["--keyframes", "1", "--frames", "3", "--iterations", "2", "--work-folder", "work"];

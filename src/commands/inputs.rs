@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use glob::MatchOptions;
 use walkdir::WalkDir;
 
@@ -34,12 +34,15 @@ pub struct Found {
 /// If a folder or pattern leads to none.
 pub fn find(inputs: &[PathBuf], output: &Path, kind: &Kind) -> Result<Vec<Found>> {
     let mut found = Vec::new();
-    for input in inputs {
+    // A shell that lists a folder names the outputs in there as well.
+    let is_output = |input: &&PathBuf| inputs.len() > 1 && input.is_dir() && outputs::is_same(input, output);
+    for input in inputs.iter().filter(|input| !is_output(input)) {
         find_one(input, output, kind, &mut found)?;
     }
     // What is named twice is meant once.
     let mut seen = HashSet::new();
     found.retain(|one: &Found| outputs::place(&one.path).is_none_or(|place| seen.insert(place)));
+    ensure!(!found.is_empty(), "nothing but the outputs themselves was named (expected {})", kind.several);
     Ok(found)
 }
 

@@ -219,6 +219,10 @@ impl<W: std::io::Write> Sink for PipeSink<W> {
 
     fn write(&mut self, SmoothedFrame { frame, .. }: SmoothedFrame) -> Result<()> {
         if let Err(error) = self.writer.write(&frame) {
+            // What failed before is what there is to say.
+            if let Some(first) = self.failure.take() {
+                self.fail(&first.into());
+            }
             if error.is::<ReaderLeft>() {
                 self.progress.end();
                 self.console.line("the reader of the output has closed it: the rest was left out");

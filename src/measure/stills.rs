@@ -68,8 +68,9 @@ fn take_digits<'a>(text: &mut &'a str) -> &'a str {
 /// # Errors
 /// If the file cannot be read or is no picture.
 pub fn read(path: &Path) -> Result<Frame> {
-    let read = || -> Result<Frame> { Ok(Still::decode(&std::fs::read(path)?)?.content) };
-    read().with_context(|| format!("cannot read the picture '{}'", path.display()))
+    Still::read(path)
+        .map(|still| still.content)
+        .with_context(|| format!("cannot read the picture '{}'", path.display()))
 }
 
 #[cfg(test)]

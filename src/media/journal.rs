@@ -38,7 +38,7 @@ pub struct Journal {
     /// Bytes of the file.
     written: u64,
     temporary: Option<String>,
-    output_bytes: Option<u64>,
+    outputs: Vec<u64>,
 }
 
 /// The first frames of a video, none of which needs a later packet.
@@ -71,11 +71,11 @@ const VERSION: u32 = 1;
 const KNOWN_FLAGS: i32 = 0b1_0111;
 
 impl Journal {
-    /// A journal without packets. A file of this name is replaced.
+    /// A journal without packets, which replaces a file of this name; `outputs` are the lengths that were noted in that.
     ///
     /// # Errors
     /// If it cannot be written, or another program has it open.
-    pub fn create(path: &Path, settings: Settings) -> Result<Self> {
+    pub fn create(path: &Path, settings: Settings, outputs: Vec<u64>) -> Result<Self> {
         let create = || -> Result<(LockedFile, u64)> {
             if path.is_symlink() {
                 // What it leads to is none of ours.
@@ -91,7 +91,11 @@ impl Journal {
             Ok((file, begin))
         };
         let (file, begin) = create().with_context(|| format!("cannot write '{}'", path.display()))?;
-        Ok(Self::new(file, path, settings, begin))
+        let mut journal = Self::new(file, path, settings, begin);
+        for bytes in outputs {
+            journal.note_output(bytes)?;
+        }
+        Ok(journal)
     }
 
     /// The journal that an earlier run left.
@@ -106,12 +110,12 @@ impl Journal {
                 bail!("it is no state of a video, or of another version of impasto");
             };
             let begin = records.at;
-            let (mut end, mut whole, mut temporary, mut output_bytes) = (begin, Whole::default(), None, None);
+            let (mut end, mut whole, mut temporary, mut outputs) = (begin, Whole::default(), None, Vec::new());
             while let Some((record, _)) = records.next()? {
                 match record {
                     Record::Begin { .. } => break,
                     Record::Temporary(name) => temporary = Some(name),
-                    Record::Output(bytes) => output_bytes = Some(bytes),
+                    Record::Output(bytes) => outputs.push(bytes),
                     Record::Packet(packet) => {
                         if let Some(found) = packet.whole {
                             (whole, end) = (found, records.at);
@@ -119,7 +123,7 @@ impl Journal {
                     }
                 }
             }
-            Ok(Self { end, whole, temporary, output_bytes, ..Self::new(file, path, settings, begin) })
+            Ok(Self { end, whole, temporary, outputs, ..Self::new(file, path, settings, begin) })
         };
         open().with_context(|| format!("read '{}'", path.display()))
     }
@@ -136,7 +140,7 @@ impl Journal {
             seen: Whole::default(),
             written: begin,
             temporary: None,
-            output_bytes: None,
+            outputs: Vec::new(),
         }
     }
 
@@ -150,9 +154,9 @@ impl Journal {
         self.whole.frames
     }
 
-    /// The size of the output that an interrupted run finished with the packets of this journal.
-    pub fn output_bytes(&self) -> Option<u64> {
-        self.output_bytes
+    /// The lengths of the outputs that interrupted runs left: what has one of them is not complete.
+    pub fn outputs(&self) -> &[u64] {
+        &self.outputs
     }
 
     /// The frames that need not be encoded again.
@@ -181,7 +185,7 @@ impl Journal {
             write_record(&mut self.file.0, &Record::Output(bytes), [&[]; 2])
         };
         write().with_context(|| format!("cannot write '{}'", self.path.display()))?;
-        self.output_bytes = Some(bytes);
+        self.outputs.push(bytes);
         Ok(())
     }
 
@@ -221,7 +225,7 @@ impl Journal {
             self.file.0.seek(SeekFrom::Start(self.end))?;
             let name = temporary.file_name().map(|name| name.to_string_lossy().into_owned());
             self.written = self.end;
-            for record in self.output_bytes.map(Record::Output).into_iter().chain(name.map(Record::Temporary)) {
+            for record in self.outputs.iter().copied().map(Record::Output).chain(name.map(Record::Temporary)) {
                 self.written += write_record(&mut self.file.0, &record, [&[]; 2])?;
             }
             Ok(())

@@ -11,7 +11,7 @@ use ffmpeg::{Error, Rational, frame};
 
 use super::color::ColorTags;
 use super::converter::Converter;
-use super::cut::{Cut, Window};
+use super::cut::{Cut, Time, Window};
 use super::filter::FilterInput;
 use super::info::VideoInfo;
 use super::packets::{Damage, PacketReader};
@@ -230,6 +230,13 @@ impl VideoReader {
     /// The file that is read.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// When the next frame is shown that is ready, counted from the first one of the file as [`Cut`] counts.
+    pub fn begins_at(&self) -> Time {
+        let start = self.cut.start.map_or(0, |start| start.0);
+        let of_part = self.pending.front().map_or(0, |frame| frame.timestamp.pts);
+        Time(start + rescale(of_part, self.info.time_base, MICROSECONDS))
     }
 
     /// What is wrong with the file, live while it is read.

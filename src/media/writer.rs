@@ -86,6 +86,8 @@ pub struct VideoWriter {
     frames: u64,
     /// Where packets are kept as well.
     journal: Option<Journal>,
+    /// What keeps nothing but the length of the output.
+    noted_in: Option<Journal>,
     last_dts: Option<i64>,
     interrupt: Option<Interrupt>,
 }
@@ -108,7 +110,7 @@ impl VideoWriter {
         super::init()?;
         check_output(path, source.map(VideoReader::path))?;
         let mut notes = Vec::new();
-        let file = create_file(path, options.overwrite)?;
+        let file = create_file(path, options.overwrite.clone())?;
         let mut output = open_container(path, file.temporary())?;
         ffi::allow_experimental(&mut output);
 
@@ -144,6 +146,7 @@ impl VideoWriter {
             notes,
             frames: 0,
             journal: None,
+            noted_in: None,
             last_dts: None,
             interrupt: options.interrupt.clone(),
         })
@@ -184,6 +187,16 @@ impl VideoWriter {
         Ok(())
     }
 
+    /// Notes in `journal` how long the output is before it takes its name, and keeps nothing else there.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn note_in(&mut self, mut journal: Journal) -> Result<()> {
+        journal.begin(self.file.temporary())?;
+        self.noted_in = Some(journal);
+        Ok(())
+    }
+
     /// Encodes one frame and writes what is ready, with the copied streams up to the same time. Blocks while it does.
     ///
     /// # Errors
@@ -218,9 +231,17 @@ impl VideoWriter {
     ///
     /// # Errors
     /// If anything cannot be written; then nothing stands under the final name.
-    pub fn finish(mut self, is_cut_short: bool) -> Result<Written> {
+    pub fn finish(self, is_cut_short: bool) -> Result<Written> {
+        self.finish_noting(is_cut_short, |_| Ok(()))
+    }
+
+    /// The same, which tells `note` how long the file is before it takes its name: whatever happens behind that, it is known.
+    ///
+    /// # Errors
+    /// As [`VideoWriter::finish`], and that of `note`.
+    pub fn finish_noting(mut self, is_cut_short: bool, note: impl FnOnce(u64) -> Result<()>) -> Result<Written> {
         // What an encoder held back it gives at times of its own when it ends: another one could not follow. No other run begins meanwhile.
-        let mut journal = self.journal.take();
+        let mut journal = self.journal.take().or(self.noted_in.take());
         self.encoder.end().and_then(|()| self.write_packets()).map_err(|error| self.explain(error))?;
         let cannot_write = || format!("cannot write '{}'", self.path.display());
         if let Some(copier) = &mut self.copier {
@@ -235,15 +256,12 @@ impl VideoWriter {
         self.output.write_trailer().with_context(cannot_write)?;
         let Self { output, file, path, frames, .. } = self;
         drop(output);
-        if let Some(journal) = &mut journal {
-            // Whatever happens from here on: the file that takes the name is known for ours.
-            let noted = file.temporary().metadata().map_err(Into::into);
-            if let Err(error) = noted.and_then(|file| journal.note_output(file.len())) {
-                tracing::warn!("whoever goes on with this run will have to say -y as well: {error:#}");
-            }
+        let bytes = file.temporary().metadata().with_context(|| format!("cannot write '{}'", path.display()))?.len();
+        note(bytes)?;
+        if let Some(Err(error)) = journal.as_mut().map(|journal| journal.note_output(bytes)) {
+            tracing::warn!("whoever goes on with this run will have to say -y as well: {error:#}");
         }
         file.commit().with_context(|| format!("cannot give the finished file its name '{}'", path.display()))?;
-        let bytes = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
         Ok(Written { path, frames, bytes })
     }
 

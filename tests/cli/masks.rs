@@ -136,6 +136,13 @@ fn a_mask_that_is_a_pipe_is_refused_and_not_waited_for() {
         .unwrap();
     let arguments = ["video", "in.mp4", "-o", "out.mp4", "--mask", "mask.png"];
     assert_refused(folder, &arguments, 1, "cannot read the mask 'mask.png': it is no file");
+    half(folder, "1.png", "96x64");
+    std::fs::create_dir(folder.join("masks")).unwrap();
+    std::fs::rename(folder.join("1.png"), folder.join("masks/1.png")).unwrap();
+    std::fs::rename(folder.join("mask.png"), folder.join("masks/2.png")).unwrap();
+    let arguments = ["video", "in.mp4", "-o", "out.mp4", "--mask", "masks"];
+    assert_refused(folder, &arguments, 1, "cannot read the mask 'masks/2.png': it is no file");
+    assert_refused(folder, &["measure", "masks", "masks"], 1, "'masks/2.png': it is no file");
 }
 
 #[test]
@@ -186,6 +193,7 @@ fn what_is_no_mask_is_refused() {
         std::fs::copy(folder.join(second), folder.join(name).join("2.png")).unwrap();
     }
     bars(folder, "short.mkv", &["-c:v", "ffv1", "-frames:v", "4"]);
+    bars(folder, "nearly.mkv", &["-c:v", "ffv1", "-vf", "settb=1001/10000,setpts=N", "-r", "10000/1001"]);
     bars(folder, "fast.mkv", &["-c:v", "ffv1", "-vf", "settb=1/25,setpts=N", "-r", "25"]);
     bars(folder, "several.png", &["-f", "apng"]);
     let with = |more: &[&'static str]| [&["video", "in.mp4", "-o", "out.mp4", "--mask"], more].concat();
@@ -197,6 +205,7 @@ fn what_is_no_mask_is_refused() {
         (&["mixed"], 1, "the mask 'mixed/2.png' is 64×96 and the content 96×64 (expected the same shape)"),
         (&["http://user:secret@localhost:1/a.png"], 1, "'http://…@localhost:1/a.png'"),
         (&["short.mkv", "--start", "0.5"], 1, "does the mask end before --start?"),
+        (&["nearly.mkv", "--start", "0.5"], 1, "has 9.99 frames a second and the clip 10.00 frames a second"),
         (&["fast.mkv", "--start", "0.5"], 1, "has 25.00 frames a second and the clip 10.00 frames a second"),
         (&["text.png"], 1, "cannot read the mask 'text.png'"),
         (&["missing.png"], 1, "cannot read the mask 'missing.png'"),

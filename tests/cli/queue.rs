@@ -147,6 +147,9 @@ fn what_is_to_blame_is_told_once_or_with_the_clip_that_it_is() {
     let (code, text) = run(folder, &["in", "-o", "out", "--style", "net.onnx"]);
     assert_eq!((code, text.matches("error:").count()), (1, 1), "{text}");
     assert!(text.contains("'net.onnx'") && !text.contains("2 of 4"), "{text}");
+    let (code, text) = run(folder, &["in", "-o", "out", "--crf", "99"]);
+    assert_eq!((code, text.matches("error:").count()), (1, 1), "{text}");
+    assert!(text.contains("0 of 4 videos painted, 4 failed") && !text.contains("3 of 4"), "{text}");
 
     // A folder that cannot be made, a clip that is damaged, and one that is not told twice.
     std::fs::create_dir(folder.join("blocked")).unwrap();
@@ -174,6 +177,10 @@ fn patterns_leave_out_what_is_hidden_and_what_was_painted() {
     assert!(code == 0 && text.contains("2 of 2 videos painted"), "{text}");
     let (code, text) = run(folder, &arguments);
     assert!(code == 0 && text.contains("0 of 2 videos painted, 2 passed by"), "{text}");
+    // A shell that puts in the names of a folder names that of the outputs as well.
+    let listed = ["in/a.mp4", "in/deep/c.mp4", "in/painted", "-o", "in/painted", "--strength", "0", "--resume"];
+    let (code, text) = run(folder, &listed);
+    assert!(code == 0 && text.contains("of 2 videos painted, 2 passed by"), "{text}");
 }
 
 #[cfg(unix)]
@@ -207,6 +214,13 @@ fn a_clip_that_cannot_be_gone_on_with_is_painted_anew() {
     assert_eq!(all_files(&folder.join("out")), ["a.gif", "a.gif.state"]);
     let frames = || frame_times(&folder.join("out/a.gif")).len();
     assert!((1..150).contains(&frames()), "{}", frames());
+    // A run that comes to nothing makes no whole of it.
+    std::fs::create_dir(folder.join("masks")).unwrap();
+    clip(folder, "masks/%d.png", &["-f", "lavfi", "-i", source, "-frames:v", "150"]);
+    let whole = std::fs::read(folder.join("masks/9.png")).unwrap();
+    std::fs::write(folder.join("masks/9.png"), &whole[..whole.len() / 2]).unwrap();
+    let (code, text) = run(folder, &["in/a.gif", "-o", "out/", "-y", "--mask", "masks"]);
+    assert!(code == 1 && text.contains("cannot read the mask 'masks/9.png'"), "{text}");
     let (code, text) = run(folder, &arguments[1..]);
     assert!(code == 0 && text.contains("2 of 2 videos painted"), "{text}");
     assert_eq!((all_files(&folder.join("out")), frames()), (vec!["a.gif".to_owned(), "b.mp4".to_owned()], 150));

@@ -38,9 +38,9 @@ const ITERATIONS: u64 = 60;
 /// What is said to the first Ctrl-C.
 pub const FINISHING: &str = "stopping: what is finished is kept (Ctrl-C again to end at once)";
 
-/// The length of the output that an interrupted run of a work folder left unfinished, if it did.
-pub fn unfinished_bytes(work_folder: &Path) -> Option<u64> {
-    WorkFolder::output_bytes(work_folder)
+/// The lengths of the outputs that interrupted runs of a work folder left unfinished.
+pub fn unfinished_bytes(work_folder: &Path) -> Vec<u64> {
+    WorkFolder::unfinished_bytes(work_folder)
 }
 
 /// Makes a film of a clip.
@@ -132,17 +132,18 @@ pub fn make(
         damage: damage.clone(),
         notes,
     };
+    if is_whole && args.film.work_folder.is_none() {
+        work.remove()?;
+    } else if is_whole {
+        work.forget_outputs()?;
+    }
     report(args, &summary, &painted, console)?;
-    work.note_output((!is_whole).then_some(summary.bytes))?;
     if !is_whole {
         console.line(&format!(
             "interrupted: the file holds what was done until then; the keyframes are kept in '{}' ({again} goes on from there)",
             folder.display()
         ));
         return Ok(Outcome::Interrupted);
-    }
-    if args.film.work_folder.is_none() {
-        work.remove()?;
     }
     Ok(judge_damage(input, damage.as_deref(), args.keep_going, &console))
 }

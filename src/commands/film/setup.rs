@@ -180,17 +180,16 @@ impl Clip<'_> {
 
     /// Where the film is painted, if not everywhere.
     pub fn mask(&self, reader: &VideoReader) -> Result<Option<Mask>> {
-        let info = reader.info();
-        Mask::for_clip(&self.args.mask, info.size, mask::steady_rate(info), &self.reader_options())
+        Mask::for_reader(&self.args.mask, reader, &self.reader_options())
     }
 
     pub fn writer(&self, reader: &VideoReader) -> Result<VideoWriter> {
         let options = WriterOptions {
             encoder: self.args.encoding.settings(self.threads),
             mute: self.args.mute,
-            overwrite: match WorkFolder::output_bytes(&self.work_folder()) {
-                Some(bytes) if !self.args.overwrite => Overwrite::OfSize(bytes),
-                _ => self.args.overwrite.into(),
+            overwrite: match self.args.overwrite {
+                true => Overwrite::Always,
+                false => Overwrite::OfSizes(WorkFolder::unfinished_bytes(&self.work_folder())),
             },
             interrupt: Some(self.interrupt()),
         };

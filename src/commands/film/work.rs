@@ -53,7 +53,7 @@ struct Head {
 
 const VERSION: u32 = 1;
 const HEAD: &str = "film.json";
-/// How many bytes the output of an interrupted run has.
+/// How many bytes outputs have that are not known to be whole, each on a line.
 const OUTPUT_BYTES: &str = "output-bytes";
 
 impl WorkFolder {
@@ -94,24 +94,29 @@ impl WorkFolder {
         std::fs::remove_dir_all(&self.path).with_context(|| format!("remove '{}'", self.path.display()))
     }
 
-    /// The length of what an interrupted run of the folder `path` left as its output, if it did.
-    pub fn output_bytes(path: &Path) -> Option<u64> {
-        std::fs::read_to_string(path.join(OUTPUT_BYTES)).ok()?.trim().parse().ok()
+    /// The lengths of the outputs that interrupted runs of the folder `path` left unfinished.
+    pub fn unfinished_bytes(path: &Path) -> Vec<u64> {
+        let noted = std::fs::read_to_string(path.join(OUTPUT_BYTES)).unwrap_or_default();
+        noted.lines().filter_map(|line| line.parse().ok()).collect()
     }
 
-    /// Notes the length of an output that is not the whole film, so that the run that goes on may replace it; `None`: it is whole.
+    /// Notes the length of an output before it takes its name: until that is known to be the whole film, a run may replace it.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn note_output(&self, bytes: Option<u64>) -> Result<()> {
-        match bytes {
-            Some(bytes) => self.write(OUTPUT_BYTES, bytes.to_string().as_bytes()),
-            None if Self::output_bytes(&self.path).is_some() => {
-                let note = self.path.join(OUTPUT_BYTES);
-                std::fs::remove_file(&note).with_context(|| format!("remove '{}'", note.display()))
-            }
-            None => Ok(()),
-        }
+    pub fn note_output(&self, bytes: u64) -> Result<()> {
+        let noted = Self::unfinished_bytes(&self.path).into_iter().chain([bytes]);
+        let lines: String = noted.map(|bytes| format!("{bytes}\n")).collect();
+        self.write(OUTPUT_BYTES, lines.as_bytes())
+    }
+
+    /// Forgets what was noted: the output is the whole film.
+    ///
+    /// # Errors
+    /// If that cannot be removed.
+    pub fn forget_outputs(&self) -> Result<()> {
+        let note = self.path.join(OUTPUT_BYTES);
+        std::fs::remove_file(&note).with_context(|| format!("remove '{}'", note.display()))
     }
 
     /// Keeps the plan: from now on it is not made again.

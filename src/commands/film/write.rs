@@ -83,8 +83,9 @@ impl Film<'_> {
             return Ok(None);
         }
         let is_cut_short = control.is_stopped() || self.clip.cut.frames.is_some_and(|most| output.frames >= most);
+        let file = output.writer.finish_noting(is_cut_short, |bytes| self.work.note_output(bytes))?;
         let remarks = output.mask.as_ref().map(|mask| mask.remarks().all()).unwrap_or_default();
-        Ok(Some(WrittenFilm { file: output.writer.finish(is_cut_short)?, damage: reader.damage().describe(), remarks }))
+        Ok(Some(WrittenFilm { file, damage: reader.damage().describe(), remarks }))
     }
 }
 

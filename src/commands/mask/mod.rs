@@ -6,13 +6,13 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow, bail, ensure};
 
-use self::pictures::Pictures;
-pub use self::pictures::{EXTENSIONS, Remarks, read, steady_rate};
+pub use self::pictures::{EXTENSIONS, Remarks, read};
+use self::pictures::{Pictures, steady_rate};
 use super::stages::SmoothedFrame;
 use super::{UsageError, is_named_like_video, outputs};
 use crate::cli::MaskArgs;
 use crate::frame::{CHANNELS, Frame, FrameSize};
-use crate::media::{self, ReaderOptions};
+use crate::media::{self, Cut, ReaderOptions, VideoReader};
 use crate::pipeline::Stage;
 use crate::scale::{Filter, Scaler};
 use crate::stills::StillFormat;
@@ -44,8 +44,19 @@ impl Mask {
         Self::of_picture(path, args.invert_mask).map(Some)
     }
 
-    /// The mask for a clip of this size, as much of it as `options` wants. Its pictures are taken one for one: with `options.cut.start`,
-    /// which is a time, the mask has to have the clip's rate, if that is a steady one.
+    /// The mask for the clip of a reader that was opened with these options and from which nothing was read yet.
+    ///
+    /// # Errors
+    /// As [`Mask::for_clip`].
+    pub fn for_reader(args: &MaskArgs, reader: &VideoReader, options: &ReaderOptions) -> Result<Option<Self>> {
+        let info = reader.info();
+        let start = options.cut.start.map(|_| reader.begins_at());
+        let options = ReaderOptions { cut: Cut { start, ..options.cut }, ..options.clone() };
+        Self::for_clip(args, info.size, steady_rate(info), &options)
+    }
+
+    /// The mask for a clip of this size, from `options.cut.start` on. Its pictures are taken one for one: with a start, which is a time,
+    /// the mask has to have the clip's rate, and that has to be a steady one.
     ///
     /// # Errors
     /// If it cannot be read, has another shape, or is nothing but black.

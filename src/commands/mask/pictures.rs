@@ -9,7 +9,7 @@ use super::check_shape;
 use crate::commands::UsageError;
 use crate::frame::{CHANNELS, Frame, FrameSize};
 use crate::measure::list_pictures;
-use crate::media::{self, Cut, Interrupt, ReaderOptions, VideoInfo, VideoReader};
+use crate::media::{self, Cut, Interrupt, ReaderOptions, Time, VideoInfo, VideoReader};
 use crate::stills::Still;
 
 /// Extensions of the pictures of a folder that are masks.
@@ -28,6 +28,7 @@ pub struct Pictures {
     index: u64,
     notes: Vec<String>,
     remarks: Remarks,
+    is_damage_told: bool,
     interrupt: Option<Interrupt>,
 }
 
@@ -101,7 +102,8 @@ impl Pictures {
         Ok(pictures)
     }
 
-    /// One for each frame of a clip that has so many frames a second, if that is steady, from a clip.
+    /// One for each frame of a clip that has so many frames a second, if that is steady, from a clip. `options.cut.start` is when the first
+    /// of those frames is shown.
     ///
     /// # Errors
     /// If it cannot be read, or only a part is wanted, whose beginning is a time, and the rates differ.
@@ -124,7 +126,9 @@ impl Pictures {
         let is_one = next.is_none();
         if let Some(start) = options.cut.start.filter(|_| !is_one) {
             check_rate(path, steady_rate(reader.info()), rate)?;
-            let part = Cut { start: Some(start), ..Cut::default() };
+            // Containers round times: between two frames is where none is.
+            let half_a_frame = rate.map_or(0, |rate| (0.5e6 / rate) as i64);
+            let part = Cut { start: Some(Time((start.0 - half_a_frame).max(0))), ..Cut::default() };
             (reader, picture) = open(part, !is_opaque).context("does the mask end before --start?")?;
             next = None;
         }
@@ -143,6 +147,7 @@ impl Pictures {
             index: 0,
             notes: Vec::new(),
             remarks: Remarks::default(),
+            is_damage_told: false,
             interrupt: None,
         }
     }
@@ -212,9 +217,10 @@ impl Pictures {
                     Some(next) => Some(next),
                     None => reader.next_frame().context("read the mask")?,
                 };
-                if let Some(damage) = reader.damage().describe() {
+                if let Some(damage) = reader.damage().describe().filter(|_| !self.is_damage_told) {
+                    self.is_damage_told = true;
                     let path = media::shown(&self.path);
-                    self.remarks.add(format!("the mask '{path}' is damaged, and may not fit: {damage}"));
+                    self.remarks.add(format!("the mask '{path}' is damaged, and may not fit from here on: {damage}"));
                 }
                 picture
             }
@@ -245,7 +251,8 @@ pub fn steady_rate(info: &VideoInfo) -> Option<f64> {
 
 /// Refuses rates at which a time leads to other frames in the mask than in the clip.
 fn check_rate(path: &Path, of_mask: Option<f64>, of_clip: Option<f64>) -> Result<()> {
-    if of_mask.zip(of_clip).is_some_and(|(mask, clip)| (mask / clip - 1.0).abs() < 1e-3) {
+    // 29.97 is not 30.
+    if of_mask.zip(of_clip).is_some_and(|(mask, clip)| (mask / clip - 1.0).abs() < 1e-4) {
         return Ok(());
     }
     let told =
@@ -279,12 +286,7 @@ fn read_as(path: &Path, is_opacity: bool) -> Result<Frame> {
 }
 
 fn decode(path: &Path) -> Result<Still> {
-    let read = || -> Result<Still> {
-        // A pipe may stay silent for ever.
-        ensure!(path.metadata()?.is_file(), "it is no file");
-        Still::decode(&std::fs::read(path)?)
-    };
-    let still = read().with_context(|| cannot_read(path))?;
+    let still = Still::read(path).with_context(|| cannot_read(path))?;
     ensure!(
         !still.has_more_pictures(),
         "the mask '{}' holds several pictures, an animation or pages (expected one, or a clip as .mkv or .apng)",

@@ -69,6 +69,8 @@ struct Opened {
     writer: VideoWriter,
     debug_view: Option<DebugView>,
     state: Option<RunState>,
+    /// Whether another run can go on with the output, or has to paint it anew.
+    can_go_on: bool,
     /// What was found of the clip and of its mask.
     notes: Vec<String>,
 }
@@ -76,8 +78,9 @@ struct Opened {
 fn make(clip: &Clip, args: &VideoArgs, compute: &mut Compute, control: &Control, console: Console) -> Result<Outcome> {
     let cut = check_cut(args)?;
     let started = Instant::now();
-    let Opened { mut reader, pool, style, temporal, mut mask, smooth, mut writer, debug_view, mut state, notes } =
-        open(clip, args, cut, compute, control, console)?;
+    let opened = open(clip, args, cut, compute, control, console)?;
+    let Opened { mut reader, pool, style, temporal, mut mask, smooth, mut writer, debug_view, mut state, .. } = opened;
+    let (can_go_on, notes) = (opened.can_go_on, opened.notes);
     let info = reader.info().clone();
     let (damage, encoder) = (reader.damage(), writer.encoder_name().to_owned());
     let mut notes: Vec<String> = notes.iter().chain(writer.notes()).cloned().collect();
@@ -86,8 +89,13 @@ fn make(clip: &Clip, args: &VideoArgs, compute: &mut Compute, control: &Control,
 
     let mut seam = 0;
     if let Some(mut unattached) = state.take() {
-        let settings = resume::settings(&clip.input, args, &info, &style, &writer)?;
-        if let Some(frames) = unattached.attach(&mut writer, settings, console)? {
+        let frames = if can_go_on {
+            let settings = resume::settings(&clip.input, args, &info, &style, &writer)?;
+            unattached.attach(&mut writer, settings, console)?
+        } else {
+            unattached.attach_note(&mut writer)?.then_some(0)
+        };
+        if let Some(frames) = frames {
             (seam, state) = (frames, Some(unattached));
         }
     }
@@ -152,11 +160,13 @@ fn make(clip: &Clip, args: &VideoArgs, compute: &mut Compute, control: &Control,
     match (&state, summary.interrupted) {
         (Some(_), true) => {}
         (Some(state), false) => state.remove(),
-        (None, true) if clip.is_in_folder => resume::mark_unfinished(&clip.output),
+        (None, true) if clip.is_in_folder => {
+            tracing::warn!("'{}' is not complete, and --resume will take it for complete", clip.output.display());
+        }
         (None, true) => {}
         (None, false) => resume::remove_left(&clip.output, args),
     }
-    report(&console, clip, args, &summary, sink.media_time(), &stats, state.as_ref())
+    report(&console, clip, args, &summary, sink.media_time(), &stats, state.as_ref().filter(|_| can_go_on))
 }
 
 /// Opens all that the run needs, the output last but one: what is wrong with the rest is told before anything is written.
@@ -187,7 +197,7 @@ fn open(
     }
     let reader = VideoReader::open(&clip.input, reader_options.clone())?;
     let info = reader.info();
-    let mask = Mask::for_clip(&args.mask, info.size, mask::steady_rate(info), &reader_options)?;
+    let mask = Mask::for_reader(&args.mask, &reader, &reader_options)?;
     let state = RunState::of_run(&clip.output, args)?;
     let style = style::open_for_clip(&args.style, &args.run, info.size, compute, control).map_err(EndsRun)?;
     let writer_options = WriterOptions {
@@ -220,8 +230,8 @@ fn open(
     for warning in writer.notes() {
         console.warning(warning);
     }
-    let state = can_go_on.then_some(state);
-    Ok(Opened { reader, pool, style, temporal, mask, smooth, writer, debug_view, state, notes })
+    let state = (can_go_on || clip.is_in_folder).then_some(state);
+    Ok(Opened { reader, pool, style, temporal, mask, smooth, writer, debug_view, state, can_go_on, notes })
 }
 
 /// Says how it went, on stderr for people and on stdout for programs.

@@ -131,13 +131,10 @@ fn is_done(clip: &Clip, args: &VideoArgs) -> bool {
         return false;
     };
     let of_network = resume::unfinished_bytes(&clip.output);
-    let keyframes = film::work_folder(&clip.output, args);
-    let of_film = film::unfinished_bytes(&keyframes);
-    let is_under_way = match args.film.engine {
-        VideoEngine::Network => is_taken(&outputs::state_of(&clip.output)),
-        VideoEngine::Gatys => is_taken(&keyframes),
-    };
-    let is_unfinished = [of_network, of_film].contains(&Some(bytes));
+    let of_film = film::unfinished_bytes(&film::work_folder(&clip.output, args));
+    let is_unfinished = of_network.contains(&bytes) || of_film.contains(&bytes);
+    // Of a film the work folder says as much as is known.
+    let is_under_way = args.film.engine == VideoEngine::Network && is_taken(&outputs::state_of(&clip.output));
     clip.is_in_folder && args.resume && !args.overwrite && !is_under_way && !is_unfinished
 }
 
@@ -179,6 +176,7 @@ pub fn run(
     let count = clips.len();
     let mut report = Report::default();
     let mut is_interrupted = false;
+    let mut last_error = String::new();
     for (index, clip) in clips.iter().enumerate() {
         if is_done(clip, args) {
             report.passed += 1;
@@ -195,7 +193,13 @@ pub fn run(
             Err(Ok(EndsRun(error))) => return Err(error),
             Err(Err(error)) if count == 1 || report.painted == 0 && error.is::<UsageError>() => return Err(error),
             Ok(outcome) if count == 1 => return Ok(outcome),
+            // What is said of the first two clips alike, and names neither, is to be said of all.
+            Err(Err(error)) if report.painted == 0 && format!("{error:#}") == last_error => {
+                report.failed.extend(clips[index..].iter().map(|clip| clip.input.display().to_string()));
+                break;
+            }
             Err(Err(error)) => {
+                last_error = format!("{error:#}");
                 console.error_line(&format!("'{}' is not painted: {error:#}", clip.input.display()));
                 report.failed.push(clip.input.display().to_string());
             }

@@ -26,8 +26,8 @@ pub struct RunState {
     path: PathBuf,
     /// What an earlier run left, if this one goes on with it.
     left: Option<Journal>,
-    /// The length of the output that it left.
-    output_bytes: Option<u64>,
+    /// The lengths of outputs that earlier runs left unfinished.
+    outputs: Vec<u64>,
 }
 
 impl RunState {
@@ -42,28 +42,25 @@ impl RunState {
             None => None,
             Some(Err(error)) if error.is::<JournalInUse>() => return Err(error),
             Some(Err(error)) if args.resume => return Err(anyhow!("{error:#} (delete it to begin anew)")),
-            Some(Ok(left)) if args.resume => Some(left),
+            Some(Ok(left)) if args.resume || args.overwrite => Some(left),
             Some(_) if !args.overwrite => bail!(
                 "'{}' is what an interrupted run left (expected --resume to go on with it, or -y to begin anew)",
                 path.display()
             ),
-            Some(Ok(mut old)) => {
-                old.remove_leftover();
-                None
-            }
-            Some(Err(_)) => None,
+            Some(_) => None,
         };
-        let output_bytes = left.as_ref().and_then(Journal::output_bytes);
+        // What was left unfinished is so until it is replaced.
+        let outputs = left.as_ref().map(|left| left.outputs().to_vec()).unwrap_or_default();
         // There is nothing to go on with, whatever it was.
-        if let Some(mut empty) = left.take_if(|left| left.frames() == 0) {
-            empty.remove_leftover();
+        if let Some(mut old) = left.take_if(|left| !args.resume || left.frames() == 0) {
+            old.remove_leftover();
         }
-        Ok(Self { path, left, output_bytes })
+        Ok(Self { path, left, outputs })
     }
 
     /// Whether the output may be replaced if it is what the earlier run made of what it had.
     pub fn overwrite(&self) -> Overwrite {
-        self.output_bytes.map_or(Overwrite::Never, Overwrite::OfSize)
+        Overwrite::OfSizes(self.outputs.clone())
     }
 
     /// Has the writer go on with what was left, and keep what comes. Says how many frames need not be painted again; `None`: nothing can
@@ -78,15 +75,29 @@ impl RunState {
             writer.go_on_with(left).inspect_err(|_| self.keep(console))?;
             return Ok(Some(frames));
         }
-        let journal = match Journal::create(&self.path, settings) {
+        let Some(journal) = self.create(settings)? else { return Ok(None) };
+        writer.go_on_with(journal).inspect_err(|_| self.keep(console))?;
+        Ok(Some(0))
+    }
+
+    /// Has the writer note what it leaves unfinished, for the run that paints it anew. `false`: nothing can be noted here, which ends no run.
+    ///
+    /// # Errors
+    /// If another run is writing it.
+    pub fn attach_note(&self, writer: &mut VideoWriter) -> Result<bool> {
+        let Some(journal) = self.create(Settings::new())? else { return Ok(false) };
+        writer.note_in(journal)?;
+        Ok(true)
+    }
+
+    fn create(&self, settings: Settings) -> Result<Option<Journal>> {
+        match Journal::create(&self.path, settings, self.outputs.clone()) {
             Err(error) if !error.is::<JournalInUse>() => {
                 tracing::warn!("this run cannot be resumed: {error:#}");
-                return Ok(None);
+                Ok(None)
             }
-            journal => journal?,
-        };
-        writer.go_on_with(journal).inspect_err(|_| self.remove())?;
-        Ok(Some(0))
+            journal => journal.map(Some),
+        }
     }
 
     /// Where it is.
@@ -94,15 +105,16 @@ impl RunState {
         &self.path
     }
 
-    /// Says what is kept for another run after one that came to nothing; what holds no frame is removed.
+    /// Says what is kept for another run after one that came to nothing; what holds nothing is removed.
     pub fn keep(&self, console: Console) {
-        let frames = match Journal::open(&self.path) {
-            Ok(kept) => kept.frames(),
+        let (frames, outputs) = match Journal::open(&self.path) {
+            Ok(kept) => (kept.frames(), kept.outputs().len()),
             Err(error) => return tracing::debug!("{error:#}"),
         };
-        let text = match frames {
-            0 => return self.remove(),
-            1 => "1 frame is kept".to_owned(),
+        let text = match (frames, outputs) {
+            (0, 0) => return self.remove(),
+            (0, _) => return,
+            (1, _) => "1 frame is kept".to_owned(),
             _ => format!("{frames} frames are kept"),
         };
         console.note(&format!("{text} in '{}' (--resume goes on from there)", self.path.display()));
@@ -120,25 +132,15 @@ impl RunState {
 pub fn remove_left(output: &Path, args: &VideoArgs) {
     let path = outputs::state_of(output);
     if (args.overwrite || args.resume) && is_taken(&path) {
-        RunState { path, left: None, output_bytes: None }.remove();
+        RunState { path, left: None, outputs: Vec::new() }.remove();
     }
 }
 
-/// Marks an output that is not all of its clip, and that no run can go on with: `--resume` paints it anew.
-pub fn mark_unfinished(output: &Path) {
-    let mark = || -> Result<()> {
-        let bytes = output.metadata()?.len();
-        Journal::create(&outputs::state_of(output), Settings::new())?.note_output(bytes)
-    };
-    if let Err(error) = mark() {
-        tracing::warn!("'{}' is not complete, and --resume will take it for complete: {error:#}", output.display());
-    }
-}
-
-/// The length of the output that an interrupted run left unfinished, if it did.
-pub fn unfinished_bytes(output: &Path) -> Option<u64> {
+/// The lengths of the outputs that interrupted runs left unfinished.
+pub fn unfinished_bytes(output: &Path) -> Vec<u64> {
     let state = outputs::state_of(output);
-    is_taken(&state).then(|| Journal::open(&state).ok()?.output_bytes()).flatten()
+    let left = is_taken(&state).then(|| Journal::open(&state).ok()).flatten();
+    left.map(|left| left.outputs().to_vec()).unwrap_or_default()
 }
 
 /// Refuses settings that do not go with what a run keeps.

@@ -23,7 +23,8 @@ fn packet(pts: i64, dts: i64) -> Packet {
 
 /// A journal of a run in which packets came in this order, and six frames had been encoded.
 fn left(path: &Path, order: &[i64]) -> Whole {
-    let mut journal = Journal::create(path, Settings::from([("style".to_owned(), "wave".to_owned())])).unwrap();
+    let mut journal =
+        Journal::create(path, Settings::from([("style".to_owned(), "wave".to_owned())]), Vec::new()).unwrap();
     journal.begin(&path.with_file_name(".impasto-a.mp4")).unwrap();
     (0..6).for_each(|pts| journal.put(frame(pts)));
     order.iter().zip(-2..).for_each(|(pts, dts)| journal.write(&packet(*pts, dts)).unwrap());
@@ -125,8 +126,9 @@ fn a_length_that_is_not_there_costs_no_memory() {
 fn one_program_has_it_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.state");
-    let journal = Journal::create(&path, Settings::new()).unwrap();
-    for refusal in [Journal::open(&path).unwrap_err(), Journal::create(&path, Settings::new()).unwrap_err()] {
+    let journal = Journal::create(&path, Settings::new(), Vec::new()).unwrap();
+    for refusal in [Journal::open(&path).unwrap_err(), Journal::create(&path, Settings::new(), Vec::new()).unwrap_err()]
+    {
         assert!(refusal.is::<JournalInUse>(), "{refusal:#}");
     }
     drop(journal);
@@ -150,15 +152,30 @@ fn an_unfinished_output_is_removed_and_no_other_file() {
 }
 
 #[test]
+fn what_was_left_unfinished_is_so_for_a_run_that_begins_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.state");
+    left(&path, &[0]);
+    Journal::open(&path).unwrap().note_output(6).unwrap();
+    let outputs = Journal::open(&path).unwrap().outputs().to_vec();
+    let mut journal = Journal::create(&path, Settings::new(), outputs).unwrap();
+    journal.begin(&folder.path().join(".impasto-b.mp4")).unwrap();
+    journal.note_output(7).unwrap();
+    drop(journal);
+    let journal = Journal::open(&path).unwrap();
+    assert_eq!((journal.frames(), journal.outputs()), (0, &[6, 7][..]));
+}
+
+#[test]
 fn a_finished_output_is_known_by_its_size_in_later_runs_too() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.state");
     left(&path, &[0]);
-    assert_eq!(Journal::open(&path).unwrap().output_bytes(), None);
+    assert_eq!(Journal::open(&path).unwrap().outputs(), [0_u64; 0]);
     Journal::open(&path).unwrap().note_output(6).unwrap();
     for _ in 0..2 {
         let mut journal = Journal::open(&path).unwrap();
-        assert_eq!(journal.output_bytes(), Some(6));
+        assert_eq!(journal.outputs(), [6]);
         journal.begin(&folder.path().join(".impasto-b.mp4")).unwrap();
     }
 }
