@@ -34,9 +34,12 @@ pub struct Found {
 /// If a folder or pattern leads to none.
 pub fn find(inputs: &[PathBuf], output: &Path, kind: &Kind) -> Result<Vec<Found>> {
     let mut found = Vec::new();
-    // A shell that lists a folder names the outputs in there as well.
-    let is_output = |input: &&PathBuf| inputs.len() > 1 && input.is_dir() && outputs::is_same(input, output);
-    for input in inputs.iter().filter(|input| !is_output(input)) {
+    for input in inputs {
+        // A shell that lists a folder names that of the outputs in there as well.
+        if inputs.len() > 1 && input.is_dir() && outputs::is_same(input, output) {
+            tracing::warn!("'{}' is where outputs go: {} in there are passed by", input.display(), kind.several);
+            continue;
+        }
         find_one(input, output, kind, &mut found)?;
     }
     // What is named twice is meant once.

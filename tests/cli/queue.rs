@@ -181,6 +181,7 @@ fn patterns_leave_out_what_is_hidden_and_what_was_painted() {
     let listed = ["in/a.mp4", "in/deep/c.mp4", "in/painted", "-o", "in/painted", "--strength", "0", "--resume"];
     let (code, text) = run(folder, &listed);
     assert!(code == 0 && text.contains("of 2 videos painted, 2 passed by"), "{text}");
+    assert!(text.contains("'in/painted' is where outputs go: videos in there are passed by"), "{text}");
 }
 
 #[cfg(unix)]

@@ -64,7 +64,10 @@ pub fn clips(args: &VideoArgs) -> Result<Vec<Clip>> {
         }
         return Ok(vec![Clip { input: one.path.clone(), output: args.output.clone(), is_in_folder: false }]);
     }
-    if let Some(folder) = args.inputs.iter().find(|input| args.extension.is_some() && is_same(input, &args.output)) {
+    if let [folder] = args.inputs.as_slice()
+        && args.extension.is_some()
+        && is_same(folder, &args.output)
+    {
         let text = format!("the outputs would lie among the clips of '{}' (choose another folder)", folder.display());
         return Err(usage(&text));
     }
