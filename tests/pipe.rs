@@ -242,16 +242,19 @@ fn a_stream_that_goes_wrong_is_one_error_that_says_where() {
 #[test]
 fn an_output_that_fails_is_told_while_the_input_is_silent() {
     let folder = tempfile::tempdir().unwrap();
-    let source = "ffmpeg -v quiet -f lavfi -i testsrc2=size=64x64:duration=1 -pix_fmt yuv420p -f yuv4mpegpipe -";
+    // More than a pipe holds: whoever writes it finds out that the reader has left, however late that does.
+    let source = "ffmpeg -v quiet -f lavfi -i testsrc2=size=320x240:duration=1 -pix_fmt yuv420p -f yuv4mpegpipe -";
     // The input stays open until the program has ended.
-    let line =
-        format!("mkfifo in; timeout 60 {} < in > /dev/full & exec 3> in; {source} >&3; wait $!; echo $?", identity(""));
+    let line = format!(
+        "mkfifo in; timeout -k 5 60 {} < in > /dev/full & exec 3> in; {source} >&3; wait $!; echo $?",
+        identity("")
+    );
     let output = shell(folder.path(), &line);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "1\n", "{}", text(&output));
     assert!(text(&output).contains("cannot write the output"), "{}", text(&output));
     // So is a reader that has left.
     let line = format!(
-        "mkfifo left; (timeout 60 {}; echo $? > code) < left | head -c 100 > /dev/null & exec 3> left; {source} >&3; wait; cat code",
+        "mkfifo left; (timeout -k 5 60 {}; echo $? > code) < left | head -c 100 > /dev/null & exec 3> left; {source} >&3; wait; cat code",
         identity("")
     );
     let output = shell(folder.path(), &line);
@@ -259,12 +262,13 @@ fn an_output_that_fails_is_told_while_the_input_is_silent() {
     // And a stage in the middle that fails: by a mask of which half of a picture is missing.
     let masks = folder.path().join("masks");
     std::fs::create_dir(&masks).unwrap();
-    clip(&masks, "%d.png", &["-f", "lavfi", "-i", "testsrc2=size=64x64", "-frames:v", "25"]);
+    clip(&masks, "%d.png", &["-f", "lavfi", "-i", "testsrc2=size=320x240", "-frames:v", "25"]);
     let whole = std::fs::read(masks.join("4.png")).unwrap();
     std::fs::write(masks.join("4.png"), &whole[..whole.len() / 2]).unwrap();
     let pipe = identity("--mask masks");
-    let line =
-        format!("mkfifo again; timeout 60 {pipe} < again > /dev/null & exec 3> again; {source} >&3; wait $!; echo $?");
+    let line = format!(
+        "mkfifo again; timeout -k 5 60 {pipe} < again > /dev/null & exec 3> again; {source} >&3; wait $!; echo $?"
+    );
     let output = shell(folder.path(), &line);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "1\n", "{}", text(&output));
     assert!(text(&output).contains("cannot read the mask 'masks/4.png'"), "{}", text(&output));

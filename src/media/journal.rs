@@ -76,26 +76,31 @@ impl Journal {
     /// # Errors
     /// If it cannot be written, or another program has it open.
     pub fn create(path: &Path, settings: Settings, outputs: Vec<u64>) -> Result<Self> {
-        let create = || -> Result<(LockedFile, u64)> {
+        let open = || -> Result<LockedFile> {
             if path.is_symlink() {
                 // What it leads to is none of ours.
                 std::fs::remove_file(path)?;
             }
-            let mut file = LockedFile::open(path, true)?;
-            file.0.set_len(0)?;
-            let begin = write_record(
-                &mut file.0,
-                &Record::Begin { impasto_video_state: VERSION, settings: settings.clone() },
-                [&[]; 2],
-            )?;
-            Ok((file, begin))
+            LockedFile::open(path, true)
         };
-        let (file, begin) = create().with_context(|| format!("cannot write '{}'", path.display()))?;
-        let mut journal = Self::new(file, path, settings, begin);
-        for bytes in outputs {
-            journal.note_output(bytes)?;
-        }
-        Ok(journal)
+        let mut file = open().with_context(|| format!("cannot write '{}'", path.display()))?;
+        let mut begin = || -> Result<u64> {
+            file.0.set_len(0)?;
+            let record = Record::Begin { impasto_video_state: VERSION, settings: settings.clone() };
+            let mut begin = write_record(&mut file.0, &record, [&[]; 2])?;
+            for bytes in &outputs {
+                begin += write_record(&mut file.0, &Record::Output(*bytes), [&[]; 2])?;
+            }
+            Ok(begin)
+        };
+        let begin = begin().inspect_err(|_| {
+            // A disk that is full holds half a journal, which is none.
+            if let Err(error) = std::fs::remove_file(path) {
+                tracing::debug!("remove '{}': {error}", path.display());
+            }
+        });
+        let begin = begin.with_context(|| format!("cannot write '{}'", path.display()))?;
+        Ok(Self { outputs, ..Self::new(file, path, settings, begin) })
     }
 
     /// The journal that an earlier run left.
@@ -115,6 +120,7 @@ impl Journal {
                 match record {
                     Record::Begin { .. } => break,
                     Record::Temporary(name) => temporary = Some(name),
+                    Record::Output(bytes) if outputs.contains(&bytes) => {}
                     Record::Output(bytes) => outputs.push(bytes),
                     Record::Packet(packet) => {
                         if let Some(found) = packet.whole {

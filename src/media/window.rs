@@ -36,6 +36,8 @@ pub struct Window {
 impl Window {
     /// The longer side of a new window at most, in pixels of the screen; larger pictures are shown smaller.
     const LONGEST_SIDE: usize = 1600;
+    /// A picture and its bars are at most so many times as large as the picture.
+    const MOST_BARS: usize = 8;
 
     /// Opens a window for pictures of `size`.
     ///
@@ -99,7 +101,9 @@ impl Window {
     fn with_bars(&self, size: FrameSize) -> FrameSize {
         match highgui::get_window_image_rect(&self.name) {
             Ok(place) if place.width > 0 && place.height > 0 => {
-                size.in_shape_of(FrameSize::new(place.width as usize, place.height as usize))
+                let with_bars = size.in_shape_of(FrameSize::new(place.width as usize, place.height as usize));
+                // A strip of a window has no room for a picture.
+                if with_bars.pixels() <= Self::MOST_BARS * size.pixels() { with_bars } else { size }
             }
             _ => size,
         }

@@ -2,7 +2,7 @@
 //!
 //! The file grows under a temporary name in the folder of the output and takes its own name only when it is complete.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -134,6 +134,9 @@ impl VideoWriter {
             copier.copy_chapters(&mut output)?;
         }
         if let Err(reason) = write_header(&mut output) {
+            if is_of_disk(reason) {
+                return Err(reason).with_context(|| format!("cannot write '{}'", path.display()));
+            }
             let codecs = output.streams().map(|stream| stream.parameters().id().name()).collect();
             bail!(OutputError::Refused { path: path.to_owned(), codecs, reason });
         }
@@ -336,6 +339,13 @@ fn open_container(path: &Path, temporary: &Path) -> Result<Output> {
         ),
         Err(error) => Err(error).with_context(|| format!("cannot create the output '{}'", path.display())),
     }
+}
+
+/// Whether the disk is to blame, and no container.
+fn is_of_disk(error: Error) -> bool {
+    let Error::Other { errno } = error else { return false };
+    let kind = io::Error::from_raw_os_error(errno).kind();
+    matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
 }
 
 fn extension(path: &Path) -> String {

@@ -222,6 +222,10 @@ fn a_clip_that_cannot_be_gone_on_with_is_painted_anew() {
     std::fs::write(folder.join("masks/9.png"), &whole[..whole.len() / 2]).unwrap();
     let (code, text) = run(folder, &["in/a.gif", "-o", "out/", "-y", "--mask", "masks"]);
     assert!(code == 1 && text.contains("cannot read the mask 'masks/9.png'"), "{text}");
+    // Nor does one over a note that nobody can read.
+    std::fs::write(folder.join("out/a.gif.state"), "no note").unwrap();
+    let (code, text) = run(folder, &["in/a.gif", "-o", "out/", "-y", "--mask", "masks"]);
+    assert!(code == 1 && all_files(&folder.join("out")).contains(&"a.gif.state".to_owned()), "{text}");
     let (code, text) = run(folder, &arguments[1..]);
     assert!(code == 0 && text.contains("2 of 2 videos painted"), "{text}");
     assert_eq!((all_files(&folder.join("out")), frames()), (vec!["a.gif".to_owned(), "b.mp4".to_owned()], 150));

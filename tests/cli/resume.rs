@@ -254,7 +254,12 @@ fn without_something_to_go_on_with_a_run_begins_and_what_is_no_state_is_told() {
 
     std::fs::write(folder.join("b.mp4.state"), "0000 no state").unwrap();
     assert_refused(folder, &with(&["-o", "b.mp4", "--resume"]), 1, "'b.mp4.state': it is no state of a video");
-    assert_refused(folder, &with(&["-o", "b.mp4"]), 1, "expected --resume to go on with it, or -y to begin anew");
+    assert_refused(
+        folder,
+        &with(&["-o", "b.mp4"]),
+        1,
+        "'b.mp4.state' is what an interrupted run left (expected -y to begin anew)",
+    );
     run_to_its_end(folder, &with(&["-o", "b.mp4", "-y"]));
     assert_eq!(files(folder), ["a.mp4", "b.mp4", "in.mp4"]);
     std::fs::write(folder.join("b.mp4.state"), "0000 no state").unwrap();

@@ -43,6 +43,11 @@ pub fn unfinished_bytes(work_folder: &Path) -> Vec<u64> {
     WorkFolder::unfinished_bytes(work_folder)
 }
 
+/// Whether a run of a work folder left an output that is not known to be whole.
+pub fn has_unfinished(work_folder: &Path) -> bool {
+    WorkFolder::has_unfinished(work_folder)
+}
+
 /// Makes a film of a clip.
 pub fn make(
     clip: &video::Clip,

@@ -1,7 +1,7 @@
 //! The folder that a film grows in: what is planned, what each keyframe shows, how keyframes hang together, and the finished
 //! ones. A run that finds one of the same film goes on from it.
 
-use std::io::Cursor;
+use std::io::{Cursor, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -79,7 +79,7 @@ impl WorkFolder {
         let head = read().with_context(|| format!("read '{}'", head.display()))?;
         if head.impasto_film != VERSION || head.fingerprint != fingerprint {
             bail!(
-                "'{}' holds the keyframes of another film, or of other settings (delete it, or name another folder)",
+                "'{}' holds the keyframes of another film, or of other settings (delete it and its output, or name another folder)",
                 path.display()
             );
         }
@@ -116,7 +116,17 @@ impl WorkFolder {
     /// If that cannot be removed.
     pub fn forget_outputs(&self) -> Result<()> {
         let note = self.path.join(OUTPUT_BYTES);
-        std::fs::remove_file(&note).with_context(|| format!("remove '{}'", note.display()))
+        match std::fs::remove_file(&note) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("remove '{}'", note.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a run of the folder `path` has begun to give an output its name, and is not known to have left a whole film.
+    pub fn has_unfinished(path: &Path) -> bool {
+        path.join(OUTPUT_BYTES).exists()
     }
 
     /// Keeps the plan: from now on it is not made again.
@@ -237,7 +247,10 @@ impl WorkFolder {
     }
 
     fn damaged(&self, name: &str) -> anyhow::Error {
-        anyhow::anyhow!("'{}' is damaged (delete its folder to begin anew)", self.path.join(name).display())
+        anyhow::anyhow!(
+            "'{}' is damaged (delete its folder and the output, if there is one, to begin anew)",
+            self.path.join(name).display()
+        )
     }
 }
 

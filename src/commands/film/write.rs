@@ -83,7 +83,15 @@ impl Film<'_> {
             return Ok(None);
         }
         let is_cut_short = control.is_stopped() || self.clip.cut.frames.is_some_and(|most| output.frames >= most);
-        let file = output.writer.finish_noting(is_cut_short, |bytes| self.work.note_output(bytes))?;
+        let note = |bytes| match self.work.note_output(bytes) {
+            // A whole film is not lost for want of a note.
+            Err(error) if !control.is_stopped() => {
+                tracing::warn!("{error:#}");
+                Ok(())
+            }
+            noted => noted,
+        };
+        let file = output.writer.finish_noting(is_cut_short, note)?;
         let remarks = output.mask.as_ref().map(|mask| mask.remarks().all()).unwrap_or_default();
         Ok(Some(WrittenFilm { file, damage: reader.damage().describe(), remarks }))
     }

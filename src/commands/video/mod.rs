@@ -164,7 +164,7 @@ fn make(clip: &Clip, args: &VideoArgs, compute: &mut Compute, control: &Control,
             tracing::warn!("'{}' is not complete, and --resume will take it for complete", clip.output.display());
         }
         (None, true) => {}
-        (None, false) => resume::remove_left(&clip.output, args),
+        (None, false) => resume::remove_left(clip, args),
     }
     report(&console, clip, args, &summary, sink.media_time(), &stats, state.as_ref().filter(|_| can_go_on))
 }
@@ -198,7 +198,7 @@ fn open(
     let reader = VideoReader::open(&clip.input, reader_options.clone())?;
     let info = reader.info();
     let mask = Mask::for_reader(&args.mask, &reader, &reader_options)?;
-    let state = RunState::of_run(&clip.output, args)?;
+    let state = RunState::of_run(clip, args)?;
     let style = style::open_for_clip(&args.style, &args.run, info.size, compute, control).map_err(EndsRun)?;
     let writer_options = WriterOptions {
         encoder: args.encoding.settings(threads),

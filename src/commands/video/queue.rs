@@ -133,11 +133,14 @@ fn is_done(clip: &Clip, args: &VideoArgs) -> bool {
     let Some(bytes) = clip.output.metadata().ok().filter(Metadata::is_file).map(|output| output.len()) else {
         return false;
     };
-    let of_network = resume::unfinished_bytes(&clip.output);
-    let of_film = film::unfinished_bytes(&film::work_folder(&clip.output, args));
-    let is_unfinished = of_network.contains(&bytes) || of_film.contains(&bytes);
-    // Of a film the work folder says as much as is known.
-    let is_under_way = args.film.engine == VideoEngine::Network && is_taken(&outputs::state_of(&clip.output));
+    let keyframes = film::work_folder(&clip.output, args);
+    let is_under_way = match args.film.engine {
+        VideoEngine::Network => is_taken(&outputs::state_of(&clip.output)),
+        VideoEngine::Gatys => film::has_unfinished(&keyframes),
+    };
+    // Also of the other engine.
+    let is_unfinished =
+        resume::unfinished_bytes(&clip.output).contains(&bytes) || film::unfinished_bytes(&keyframes).contains(&bytes);
     clip.is_in_folder && args.resume && !args.overwrite && !is_under_way && !is_unfinished
 }
 

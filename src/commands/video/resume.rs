@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use sha2::{Digest, Sha256};
 
+use super::Clip;
 use crate::cli::VideoArgs;
 use crate::commands::style::OpenStyle;
 use crate::commands::{UsageError, mask, outputs, style};
@@ -26,8 +27,10 @@ pub struct RunState {
     path: PathBuf,
     /// What an earlier run left, if this one goes on with it.
     left: Option<Journal>,
-    /// The lengths of outputs that earlier runs left unfinished.
+    /// The lengths of outputs that are not complete, or may be replaced.
     outputs: Vec<u64>,
+    /// Whether a later run will tell by it which outputs are complete.
+    is_in_folder: bool,
 }
 
 impl RunState {
@@ -35,27 +38,33 @@ impl RunState {
     ///
     /// # Errors
     /// If there is something and nobody said what shall become of it, or it is damaged from its beginning on.
-    pub fn of_run(output: &Path, args: &VideoArgs) -> Result<Self> {
-        let path = outputs::state_of(output);
+    pub fn of_run(clip: &Clip, args: &VideoArgs) -> Result<Self> {
+        let path = outputs::state_of(&clip.output);
         let found = is_taken(&path).then(|| Journal::open(&path));
         let mut left = match found {
             None => None,
             Some(Err(error)) if error.is::<JournalInUse>() => return Err(error),
-            Some(Err(error)) if args.resume => return Err(anyhow!("{error:#} (delete it to begin anew)")),
+            Some(Err(error)) if args.resume => {
+                return Err(anyhow!("{error:#} (expected -y without --resume to begin anew)"));
+            }
             Some(Ok(left)) if args.resume || args.overwrite => Some(left),
-            Some(_) if !args.overwrite => bail!(
-                "'{}' is what an interrupted run left (expected --resume to go on with it, or -y to begin anew)",
-                path.display()
+            Some(found) if !args.overwrite => bail!(
+                "'{}' is what an interrupted run left (expected {}-y to begin anew)",
+                path.display(),
+                if found.is_ok_and(|left| left.frames() > 0) { "--resume to go on with it, or " } else { "" }
             ),
             Some(_) => None,
         };
-        // What was left unfinished is so until it is replaced.
-        let outputs = left.as_ref().map(|left| left.outputs().to_vec()).unwrap_or_default();
+        // What was left unfinished is so until it is replaced; what may be replaced, whoever goes on with this run may replace.
+        let mut outputs = left.as_ref().map(|left| left.outputs().to_vec()).unwrap_or_default();
+        outputs.extend(
+            clip.output.metadata().ok().filter(|there| args.overwrite && there.is_file()).map(|there| there.len()),
+        );
         // There is nothing to go on with, whatever it was.
         if let Some(mut old) = left.take_if(|left| !args.resume || left.frames() == 0) {
             old.remove_leftover();
         }
-        Ok(Self { path, left, outputs })
+        Ok(Self { path, left, outputs, is_in_folder: clip.is_in_folder })
     }
 
     /// Whether the output may be replaced if it is what the earlier run made of what it had.
@@ -112,7 +121,7 @@ impl RunState {
             Err(error) => return tracing::debug!("{error:#}"),
         };
         let text = match (frames, outputs) {
-            (0, 0) => return self.remove(),
+            (0, outputs) if outputs == 0 || !self.is_in_folder => return self.remove(),
             (0, _) => return,
             (1, _) => "1 frame is kept".to_owned(),
             _ => format!("{frames} frames are kept"),
@@ -129,10 +138,10 @@ impl RunState {
 }
 
 /// Removes what an earlier run left where this one has kept nothing, and its output is complete.
-pub fn remove_left(output: &Path, args: &VideoArgs) {
-    let path = outputs::state_of(output);
+pub fn remove_left(clip: &Clip, args: &VideoArgs) {
+    let path = outputs::state_of(&clip.output);
     if (args.overwrite || args.resume) && is_taken(&path) {
-        RunState { path, left: None, outputs: Vec::new() }.remove();
+        RunState { path, left: None, outputs: Vec::new(), is_in_folder: clip.is_in_folder }.remove();
     }
 }
 
