@@ -12,9 +12,11 @@ mod signals;
 mod video;
 
 use std::path::{Path, PathBuf};
+use std::process::{Command as Process, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
-use common::clip;
+use common::{Signal, clip, send};
 
 fn impasto() -> Command {
     Command::cargo_bin("impasto").expect("cargo builds the binary for its tests")
@@ -52,6 +54,24 @@ fn files(folder: &Path) -> Vec<String> {
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+/// Starts a run, and sends it a signal as soon as it has begun.
+#[cfg(unix)]
+fn interrupted_when(folder: &Path, arguments: &[&str], signal: Signal, has_begun: impl Fn() -> bool) -> Output {
+    let child = Process::new(assert_cmd::cargo::cargo_bin("impasto"))
+        .current_dir(folder)
+        .args(arguments)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !has_begun() {
+        assert!(Instant::now() < deadline, "the run does not start");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    send(signal, &child);
+    child.wait_with_output().unwrap()
 }
 
 /// One error line that says `expected`, the exit code, and nothing new on disk.

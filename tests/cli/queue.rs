@@ -1,11 +1,9 @@
 //! `impasto video` with several clips.
 
 use std::path::Path;
-use std::process::{Command as Process, Stdio};
-use std::time::{Duration, Instant};
 
-use super::{assert_refused, files, impasto, small_clip};
-use crate::common::{Signal, clip, frame_times, probe, send};
+use super::{assert_refused, files, impasto, interrupted_when, small_clip};
+use crate::common::{Signal, clip, frame_times, probe};
 
 /// Three clips, one of them in a folder of its own, one that is none, and a text.
 fn material(folder: &Path) {
@@ -194,23 +192,11 @@ fn a_clip_that_cannot_be_gone_on_with_is_painted_anew() {
     clip(folder, "in/a.gif", &["-f", "lavfi", "-i", source]);
     clip(folder, "in/b.mp4", &["-f", "lavfi", "-i", "testsrc2=size=96x64:rate=10:duration=1", "-pix_fmt", "yuv420p"]);
     let arguments = ["video", "in", "-o", "out", "--style", "wave", "--resume"];
-    let child = Process::new(assert_cmd::cargo::cargo_bin("impasto"))
-        .current_dir(folder)
-        .args(arguments)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
     let has_begun = || {
         let begun = |path: std::path::PathBuf| path.metadata().is_ok_and(|file| file.len() > 50_000);
         folder.join("out").exists() && walk(&folder.join("out")).into_iter().any(begun)
     };
-    while !has_begun() {
-        assert!(Instant::now() < deadline, "the clip does not begin");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    send(Signal::INT, &child);
-    let output = child.wait_with_output().unwrap();
+    let output = interrupted_when(folder, &arguments, Signal::INT, has_begun);
     assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(all_files(&folder.join("out")), ["a.gif", "a.gif.state"]);
     let frames = || frame_times(&folder.join("out/a.gif")).len();
@@ -257,20 +243,9 @@ fn ctrl_c_ends_the_queue_and_the_same_command_goes_on_with_it() {
         std::fs::copy(&one, folder.join("in").join(name)).unwrap();
     }
     let arguments = ["video", "in", "-o", "out", "--style", "wave", "--resume"];
-    let child = Process::new(assert_cmd::cargo::cargo_bin("impasto"))
-        .current_dir(folder)
-        .args(arguments)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
     let state = folder.join("out/b.mp4.state");
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !state.metadata().is_ok_and(|state| state.len() > 100_000) {
-        assert!(Instant::now() < deadline, "the second clip does not begin");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    send(Signal::INT, &child);
-    let output = child.wait_with_output().unwrap();
+    let has_begun = || state.metadata().is_ok_and(|state| state.len() > 100_000);
+    let output = interrupted_when(folder, &arguments, Signal::INT, has_begun);
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{text}");
     assert!(text.contains("1 of 3 videos painted"), "{text}");

@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Output, Stdio};
-use std::time::{Duration, Instant};
 
-use super::{assert_refused, files, impasto, small_clip};
+use super::{assert_refused, files, impasto, interrupted_when, small_clip};
 use crate::common::{Signal, clip, frame_rgb, frame_times, mean_levels, packets, send};
 
 /// A clip with sound that takes some seconds.
@@ -31,20 +30,9 @@ fn run_to_its_end(folder: &Path, arguments: &[&str]) -> String {
 /// Starts a run and sends it a signal once its state has so many bytes.
 #[cfg(unix)]
 fn interrupted(folder: &Path, output: &str, more: &[&str], signal: Signal, bytes: u64) -> Output {
-    let child = Process::new(assert_cmd::cargo::cargo_bin("impasto"))
-        .current_dir(folder)
-        .args(arguments(output, more))
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
     let state = folder.join(format!("{output}.state"));
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !state.metadata().is_ok_and(|state| state.len() > bytes) {
-        assert!(Instant::now() < deadline, "the run does not start");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    send(signal, &child);
-    child.wait_with_output().unwrap()
+    let is_long = || state.metadata().is_ok_and(|state| state.len() > bytes);
+    interrupted_when(folder, &arguments(output, more), signal, is_long)
 }
 
 /// How many frames the run says that it found.

@@ -9,7 +9,6 @@ mod setup;
 mod work;
 mod write;
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -29,7 +28,8 @@ use fill::FillNetwork;
 use painter::{Painted, Painter};
 use setup::{Clip, Networks, Prepared, check_clip, fingerprint, prepare, settings};
 pub use setup::{check, work_folder};
-use work::{Plan, PlannedKeyframe, WorkFolder};
+pub use work::WorkFolder;
+use work::{Plan, PlannedKeyframe};
 use write::{Film, WrittenFilm};
 
 /// Gradients for a keyframe and pass where no number is asked for.
@@ -37,16 +37,6 @@ const ITERATIONS: u64 = 60;
 
 /// What is said to the first Ctrl-C.
 pub const FINISHING: &str = "stopping: what is finished is kept (Ctrl-C again to end at once)";
-
-/// The lengths of the outputs that interrupted runs of a work folder left unfinished.
-pub fn unfinished_bytes(work_folder: &Path) -> Vec<u64> {
-    WorkFolder::unfinished_bytes(work_folder)
-}
-
-/// Whether a run of a work folder left an output that is not known to be whole.
-pub fn has_unfinished(work_folder: &Path) -> bool {
-    WorkFolder::has_unfinished(work_folder)
-}
 
 /// Makes a film of a clip.
 pub fn make(

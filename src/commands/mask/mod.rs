@@ -24,9 +24,13 @@ const NOISE: f32 = 8.0;
 /// How much of the style each pixel of a clip or picture gets.
 pub struct Mask {
     pictures: Pictures,
-    is_inverted: bool,
-    /// The picture that is there for content of the size beside it, `[height, width]`, 0–255.
-    weights: Option<(FrameSize, Vec<u8>)>,
+    /// What the levels of its pictures count.
+    levels: [u8; 256],
+    whiteness: Whiteness,
+    /// The picture that is there as weights, `[height, width]`, 0–255.
+    weights: Vec<u8>,
+    /// For content of which size they are; `None`: they are of another picture.
+    weighed: Option<FrameSize>,
 }
 
 impl Mask {
@@ -92,7 +96,13 @@ impl Mask {
     }
 
     fn new(pictures: Pictures, is_inverted: bool) -> Self {
-        Self { pictures, is_inverted, weights: None }
+        Self {
+            pictures,
+            levels: weights(is_inverted),
+            whiteness: Whiteness::default(),
+            weights: Vec::new(),
+            weighed: None,
+        }
     }
 
     /// What a person should know who has this mask for so many frames, of a part of the clip or of all of it.
@@ -122,7 +132,7 @@ impl Mask {
     pub fn go_to(&mut self, index: u64, is_ended: impl Fn() -> bool) -> Result<bool> {
         while let Some(is_other) = self.pictures.step_towards(index)? {
             if is_other {
-                self.weights = None;
+                self.weighed = None;
             }
             ensure!(!self.pictures.is_interrupted(), "interrupted");
             if is_ended() {
@@ -134,14 +144,13 @@ impl Mask {
 
     /// The picture that is there as weights for content of this size.
     fn weigh(&mut self, size: FrameSize) -> Result<&[u8]> {
-        let is_there = self.weights.as_ref().is_some_and(|(of_size, _)| *of_size == size);
-        if !is_there {
-            let mut plane = whiteness(self.pictures.path(), self.pictures.current(), size)?;
-            let weights = weights(self.is_inverted);
-            plane.iter_mut().for_each(|value| *value = weights[usize::from(*value)]);
-            self.weights = Some((size, plane));
+        if self.weighed != Some(size) {
+            let Self { pictures, levels, weights, .. } = self;
+            self.whiteness.measure(pictures.path(), pictures.current(), size, weights)?;
+            weights.iter_mut().for_each(|weight| *weight = levels[usize::from(*weight)]);
+            self.weighed = Some(size);
         }
-        Ok(self.weights.as_ref().map_or(&[], |(_, weights)| weights))
+        Ok(&self.weights)
     }
 }
 
@@ -190,22 +199,33 @@ fn check_shape(path: &Path, mask: FrameSize, content: FrameSize) -> Result<()> {
     Ok(())
 }
 
-/// How white a mask is at each pixel of content of a size, `[height, width]`, 0–255: the mean of its channels.
-///
-/// # Errors
-/// If the mask has another shape.
-pub fn whiteness(path: &Path, mask: &Frame, size: FrameSize) -> Result<Vec<u8>> {
-    check_shape(path, mask.size, size)?;
-    let mean =
-        |[red, green, blue]: &[u8; CHANNELS]| ((u16::from(*red) + u16::from(*green) + u16::from(*blue)) / 3) as u8;
-    let of_pixels = |pixels: &[u8]| pixels.as_chunks::<CHANNELS>().0.iter().map(mean).collect();
-    if mask.size == size {
-        return Ok(of_pixels(mask.pixels()));
+/// Measures how white masks are; keeps its buffers between pictures.
+#[derive(Default)]
+pub struct Whiteness {
+    scaler: Scaler,
+    scaled: Vec<u8>,
+}
+
+impl Whiteness {
+    /// Puts into `plane`, `[height, width]`, 0–255, how white a mask is at each pixel of content of a size: the mean of its channels.
+    ///
+    /// # Errors
+    /// If the mask has another shape.
+    pub fn measure(&mut self, path: &Path, mask: &Frame, size: FrameSize, plane: &mut Vec<u8>) -> Result<()> {
+        check_shape(path, mask.size, size)?;
+        let mut pixels = mask.pixels();
+        if mask.size != size {
+            let filter = if size.pixels() < mask.size.pixels() { Filter::Box } else { Filter::CatmullRom };
+            self.scaled.resize(size.bytes(), 0);
+            self.scaler.scale_rgb(mask.size, pixels, size, &mut self.scaled, filter)?;
+            pixels = &self.scaled;
+        }
+        let mean =
+            |[red, green, blue]: &[u8; CHANNELS]| ((u16::from(*red) + u16::from(*green) + u16::from(*blue)) / 3) as u8;
+        plane.clear();
+        plane.extend(pixels.as_chunks::<CHANNELS>().0.iter().map(mean));
+        Ok(())
     }
-    let filter = if size.pixels() < mask.size.pixels() { Filter::Box } else { Filter::CatmullRom };
-    let mut scaled = vec![0; size.bytes()];
-    Scaler::new().scale_rgb(mask.size, mask.pixels(), size, &mut scaled, filter)?;
-    Ok(of_pixels(&scaled))
 }
 
 #[cfg(test)]
@@ -226,7 +246,11 @@ mod tests {
         for row in mask.pixels_mut().chunks_exact_mut(8 * CHANNELS) {
             row[4 * CHANNELS..].fill(255);
         }
-        let whiteness = |width, height| whiteness(Path::new("a.png"), &mask, FrameSize::new(width, height));
+        let whiteness = |width, height| -> Result<Vec<u8>> {
+            let mut plane = Vec::new();
+            let size = FrameSize::new(width, height);
+            Whiteness::default().measure(Path::new("a.png"), &mask, size, &mut plane).map(|()| plane)
+        };
         assert_eq!(whiteness(4, 2).unwrap(), [0, 0, 255, 255, 0, 0, 255, 255]);
         let large = whiteness(16, 8).unwrap();
         assert!(large.chunks_exact(16).all(|row| row[..6].iter().all(|white| *white == 0)));

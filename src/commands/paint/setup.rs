@@ -249,7 +249,8 @@ fn check_size(picture: &Picture, path: &Path) -> Result<()> {
 /// How white a mask is at each pixel of the content.
 fn read_mask(path: &Path, content: &Picture) -> Result<Vec<f32>> {
     let (mask, _) = mask::read(path)?;
-    let whiteness = mask::whiteness(path, &mask, content.size)?;
+    let mut whiteness = Vec::new();
+    mask::Whiteness::default().measure(path, &mask, content.size, &mut whiteness)?;
     let plane: Vec<f32> = whiteness.into_iter().map(|white| f32::from(white) / 255.0).collect();
     let share = plane.iter().sum::<f32>() / plane.len() as f32;
     ensure!(share > 0.001, "the mask '{}' is black (expected white where the style is to be)", path.display());

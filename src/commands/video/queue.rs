@@ -7,10 +7,11 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use super::resume;
 use crate::cli::{VideoArgs, VideoEngine};
+use crate::commands::film::{self, WorkFolder};
 use crate::commands::inputs::{Found, Kind, find, in_folder, is_folder, refuse_as_outputs};
 use crate::commands::mask::Mask;
 use crate::commands::outputs::is_same;
-use crate::commands::{Outcome, UsageError, film, is_named_like_video, outputs};
+use crate::commands::{Outcome, UsageError, is_named_like_video, outputs};
 use crate::console::Console;
 use crate::media;
 use crate::output::{folder_of, is_taken};
@@ -136,11 +137,11 @@ fn is_done(clip: &Clip, args: &VideoArgs) -> bool {
     let keyframes = film::work_folder(&clip.output, args);
     let is_under_way = match args.film.engine {
         VideoEngine::Network => is_taken(&outputs::state_of(&clip.output)),
-        VideoEngine::Gatys => film::has_unfinished(&keyframes),
+        VideoEngine::Gatys => WorkFolder::has_unfinished(&keyframes),
     };
     // Also of the other engine.
-    let is_unfinished =
-        resume::unfinished_bytes(&clip.output).contains(&bytes) || film::unfinished_bytes(&keyframes).contains(&bytes);
+    let is_unfinished = resume::unfinished_bytes(&clip.output).contains(&bytes)
+        || WorkFolder::unfinished_bytes(&keyframes).contains(&bytes);
     clip.is_in_folder && args.resume && !args.overwrite && !is_under_way && !is_unfinished
 }
 
