@@ -331,3 +331,30 @@ fn ctrl_c_finishes_what_came_in_and_exits_with_130() {
     assert!(text(&output).contains("stopping"), "{}", text(&output));
     assert!(frame_times(&folder.path().join("out.y4m")).len() > 1);
 }
+
+#[test]
+fn a_signal_ends_it_while_the_input_is_silent() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = format!("timeout -k 5 60 sh -c 'echo $$ > pid; exec {}'", identity("").replace("-q ", ""));
+    let source = "ffmpeg -v quiet -f lavfi -i testsrc2=size=320x240:duration=1 -pix_fmt yuv420p -f yuv4mpegpipe -";
+    for signal in ["INT", "TERM"] {
+        // The input stays open until the program has ended.
+        let line = format!(
+            "rm -f in; mkfifo in; {pipe} < in > out.y4m & exec 3> in; {source} >&3; \
+             until [ $(stat -c %s out.y4m) -gt 1000000 ]; do sleep 0.05; done; kill -{signal} $(cat pid); wait $!; echo $?"
+        );
+        let output = shell(folder.path(), &line);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "130\n", "{signal}: {}", text(&output));
+        assert!(text(&output).contains("stopping") && !text(&output).contains("error"), "{}", text(&output));
+        assert!(frame_times(&folder.path().join("out.y4m")).len() > 8);
+        // And before anything has come: as soon as it catches SIGINT and SIGTERM.
+        let line = format!(
+            "rm -f in pid; mkfifo in; {pipe} < in > nothing & exec 3> in; until [ -s pid ]; do sleep 0.05; done; \
+             until grep -q 'SigCgt:.*[4-7c-f]..[2367abef]$' /proc/$(cat pid)/status; do sleep 0.05; done; \
+             kill -{signal} $(cat pid); wait $!; echo $?"
+        );
+        let output = shell(folder.path(), &line);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "130\n", "{signal}: {}", text(&output));
+        assert!(!text(&output).contains("error"), "{}", text(&output));
+    }
+}

@@ -2,12 +2,16 @@
 //!
 //! stdout is the picture's: all that there is to say goes to stderr, and there is no summary for programs.
 
-use std::io::{ErrorKind, IsTerminal, Read, stdin, stdout};
+use std::fs::File;
+use std::io::{self, ErrorKind, IsTerminal, Read, stdin, stdout};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
@@ -38,7 +42,10 @@ pub fn run(args: &PipeArgs) -> Result<Outcome> {
     widen_pipes();
     let mut compute = Compute::new(&args.run.device, args.run.thread_count(), console)?;
     let pool = FramePool::new();
-    let reader = PipeReader::new(stdin(), options(args, &pool)).map_err(with_hint)?;
+    let reader = match PipeReader::new(PipeInput::open(&control)?, options(args, &pool)) {
+        Err(_) if control.is_stopped() => return Ok(Outcome::Interrupted),
+        reader => reader.map_err(with_hint)?,
+    };
     let style = style::open_for_clip(&args.style, &args.run, reader.format().size(), &mut compute, &control)?;
     let mask = Mask::for_clip(&args.mask, reader.format().size(), None, &ReaderOptions::default())?;
     let (label, provider) = (style.label.clone(), style.provider.clone());
@@ -134,7 +141,7 @@ fn widen_pipes() {
 }
 
 /// First Ctrl-C: stop, what has come in is painted and goes out. Second: the system ends the process; there is no
-/// file to clean up, and nothing else wakes a thread that waits for another program.
+/// file to clean up, and nothing else wakes a thread that waits for the program after this one.
 fn stop_on_signals(control: &Control, console: Console) -> Result<()> {
     let is_second = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
@@ -167,6 +174,37 @@ fn with_hint(error: anyhow::Error) -> anyhow::Error {
 
 fn ends_inside_frame(error: &anyhow::Error) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::UnexpectedEof)
+}
+
+/// stdin, which ends where nothing comes in any more once the run has been told to stop: whoever writes may be silent for long.
+struct PipeInput {
+    file: File,
+    control: Control,
+}
+
+impl PipeInput {
+    /// How often a silent stdin is left to see whether to stop.
+    const ATTENTION: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+
+    fn open(control: &Control) -> Result<Self> {
+        // Rust's own handle holds bytes back, which the system does not tell of.
+        let file = File::from(stdin().as_fd().try_clone_to_owned().context("open stdin")?);
+        Ok(Self { file, control: control.clone() })
+    }
+}
+
+impl Read for PipeInput {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let mut waiting = [PollFd::new(&self.file, PollFlags::IN)];
+            match poll(&mut waiting, Some(&Self::ATTENTION)) {
+                Ok(0) if self.control.is_stopped() => return Ok(0),
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return self.file.read(buffer),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
 }
 
 /// The reader as the pipeline's source.

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use super::schema::tensor_proto::DataType;
 use super::schema::tensor_shape_proto::dimension::Value as DimensionValue;
 use super::schema::{
-    NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
-    tensor_shape_proto, type_proto,
+    GraphProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TypeProto,
+    ValueInfoProto, tensor_shape_proto, type_proto,
 };
 use super::{Model, dimensions_mut, floats};
 
@@ -125,6 +125,12 @@ impl Model {
             ..Default::default()
         });
         Ok(())
+    }
+
+    /// Forgets weights that no node reads any more; of graphs without graphs inside.
+    pub fn drop_unread_weights(&mut self) {
+        let GraphProto { node, initializer, .. } = &mut self.graph;
+        initializer.retain(|tensor| node.iter().any(|node| node.input.iter().any(|input| input == tensor.name())));
     }
 
     /// The version of ONNX's operators that it is written in.

@@ -195,8 +195,16 @@ fn infer_operator(node: &NodeProto, inputs: &[Input<'_>]) -> Result<Vec<usize>> 
                 .context("more is cut away than there is")?
         }
         "Slice" => {
-            let axes = absolute_axes(integers(3)?, shape(0)?.len())?;
-            let (starts, ends, steps) = (integers(1)?, integers(2)?, integers(4)?);
+            let (starts, ends) = (integers(1)?, integers(2)?);
+            // Without them all axes are meant, and every element.
+            let all: Vec<i64> = (0..starts.len() as i64).collect();
+            let axes = absolute_axes(inputs.get(3).map_or(Ok(all.as_slice()), |_| integers(3))?, shape(0)?.len())?;
+            let ones = vec![1; starts.len()];
+            let steps = inputs.get(4).map_or(Ok(ones.as_slice()), |_| integers(4))?;
+            ensure!(
+                [ends.len(), axes.len(), steps.len()] == [starts.len(); 3],
+                "the ends of a slice do not fit its starts"
+            );
             let mut sliced = shape(0)?.to_vec();
             for (index, &axis) in axes.iter().enumerate() {
                 sliced[axis] = slice_length(sliced[axis], starts[index], ends[index], steps[index])?;
@@ -357,6 +365,17 @@ mod tests {
         assert_eq!(slice_length(5, -1, i64::MIN, -1).unwrap(), 5);
         assert!(slice_length(5, 4, 4, 1).is_err());
         assert!(slice_length(0, -1, i64::MIN, -1).is_err());
+    }
+
+    #[test]
+    fn a_slice_takes_all_axes_and_every_element_unless_it_says_otherwise() {
+        let node = crate::onnx::node("Slice", &[], "out", &[]);
+        let list = |integers: &'static [i64]| Input { shape: &[2], integers: Some(integers), floats: None };
+        let picture = Input { shape: &[4, 9], integers: None, floats: None };
+        let ends = [list(&[1, 0]), list(&[-1, i64::MAX]), list(&[1, 0]), list(&[2, 1])];
+        let shape = |given: usize| infer(&node, &[&[picture], &ends[..given]].concat()).unwrap();
+        assert_eq!([shape(2), shape(3), shape(4)], [[2, 9], [4, 7], [4, 4]]);
+        assert!(infer(&node, &[picture, list(&[1, 0]), list(&[3])]).is_err());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Knows frames and sessions; knows nothing of files of video, of stages or of the terminal. The parts in reading order:
 //! [`spec`] is what a user writes, [`catalog`] what comes with impasto, `locate` which network paints a style, [`contract`] what a network expects, [`pixels`]
-//! the way between frames and tensors, [`network`] one network ready to paint, [`upscale`] large frames by way of small
+//! the way between frames and tensors, `phases` the form that a bundled network has on the processor, [`network`] one network ready to paint, [`upscale`] large frames by way of small
 //! ones, [`engine`] all of it behind one call. [`tables`] is where a network keeps its styles, [`learned`] a style in a file of its
 //! own, [`folder`] a folder of those.
 
@@ -22,6 +22,7 @@ pub mod network;
 mod opening;
 pub mod outer;
 mod painter;
+mod phases;
 pub mod pixels;
 mod probe;
 pub mod spec;

@@ -13,6 +13,7 @@ use super::form::Opened;
 use super::inspect;
 use super::locate::{Choice, Located, Location, NetworkChoice, NetworkMisuse, locate};
 use super::opening::Opening;
+use super::phases::put_into_phases;
 use super::pixels::Mix;
 use super::spec::{StyleChoice, StyleSpec};
 use super::tables::StyleTables;
@@ -87,6 +88,9 @@ impl StyleNetwork {
                 );
                 style.add_to(&mut model, &mut tables, name).with_context(|| format!("add the style '{name}'"))?;
             }
+        }
+        if matches!(location, Location::Bundled(_)) && options.session.device.is_cpu() && !is_int8 {
+            put_into_phases(&mut model)?;
         }
         let hints = Hints::gather(&model, location.path())?;
         let ports = inspect::find_ports(&model, &hints)?;

@@ -3,7 +3,7 @@
 
 use impasto::frame::{Frame, FrameSize};
 use impasto::runtime::{Device, Precision, SessionOptions};
-use impasto::style::{FramePorts, StyleEngine, StyleOptions, StyleSettings, Stylizer as _};
+use impasto::style::{Catalog, FramePorts, NetworkChoice, StyleEngine, StyleOptions, StyleSettings, Stylizer as _};
 
 use crate::common::shared;
 use crate::{difference, open, paint, photo, photo_of, repository};
@@ -101,6 +101,26 @@ fn a_network_beside_another_paints_the_same() {
         });
         assert!(largest_difference(&a, &b) <= 1, "{}", largest_difference(&a, &b));
         assert_eq!(first.network().precision(), second.network().precision());
+    }
+}
+
+/// The bundled networks run on a quarter of the pixels towards their end; a file of the same network runs as it is.
+#[test]
+fn bundled_networks_paint_what_their_files_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalog = Catalog::bundled().unwrap();
+    for (network, choice) in [("impasto-lite", NetworkChoice::Lite), ("impasto-full", NetworkChoice::Full)] {
+        let file = folder.path().join("network.onnx");
+        std::fs::write(&file, catalog.network_bytes(network).unwrap()).unwrap();
+        for (index, size) in [(0, FrameSize::new(163, 101)), (14, FrameSize::new(640, 360))] {
+            let src = photo_of(size);
+            let style = &catalog.styles()[index].name;
+            let bundled = paint(&mut engine(style, StyleOptions { network: choice, ..exact() }), &src);
+            let plain = paint(&mut engine(&format!("{}#{index}", file.display()), exact()), &src);
+            let apart = difference(&bundled, &plain);
+            println!("{network}, {style}, {size}: {apart:.3} levels");
+            assert!(apart > 0.0 && apart < 0.5, "{network}, {style}, {size}: {apart:.2} levels");
+        }
     }
 }
 
