@@ -39,54 +39,60 @@ struct Convolution {
 /// # Errors
 /// When the graph is another one, which a test excludes for the bundled ones.
 pub(super) fn put_into_phases(model: &mut Model) -> Result<()> {
-    let start = chain(model, model.inputs().first().context("it has no input")?.name.clone(), START)?;
+    let half_range = take_levels(model)?;
     let doubling = model.nodes().iter().rfind(|node| node.op_type() == "Resize").context("it doubles nothing")?;
     let end = chain(model, input_of(doubling).to_owned(), END)?;
-    let [divide, _, space_to_depth, _, stem] = &start;
-    let [doubling, pad, fuse, norm, relu, _, head, _, _, _, clip] = &end;
+    let nodes = in_phases(model, &end, half_range)?;
+    let graph = model.graph_mut();
+    graph.node.retain(|node| !end.iter().any(|replaced| output_of(replaced) == output_of(node)));
+    graph.node.extend(nodes);
+    model.drop_unread_weights();
+    Ok(())
+}
+
+/// Makes the first convolution take levels of 0–255, which the graph brought to −1 to 1 before. Gives half their range.
+fn take_levels(model: &mut Model) -> Result<f32> {
+    let image = model.inputs().first().context("it has no input")?.name.clone();
+    let [divide, subtract, space_to_depth, _, stem] = chain(model, image.clone(), START)?;
     let half_range = divide.input.get(1).and_then(|name| model.small_constant(name)).unwrap_or_default();
     let &[half_range] = half_range.as_slice() else { anyhow::bail!("its range of levels is not one number") };
-
-    let stem_weights = Convolution::read(model, stem)?.of_levels(half_range);
-    let fuse_weights = Convolution::read(model, fuse)?.of_doubled()?;
-    let head_weights = Convolution::read(model, head)?.with_levels(half_range).on_phases()?;
-    let channels = (fuse_weights.outputs / 4) as i64;
-    let stem_names = stem_weights.add_to(model, "phases.stem")?;
-    let [fuse_weight, fuse_bias] = fuse_weights.add_to(model, "phases.fuse")?;
-    let [head_weight, head_bias] = head_weights.add_to(model, "phases.head")?;
-    // In the shapes, 0 is the length that was there, and −1 what is left.
-    for (name, indices) in [
-        ("phases.by_phase", [channels, 4, 0, 0]),
-        ("phases.together", [1, channels, -1, 0]),
-        ("phases.apart", [1, 4 * channels, -1, 0]),
-    ] {
-        model.add_indices(name, &indices)?;
+    let names = Convolution::read(model, &stem)?.of_levels(half_range).add_to(model, "phases.stem")?;
+    let nodes = &mut model.graph_mut().node;
+    nodes.retain(|node| ![&divide, &subtract].map(output_of).contains(&output_of(node)));
+    for node in nodes {
+        if output_of(node) == output_of(&space_to_depth) {
+            node.input = vec![image.clone()];
+        } else if output_of(node) == output_of(&stem) {
+            node.input.splice(1.., names.clone());
+        }
     }
-    model.add_indices("phases.axes", &[1, 2, 3])?;
+    Ok(half_range)
+}
 
-    let pads = pad.input.get(1).context("a padding has no size")?.as_str();
+/// The nodes that take the place of the `end`; what they read beside the picture is added to the model.
+fn in_phases(model: &mut Model, end: &[NodeProto; END.len()], half_range: f32) -> Result<Vec<NodeProto>> {
+    let [doubling, pad, fuse, norm, relu, _, head, _, _, _, clip] = end;
+    let pads = pad.input.get(1).context("a padding has no size")?;
+    let fuse = Convolution::read(model, fuse)?.of_doubled()?;
+    let head = Convolution::read(model, head)?.with_levels(half_range).on_phases()?;
+    let channels = (fuse.outputs / 4) as i64;
+    let [fuse_weight, fuse_bias] = fuse.add_to(model, "phases.fuse")?;
+    let [head_weight, head_bias] = head.add_to(model, "phases.head")?;
+    // In these shapes, 0 is the length that was there, and −1 what is left.
+    model.add_indices("phases.by_phase", &[channels, 4, 0, 0])?;
+    model.add_indices("phases.together", &[1, channels, -1, 0])?;
+    model.add_indices("phases.apart", &[1, 4 * channels, -1, 0])?;
+
     let edge = [Attribute::Text("mode", "edge")];
     let mut nodes = vec![
         node("Pad", &[input_of(doubling), pads], "phases.padded", &edge),
         convolution(["phases.padded", &fuse_weight, &fuse_bias], "phases.fused", 2),
         node("Reshape", &["phases.fused", "phases.by_phase"], "phases.grid", &[]),
     ];
-    // Between the pixels is one place more than there are pixels. The second row of a pixel is made at the place after it.
-    let mut parts = Vec::new();
-    for (y, x) in pairs(2, 2) {
-        let name = |of: &str| format!("phases.{of}.{y}{x}");
-        let phase = 2 * y as i64 + x as i64;
-        let (first, last) = (|odd: usize| odd as i64, |odd: usize| if odd == 1 { i64::MAX } else { -1 });
-        model.add_indices(&name("first"), &[phase, first(y), first(x)])?;
-        model.add_indices(&name("last"), &[phase + 1, last(y), last(x)])?;
-        let inputs = ["phases.grid", &name("first"), &name("last"), "phases.axes"];
-        nodes.push(node("Slice", &inputs, &name("part"), &[]));
-        parts.push(name("part"));
-    }
-    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let parts = cut_phases(model, &mut nodes)?;
     let shuffle = [Attribute::Int("blocksize", 2 * SHUFFLE as i64), Attribute::Text("mode", "CRD")];
     nodes.extend([
-        node("Concat", &parts, "phases.parts", &[Attribute::Int("axis", 1)]),
+        node("Concat", &parts.each_ref().map(String::as_str), "phases.parts", &[Attribute::Int("axis", 1)]),
         // The normalization of a channel takes its four phases together.
         node("Reshape", &["phases.parts", "phases.together"], "phases.channels", &[]),
         between(norm, "phases.channels", "phases.normalized"),
@@ -97,22 +103,23 @@ pub(super) fn put_into_phases(model: &mut Model) -> Result<()> {
         node("DepthToSpace", &["phases.painted"], "phases.pixels", &shuffle),
         between(clip, "phases.pixels", output_of(clip)),
     ]);
+    Ok(nodes)
+}
 
-    let (image, unscaled) = (input_of(divide).to_owned(), output_of(space_to_depth).to_owned());
-    let stem_output = output_of(stem).to_owned();
-    let replaced: Vec<&str> = start[..2].iter().chain(&end).map(output_of).collect();
-    let graph = model.graph_mut();
-    graph.node.retain(|node| !replaced.contains(&output_of(node)));
-    for node in &mut graph.node {
-        if output_of(node) == unscaled {
-            node.input = vec![image.clone()];
-        } else if output_of(node) == stem_output {
-            node.input[1..].clone_from_slice(&stem_names);
-        }
+/// Cuts the four phases to the size of the picture. They are made between the pixels, where there is one place more than there are
+/// pixels each way: the second row of a pixel comes from the place after it, the first from that before it.
+fn cut_phases(model: &mut Model, nodes: &mut Vec<NodeProto>) -> Result<[String; 4]> {
+    model.add_indices("phases.axes", &[1, 2, 3])?;
+    let mut parts: [String; 4] = Default::default();
+    for (phase, (part, (y, x))) in parts.iter_mut().zip(pairs(2, 2)).enumerate() {
+        let [first, last, name] = ["first", "last", "part"].map(|of| format!("phases.{of}.{phase}"));
+        let end = |odd: usize| if odd == 1 { i64::MAX } else { -1 };
+        model.add_indices(&first, &[phase as i64, y as i64, x as i64])?;
+        model.add_indices(&last, &[phase as i64 + 1, end(y), end(x)])?;
+        nodes.push(node("Slice", &["phases.grid", &first, &last, "phases.axes"], &name, &[]));
+        *part = name;
     }
-    graph.node.extend(nodes);
-    model.drop_unread_weights();
-    Ok(())
+    Ok(parts)
 }
 
 /// The nodes of these kinds that follow each other from `tensor` on, each the only one that reads what the one before computes.
