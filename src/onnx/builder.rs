@@ -293,28 +293,32 @@ impl GraphBuilder {
     /// About how many bytes a run of this graph takes at most: constants, and the values that are alive at one time when
     /// nodes run in the order in which they were added.
     pub fn peak_bytes(&self) -> u64 {
-        let bytes = |name: &str| self.shape_of(name).iter().product::<usize>() as u64 * size_of::<f32>() as u64;
+        // A damaged graph may be of any size: a tensor counts as 2⁶⁴ bytes at most, and sums are wider.
+        let bytes = |name: &str| {
+            let lengths = self.shape_of(name).iter().map(|&length| length as u128);
+            lengths.fold(size_of::<f32>() as u128, u128::saturating_mul).min(u64::MAX.into())
+        };
         let mut last_use: HashMap<&str, usize> = HashMap::new();
         for (index, node) in self.nodes.iter().enumerate() {
             node.input.iter().for_each(|input| {
                 last_use.insert(input, index);
             });
         }
-        let constants: u64 = self.initializers.iter().map(|tensor| bytes(tensor.name())).sum();
-        let inputs: u64 = self.inputs.iter().map(|input| bytes(input.name())).sum();
+        let constants: u128 = self.initializers.iter().map(|tensor| bytes(tensor.name())).sum();
+        let inputs: u128 = self.inputs.iter().map(|input| bytes(input.name())).sum();
         let is_made: HashSet<&str> =
             self.nodes.iter().flat_map(|node| node.output.iter().map(String::as_str)).collect();
         let (mut alive, mut peak) = (0, 0);
         for (index, node) in self.nodes.iter().enumerate() {
-            alive += node.output.iter().map(|output| bytes(output)).sum::<u64>();
+            alive += node.output.iter().map(|output| bytes(output)).sum::<u128>();
             peak = peak.max(alive);
             let mut dead: Vec<&str> = node.input.iter().map(String::as_str).collect();
             dead.sort_unstable();
             dead.dedup();
             let dead = dead.into_iter().filter(|name| is_made.contains(name) && last_use.get(name) == Some(&index));
-            alive -= dead.map(bytes).sum::<u64>();
+            alive -= dead.map(bytes).sum::<u128>();
         }
-        constants + inputs + peak
+        u64::try_from(constants + inputs + peak).unwrap_or(u64::MAX)
     }
 
     /// The finished graph.

@@ -53,15 +53,9 @@ impl Need {
     /// Of a network whose inputs beside the picture have these shapes. Two sizes tell what grows with the picture.
     pub fn of(model: &Model, contract: &NetworkContract, side_inputs: &SideInputs) -> Option<Self> {
         let bytes = |size: FrameSize| -> Option<(f64, f64)> {
-            let mut graph = GraphBuilder::new();
-            let image = graph.input("picture", &contract.input_format.layout.shape(size));
-            let value = |(name, tensor): &(String, Tensor)| (name.clone(), graph.input(name, &tensor.shape));
-            let others: Vec<_> = side_inputs.iter().map(value).collect();
-            let mut inputs = vec![(contract.image_input.as_str(), &image)];
-            inputs.extend(others.iter().map(|(name, value)| (name.as_str(), value)));
-            let imported = graph.import(model, &inputs, &[&contract.image_output]);
-            imported.map_err(|error| tracing::debug!("memory is not known ahead: {error:#}")).ok()?;
-            Some((size.pixels() as f64, graph.peak_bytes() as f64))
+            let picture = (contract.image_input.as_str(), contract.input_format.layout.shape(size));
+            let (bytes, is_all) = bytes_of_tensors(model, picture, &contract.image_output, side_inputs);
+            is_all.then_some((size.pixels() as f64, bytes as f64))
         };
         let of = |side: usize| {
             let side = side.max(contract.minimum);
@@ -71,6 +65,25 @@ impl Need {
         let per_pixel = (large.1 - small.1) / (large.0 - small.0).max(1.0);
         Some(Self { per_pixel, fixed: (small.1 - per_pixel * small.0).max(0.0) })
     }
+}
+
+/// About how many bytes the tensors take that are alive at one time, with an image input of this name and shape, as far as the graph
+/// tells; and whether it tells all.
+pub(super) fn bytes_of_tensors(
+    model: &Model,
+    (image_input, shape): (&str, [usize; 4]),
+    image_output: &str,
+    side_inputs: &SideInputs,
+) -> (u64, bool) {
+    let mut graph = GraphBuilder::new();
+    let image = graph.input("picture", &shape);
+    let value = |(name, tensor): &(String, Tensor)| (name.clone(), graph.input(name, &tensor.shape));
+    let others: Vec<_> = side_inputs.iter().map(value).collect();
+    let mut inputs = vec![(image_input, &image)];
+    inputs.extend(others.iter().map(|(name, value)| (name.as_str(), value)));
+    let imported = graph.import(model, &inputs, &[image_output]);
+    let is_all = imported.map_err(|error| tracing::debug!("memory is not known ahead: {error:#}")).is_ok();
+    (graph.peak_bytes(), is_all)
 }
 
 impl Memory {

@@ -13,14 +13,14 @@ use super::evidence;
 use super::form::{Graph, Opened};
 use super::inspect::Ports;
 use super::locate::Location;
-use super::memory::{Memory, Need};
+use super::memory::{self, Memory, Need};
 use super::network::{StyleOptions, StyleValue};
 use super::painter::Painter;
 use super::pixels::{ChannelOrder, TensorFormat, ValueRange};
 use super::probe;
 use crate::frame::FrameSize;
 use crate::onnx::Model;
-use crate::runtime::{Runtime, Session, Tensor};
+use crate::runtime::{self, Runtime, Session, Tensor};
 
 /// A network on its way from a file to a session with a contract.
 pub(super) struct Opening<'a> {
@@ -32,6 +32,9 @@ pub(super) struct Opening<'a> {
     pub ports: Ports,
     pub style: StyleValue,
 }
+
+/// About what networks are tried with.
+const SMALL_PICTURE: FrameSize = FrameSize { width: 256, height: 128 };
 
 /// Values of the inputs beside the picture, by name.
 pub(super) type SideInputs = Vec<(String, Tensor)>;
@@ -54,6 +57,7 @@ impl Opening<'_> {
         let trial_format = TensorFormat { layout, channels: channels.value, range };
 
         let mut encoder = self.open_encoder()?;
+        self.refuse_beyond_memory(encoder.as_mut(), trial_format)?;
         let (mut session, graph, sizes) = self.open_session(encoder.as_mut(), trial_format)?;
         let probe_size = sizes.fixed_size.as_ref().map_or_else(
             || {
@@ -117,6 +121,22 @@ impl Opening<'_> {
         self.choose_variant(reference, graph, probe_size)
     }
 
+    /// Refuses a network that a small picture is too much for: a damaged one would take all memory where it is tried.
+    fn refuse_beyond_memory(&self, encoder: Option<&mut Encoder>, format: TensorFormat) -> Result<()> {
+        let size = self.hints.fixed_size.as_ref().map_or(SMALL_PICTURE, |known| known.value);
+        let Some(free) = runtime::available_memory() else { return Ok(()) };
+        let side_inputs = self.side_inputs(&format, encoder, TRIAL_PAINTING_SHORT_SIDE)?;
+        let picture = (self.ports.image_input.value.as_str(), format.layout.shape(size));
+        let (needed, _) = memory::bytes_of_tensors(self.model, picture, &self.ports.image_output.value, &side_inputs);
+        ensure!(
+            needed <= free,
+            "for a picture of {size} it takes {:.1} GB of memory, and {:.1} GB are free (is it damaged?)",
+            needed as f64 / 1e9,
+            free as f64 / 1e9
+        );
+        Ok(())
+    }
+
     fn open_session(&self, mut encoder: Option<&mut Encoder>, format: TensorFormat) -> Result<(Session, Graph, Sizes)> {
         let one = |value| Known { value, origin: Origin::Assumed };
         if let Some(fixed) = &self.hints.fixed_size {
@@ -167,7 +187,7 @@ impl Opening<'_> {
             }
             (_, _, None) => {
                 let least = least.unwrap_or(1);
-                let size = FrameSize::new(256.max(least), 128.max(least));
+                let size = FrameSize::new(SMALL_PICTURE.width.max(least), SMALL_PICTURE.height.max(least));
                 let answer = self.trial(&mut session, encoder)(&probe::probe_picture(size)?, size, format)
                     .with_context(|| format!("try it on a picture of {size}"))?;
                 bail!(

@@ -36,6 +36,19 @@ fn the_identity_returns_a_picture_of_any_size() {
 }
 
 #[test]
+fn a_network_that_takes_more_memory_than_there_is_for_a_small_picture_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut model = Model::load(&repository("models/impasto-lite.onnx")).unwrap();
+    for scale in [3e5, 3e9] {
+        model.set_weights("scales", &[4], &[1.0, 1.0, scale, scale]).unwrap();
+        let path = folder.path().join("damaged.onnx");
+        model.save(&path).unwrap();
+        let error = error(&format!("{}#0", path.display()));
+        assert!(error.contains("damaged.onnx") && error.contains("GB of memory, and"), "{error}");
+    }
+}
+
+#[test]
 fn a_size_that_is_no_multiple_is_padded_and_cropped() {
     let mut engine = engine("multiple_of_8.onnx");
     assert_eq!(engine.contract().multiple, 8);
