@@ -17,6 +17,9 @@ use super::reader::VideoReader;
 use super::writer::WriterOptions;
 use super::{MICROSECONDS, ffi, rescale};
 
+/// So many packets of a stream in a row behind the end of a cut are no stray timestamps: nothing more of it is taken.
+const PACKETS_PAST_THE_END: u32 = 32;
+
 /// How long before the start of a cut subtitles are looked for that are still shown, in microseconds.
 const LONGEST_SUBTITLE: i64 = 15_000_000;
 
@@ -37,7 +40,9 @@ pub struct StreamCopier {
 struct Route {
     output: usize,
     last_dts: Option<i64>,
-    is_subtitles: bool,
+    kind: media::Type,
+    /// Packets in a row behind the end of a cut.
+    past_the_end: u32,
 }
 
 impl StreamCopier {
@@ -71,7 +76,7 @@ impl StreamCopier {
             notes.push(format!("left out: {}", not_copied.join(", ")));
         }
         if let Some(start) = source.sought() {
-            let has_subtitles = routes.iter().flatten().any(|route: &Route| route.is_subtitles);
+            let has_subtitles = routes.iter().flatten().any(Route::is_subtitles);
             let before = if has_subtitles { LONGEST_SUBTITLE } else { 0 };
             packets.seek(start.saturating_sub(before), source.stream())?;
         }
@@ -130,15 +135,27 @@ impl StreamCopier {
                 self.held = Some(packet);
                 return Ok(());
             }
-            if let Some(start) = self.window.start.filter(|_| route.is_subtitles) {
+            if let Some(start) = self.window.start.filter(|_| route.is_subtitles()) {
                 begin_not_before(rescale(start, MICROSECONDS, time_base), &mut packet);
             }
-            if time(packet.pts().or(packet.dts())).is_some_and(|pts| !self.window.contains(pts)) {
-                continue;
+            if let Some(pts) = time(packet.pts().or(packet.dts())) {
+                let is_past = self.window.end.is_some_and(|end| pts >= end);
+                route.past_the_end = if is_past { route.past_the_end + 1 } else { 0 };
+                if !self.window.contains(pts) {
+                    // Sound comes all along, and tells when there is nothing more to come; reading on might take minutes.
+                    self.is_finished = is_past && self.is_past_the_end();
+                    continue;
+                }
             }
             route.write(packet, time_base, self.window.shift, output)?;
         }
         Ok(())
+    }
+
+    /// Whether all of the sound lies behind, or there is none.
+    fn is_past_the_end(&self) -> bool {
+        let mut sound = self.routes.iter().flatten().filter(|route| route.kind == media::Type::Audio).peekable();
+        sound.peek().is_some() && sound.all(|route| route.past_the_end >= PACKETS_PAST_THE_END)
     }
 
     /// Takes nothing from `end` on (microseconds on the output's clock): for a clip that stops before its file does.
@@ -151,6 +168,10 @@ impl StreamCopier {
 }
 
 impl Route {
+    fn is_subtitles(&self) -> bool {
+        self.kind == media::Type::Subtitle
+    }
+
     fn write(&mut self, mut packet: Packet, time_base: Rational, shift: i64, output: &mut Output) -> Result<()> {
         let Some(output_time_base) = output.stream(self.output).map(|stream| stream.time_base()) else { return Ok(()) };
         let shift = rescale(shift, MICROSECONDS, time_base);
@@ -158,7 +179,7 @@ impl Route {
         packet.set_dts(packet.dts().or(packet.pts()).map(|dts| dts - shift));
         packet.rescale_ts(time_base, output_time_base);
         // Subtitles may begin together.
-        let least_step = i64::from(!self.is_subtitles);
+        let least_step = i64::from(!self.is_subtitles());
         // Muxers refuse a step back; where two clocks were joined a packet may overlap the one before.
         if let (Some(dts), Some(last)) = (packet.dts(), self.last_dts)
             && dts < last + least_step
@@ -194,15 +215,15 @@ fn add_stream(
 ) -> Result<Option<Route>> {
     let Some(stream) = input.stream(index) else { return Ok(None) };
     let parameters = stream.parameters();
-    let codec = parameters.id();
-    let kind = match parameters.medium() {
+    let (codec, medium) = (parameters.id(), parameters.medium());
+    let kind = match medium {
         media::Type::Audio if mute => return Ok(None),
         media::Type::Audio => "audio",
         media::Type::Subtitle => "subtitles",
         media::Type::Attachment => "attachment",
         _ => return Ok(None),
     };
-    let can_hold = match parameters.medium() {
+    let can_hold = match medium {
         media::Type::Attachment => output.format().name().contains("matroska"),
         _ => codec != codec::Id::None && containers::can_hold(output, codec),
     };
@@ -217,7 +238,7 @@ fn add_stream(
     let added = added.index();
     ffi::set_codec_tag(output, added, [0; 4]);
     ffi::set_disposition(output, added, ffi::disposition_bits(&stream));
-    Ok(Some(Route { output: added, last_dts: None, is_subtitles: kind == "subtitles" }))
+    Ok(Some(Route { output: added, last_dts: None, kind: medium, past_the_end: 0 }))
 }
 
 /// A stream that is never copied.

@@ -421,3 +421,30 @@ fn sound_that_a_program_stream_or_ogg_cannot_hold_is_left_out_and_named() {
         assert!(copied.notes.iter().any(|note| note.contains("left out") && note.contains("audio")), "{name}");
     }
 }
+
+#[test]
+fn a_part_needs_no_reading_of_what_comes_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let pictures =
+        ["-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25:duration=4", "-f", "lavfi", "-i", "sine=duration=4"];
+    let input = clip(folder.path(), "in.mkv", &[&pictures[..], &["-c:v", "rawvideo", "-c:a", "aac"]].concat());
+    let bytes = input.metadata().unwrap().len();
+    for part in ["--frames 3", "--end 0.1"] {
+        // What a process and those that it has waited for have read.
+        let line = format!(
+            "\"$IMPASTO\" video -q {} -o {} -y --strength 0 {part} && sed -n 's/rchar: //p' /proc/$$/io",
+            input.display(),
+            folder.path().join("out.mkv").display()
+        );
+        let output = std::process::Command::new("sh")
+            .args(["-c", &line])
+            .env("IMPASTO", assert_cmd::cargo::cargo_bin("impasto"))
+            .output()
+            .unwrap();
+        let read: u64 = String::from_utf8_lossy(&output.stdout).trim().parse().unwrap_or_else(|_| {
+            panic!("{part}: {}", String::from_utf8_lossy(&output.stderr));
+        });
+        assert!(read < bytes / 2, "{part}: {read} of {bytes} bytes were read");
+        assert!(!packets(&folder.path().join("out.mkv"), "a:0").is_empty(), "{part}: the sound is missing");
+    }
+}

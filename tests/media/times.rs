@@ -178,3 +178,32 @@ fn timestamps_that_jump_by_hours_are_named_where_a_container_does_not_take_them(
     copy(&input, &output);
     assert_same_times(&input, &output, 1e-3);
 }
+
+#[test]
+fn pictures_closer_than_a_containers_clock_can_tell_are_no_error() {
+    let folder = tempfile::tempdir().unwrap();
+    // Every tenth picture comes a third of a millisecond behind the one before.
+    let pairs = "settb=1/90000,setpts=if(eq(mod(N\\,10)\\,5)\\,(N-1)*3600+30\\,N*3600)";
+    let clock = ["-vf", pairs, "-fps_mode", "passthrough", "-enc_time_base", "1:90000", "-bf", "0"];
+    let input = test_clip(folder.path(), "pairs.mp4", &[&clock[..], &["-video_track_timescale", "90000"]].concat());
+    for name in ["out.mkv", "out.webm", "out.flv", "out.mov", "out.ts"] {
+        let output = folder.path().join(name);
+        assert_eq!(copy(&input, &output).written.frames as usize, frame_times(&input).len(), "{name}");
+        if !name.ends_with("flv") && !name.ends_with("ts") {
+            assert_same_times(&input, &output, 0.0025);
+        }
+    }
+    // A container that counts pictures, with more of them a second than a millisecond tells apart.
+    let quick = test_clip(
+        folder.path(),
+        "quick.mp4",
+        &["-vf", "setpts=N,settb=1/5000", "-fps_mode", "passthrough", "-r", "5000"],
+    );
+    for name in ["quick.mkv", "quick.avi"] {
+        assert_eq!(
+            copy(&quick, &folder.path().join(name)).written.frames as usize,
+            frame_times(&quick).len(),
+            "{name}"
+        );
+    }
+}
