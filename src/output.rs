@@ -3,6 +3,7 @@
 //! Whoever finds a file under the final name can rely on it, however the run ended. What is written into a file, and
 //! what a person is told when it cannot be, is the caller's to say.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -101,18 +102,31 @@ impl AtomicFile {
         &self.temporary
     }
 
-    /// Gives the file its final name. Nothing may be writing to it any more.
+    /// Gives the file its final name, once all that was written to it is on the disk.
     ///
     /// # Errors
-    /// If it cannot be renamed, or a file of the final name has appeared meanwhile that may not be replaced.
+    /// If it cannot be written to the disk or renamed, or a file of the final name has appeared meanwhile that may not be replaced.
     pub fn commit(self) -> io::Result<()> {
         let Self { temporary, path, overwrite } = self;
+        // After a power cut the name would be there, and the file empty.
+        bring_to_disk(&std::fs::OpenOptions::new().write(true).open(&temporary)?)?;
         if overwrite != Overwrite::Never && overwrite.allows(&path) {
             temporary.persist(path)?;
         } else {
             temporary.persist_noclobber(path)?;
         }
         Ok(())
+    }
+}
+
+/// Waits until what was written to a file is on the disk, where the file system can tell.
+///
+/// # Errors
+/// If it cannot be written there: a disk of the network that is full, say.
+pub fn bring_to_disk(file: &File) -> io::Result<()> {
+    match file.sync_all() {
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        result => result,
     }
 }
 

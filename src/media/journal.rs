@@ -4,8 +4,9 @@ mod records;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Seek, SeekFrom};
+use std::io::{self, Read as _, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use ffmpeg_next as ffmpeg;
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use ffmpeg::Packet;
 
 use super::ffi;
-use crate::output::{self, folder_of};
+use crate::output::{self, bring_to_disk, folder_of};
 use records::{PacketRecord, Record, Records, write_record};
 
 /// What a run was begun with, by name: what the caller wants to find again before the run goes on.
@@ -39,6 +40,8 @@ pub struct Journal {
     written: u64,
     temporary: Option<String>,
     outputs: Vec<u64>,
+    /// When all of it was on the disk.
+    on_disk_at: Instant,
 }
 
 /// The first frames of a video, none of which needs a later packet.
@@ -67,6 +70,8 @@ pub struct FrameEnd {
 pub struct JournalInUse;
 
 const VERSION: u32 = 1;
+/// How much a power cut may take.
+const ON_DISK_EVERY: Duration = Duration::from_secs(5);
 /// That a packet is a key picture, damaged, to be decoded only, or needed by no other. Others make FFmpeg take data for pointers.
 const KNOWN_FLAGS: i32 = 0b1_0111;
 
@@ -134,6 +139,17 @@ impl Journal {
         open().with_context(|| format!("read '{}'", path.display()))
     }
 
+    /// Whether a file begins like a journal, if perhaps a damaged one or of another version; one without a byte does.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn begins(path: &Path) -> io::Result<bool> {
+        let mut begin = Vec::new();
+        File::open(path)?.take(records::BEGIN.end as u64).read_to_end(&mut begin)?;
+        let name = begin.get(records::BEGIN.start..).unwrap_or_default();
+        Ok(begin.is_empty() || !name.is_empty() && records::BEGIN_NAME.starts_with(name))
+    }
+
     fn new(file: LockedFile, path: &Path, settings: Settings, begin: u64) -> Self {
         Self {
             file,
@@ -147,6 +163,7 @@ impl Journal {
             written: begin,
             temporary: None,
             outputs: Vec::new(),
+            on_disk_at: Instant::now(),
         }
     }
 
@@ -274,6 +291,11 @@ impl Journal {
         }
         if let Some(whole) = whole {
             self.whole = whole;
+        }
+        // The system would take its time with it, and a power cut what it has not brought there.
+        if self.on_disk_at.elapsed() >= ON_DISK_EVERY {
+            bring_to_disk(&self.file.0).with_context(|| format!("cannot write '{}'", self.path.display()))?;
+            self.on_disk_at = Instant::now();
         }
         Ok(())
     }

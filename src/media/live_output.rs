@@ -52,11 +52,6 @@ impl LiveOutput {
         self.frames
     }
 
-    /// FFmpeg's name of the encoder.
-    pub fn encoder_name(&self) -> &str {
-        self.encoder.name()
-    }
-
     /// Encodes a frame and writes what is ready. Blocks while the other end takes it.
     ///
     /// # Errors

@@ -1,12 +1,14 @@
-//! A recording that plays whenever the program ends: Matroska, written to the disk every second.
+//! A recording that plays whenever the program ends: Matroska, brought to the disk every second.
 //!
 //! The file grows under a temporary name until its first second is on the disk, and then takes its own name while it
 //! grows on: whatever stands under that name plays, after a power failure too. What is lost then is the last second and
 //! what the encoder held, and the index, which players make up for.
 
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -15,7 +17,7 @@ use super::live_output::LiveOutput;
 use super::writer::OutputError;
 use super::{VideoInfo, Written};
 use crate::frame::Frame;
-use crate::output::AtomicFile;
+use crate::output::{AtomicFile, bring_to_disk};
 
 /// Why there can be no recording of this name.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +34,14 @@ pub struct Recorder {
     /// Until the first second is on the disk.
     unnamed: Option<Unnamed>,
     path: PathBuf,
+    disk: Disk,
+}
+
+/// What of the file is on the disk.
+struct Disk {
+    file: File,
+    bytes: u64,
+    at: Instant,
 }
 
 struct Unnamed {
@@ -60,12 +70,17 @@ impl Recorder {
         let options = [("cluster_time_limit", Self::CLUSTER), ("flush_packets", "1")];
         let output = LiveOutput::open(&address, "matroska", &options, info, settings, Arc::new(|| false))
             .with_context(|| format!("cannot create the recording '{}'", path.display()))?;
-        Ok(Self { output, unnamed: Some(Unnamed { file, head: None }), path: path.to_owned() })
+        let disk = OpenOptions::new()
+            .write(true)
+            .open(file.temporary())
+            .with_context(|| format!("open the recording '{}'", path.display()))?;
+        let disk = Disk { file: disk, bytes: 0, at: Instant::now() };
+        Ok(Self { output, unnamed: Some(Unnamed { file, head: None }), path: path.to_owned(), disk })
     }
 
-    /// FFmpeg's name of the encoder.
-    pub fn encoder_name(&self) -> &str {
-        self.output.encoder_name()
+    /// Where it lies while it has no name yet.
+    pub fn temporary(&self) -> Option<&Path> {
+        self.unnamed.as_ref().map(|unnamed| unnamed.file.temporary())
     }
 
     /// Where it lies.
@@ -87,7 +102,7 @@ impl Recorder {
                 _ => {}
             }
         }
-        Ok(())
+        self.disk.keep_up().with_context(|| format!("cannot write the recording '{}'", self.path.display()))
     }
 
     /// Ends the recording. Without a single frame there is no file.
@@ -96,10 +111,13 @@ impl Recorder {
     /// When writing fails; then what has a name already plays, and what has none yet is no file.
     pub fn finish(self) -> Result<Option<Written>> {
         let frames = self.output.frames();
-        let Self { output, path, unnamed } = self;
+        let Self { output, path, unnamed, disk } = self;
         output.finish().with_context(|| format!("cannot write the recording '{}'", path.display()))?;
-        if let Some(unnamed) = unnamed.filter(|_| frames > 0) {
-            unnamed.name(&path)?;
+        match unnamed.filter(|_| frames > 0) {
+            Some(unnamed) => unnamed.name(&path)?,
+            None => {
+                bring_to_disk(&disk.file).with_context(|| format!("cannot write the recording '{}'", path.display()))?
+            }
         }
         let bytes = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
         Ok((frames > 0).then_some(Written { path, frames, bytes }))
@@ -107,6 +125,18 @@ impl Recorder {
 
     fn name(&mut self) -> Result<()> {
         self.unnamed.take().map_or(Ok(()), |unnamed| unnamed.name(&self.path))
+    }
+}
+
+impl Disk {
+    /// Brings there what has been written, once a second.
+    fn keep_up(&mut self) -> io::Result<()> {
+        let bytes = self.file.metadata()?.len();
+        if bytes > self.bytes && self.at.elapsed() >= Duration::from_secs(1) {
+            bring_to_disk(&self.file)?;
+            (self.bytes, self.at) = (bytes, Instant::now());
+        }
+        Ok(())
     }
 }
 

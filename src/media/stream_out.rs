@@ -25,7 +25,7 @@ pub struct StreamTarget {
 pub enum StreamError {
     /// No address, or none of a kind that is known.
     #[error(
-        "'{0}' is no address to stream to (expected udp://HOST:PORT, srt://HOST:PORT, tcp://HOST:PORT or rtmp://HOST/APP/KEY)"
+        "'{0}' is no address to stream to (expected udp://, rtp://, srt:// or tcp:// and HOST:PORT, or rtmp:// or rtmps:// and HOST/APP/KEY)"
     )]
     Unknown(String),
 }
@@ -111,11 +111,6 @@ impl StreamOut {
     pub fn write(&mut self, frame: &Frame) -> Result<()> {
         self.patience.renew();
         self.output.write(frame).with_context(|| format!("the stream to '{}' has broken off", self.target))
-    }
-
-    /// Frames that were sent.
-    pub fn frames(&self) -> u64 {
-        self.output.frames()
     }
 
     /// Sends what the encoder holds and takes leave.

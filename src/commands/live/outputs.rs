@@ -43,6 +43,8 @@ pub struct Outputs {
     finishing: Vec<OutputBranch>,
     branches: Vec<OutputBranch>,
     recording: Option<OutputBranch>,
+    /// Recordings that had no name yet when they began: where each lies until then, and what it is to be called.
+    unnamed: Vec<(PathBuf, PathBuf)>,
     /// Recordings that are done.
     pub recordings: Vec<Written>,
     /// Pictures that are missing in outputs, by their names.
@@ -60,6 +62,7 @@ impl Outputs {
             finishing: Vec::new(),
             branches: Vec::new(),
             recording: None,
+            unnamed: Vec::new(),
             recordings: Vec::new(),
             lost: Vec::new(),
             failed: Vec::new(),
@@ -71,6 +74,7 @@ impl Outputs {
     /// # Errors
     /// If the thread cannot be started.
     pub fn record(&mut self, recorder: Recorder) -> Result<()> {
+        self.unnamed.extend(recorder.temporary().map(|temporary| (temporary.to_owned(), recorder.path().to_owned())));
         let branch = Branch::start("record", WAITING, RecordSink(Some(recorder))).context("start a thread")?;
         self.recording = Some(branch);
         Ok(())
@@ -130,6 +134,18 @@ impl Outputs {
         while !self.finishing.is_empty() && !self.control.is_aborted() {
             std::thread::sleep(STEP);
             self.collect();
+        }
+        if !self.finishing.is_empty() {
+            self.give_up_unnamed();
+        }
+    }
+
+    /// Removes recordings that have no name: nothing of them is on the disk that plays, and their threads end with the process.
+    fn give_up_unnamed(&mut self) {
+        for (temporary, path) in std::mem::take(&mut self.unnamed) {
+            if std::fs::remove_file(&temporary).is_ok() {
+                self.console.error_line(&format!("'{}' was not written", path.display()));
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,11 @@ pub struct PacketRecord {
     /// Length of what the packet brings for the header of the file, behind that: some encoders know it only now.
     pub header_bytes: u64,
 }
+
+/// What a file begins with, behind the checksum.
+pub const BEGIN_NAME: &[u8] = b"{\"begin\":{\"impasto_video_state\":";
+/// Where in the file that stands.
+pub const BEGIN: Range<usize> = 9..9 + BEGIN_NAME.len();
 
 /// No packet is larger, in bytes.
 const LARGEST_PACKET: u64 = 1 << 30;
