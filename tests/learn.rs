@@ -382,7 +382,7 @@ fn ctrl_c_keeps_the_best_so_far_and_a_resumed_run_goes_on() {
     let log = folder.path().join("log");
     let mut child = Process::new(assert_cmd::cargo::cargo_bin("impasto"))
         .current_dir(&folder)
-        .args(["learn", &painting(), "-o", "a.style", "--minutes", "30"])
+        .args(["learn", &painting(), "-o", "a.style", "--minutes", "30", "--from", "ink"])
         .args(QUICK)
         .stderr(Stdio::from(std::fs::File::create(&log).unwrap()))
         .spawn()
@@ -415,7 +415,8 @@ fn ctrl_c_keeps_the_best_so_far_and_a_resumed_run_goes_on() {
     assert!(folder.path().join("a.style.state").exists());
     std::fs::write(folder.path().join("look.png"), "mine").unwrap();
     go_on(2, &["--preview", "look.png"]).code(1).stderr(contains("'look.png' exists already"));
-    go_on(2, &[]).success();
+    go_on(2, &["--from", "wave"]).code(2).stderr(contains("began from 'ink' and not from 'wave'"));
+    go_on(2, &["--from", "ink"]).success();
     let longer = LearnedStyle::load(&folder.path().join("a.style")).unwrap().description.learning;
     assert_eq!(longer.steps, learning.steps + 2);
     assert!(longer.loss <= learning.loss && longer.seconds > learning.seconds && longer.start == learning.start);

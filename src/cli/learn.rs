@@ -65,7 +65,7 @@ pub struct LearnArgs {
     pub stability_weight: f32,
 
     /// Start from this style or blend [default: the nearest blend of the network's own styles, found by trying]
-    #[arg(long, value_name = "STYLE", conflicts_with = "resume", help_heading = "How it is fitted")]
+    #[arg(long, value_name = "STYLE", help_heading = "How it is fitted")]
     pub from: Option<String>,
 
     /// How much of the network is fitted: `rows`, the scale and the shift of each channel, or `full`, the first and the last

@@ -25,6 +25,7 @@ pub struct FileSink {
     seam: u64,
     frames: u64,
     painted_frames: u64,
+    is_stopped: bool,
 }
 
 impl FileSink {
@@ -48,6 +49,7 @@ impl FileSink {
             seam: 0,
             frames: 0,
             painted_frames: 0,
+            is_stopped: false,
         }
     }
 
@@ -69,6 +71,11 @@ impl FileSink {
     /// How long what this run wrote plays.
     pub fn media_time(&self) -> Duration {
         self.media_time
+    }
+
+    /// Whether the run was stopped before all frames had come: what was written is not complete.
+    pub fn is_stopped(&self) -> bool {
+        self.is_stopped
     }
 
     /// How many of the frames the network painted in this run.
@@ -107,6 +114,7 @@ impl Sink for FileSink {
     }
 
     fn finish(&mut self, ending: Ending) -> Result<Option<Written>> {
+        self.is_stopped = ending == Ending::Stopped;
         let debug_view = self.debug_view.take();
         // Dropped, a writer takes its unfinished file with it.
         let Some(writer) = self.writer.take().filter(|_| ending != Ending::Failed && self.frames > 0) else {

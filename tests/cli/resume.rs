@@ -240,17 +240,29 @@ fn without_something_to_go_on_with_a_run_begins_and_what_is_no_state_is_told() {
     assert_eq!(files(folder), ["a.mp4", "in.mp4"]);
     assert_refused(folder, &with(&["-o", "a.mp4", "--resume"]), 1, "'a.mp4' exists already");
 
-    std::fs::write(folder.join("b.mp4.state"), "0000 no state").unwrap();
-    assert_refused(folder, &with(&["-o", "b.mp4", "--resume"]), 1, "'b.mp4.state': it is no state of a video");
-    assert_refused(
-        folder,
-        &with(&["-o", "b.mp4"]),
-        1,
-        "'b.mp4.state' is what an interrupted run left (expected -y to begin anew)",
-    );
-    run_to_its_end(folder, &with(&["-o", "b.mp4", "-y"]));
-    assert_eq!(files(folder), ["a.mp4", "b.mp4", "in.mp4"]);
-    std::fs::write(folder.join("b.mp4.state"), "0000 no state").unwrap();
+    let state = folder.join("b.mp4.state");
+    for damaged in ["", "0123abcd {\"begin\":{\"impasto_video_state\":99"] {
+        std::fs::write(&state, damaged).unwrap();
+        assert_refused(folder, &with(&["-o", "b.mp4", "--resume"]), 1, "'b.mp4.state': it is no state of a video");
+        assert_refused(
+            folder,
+            &with(&["-o", "b.mp4"]),
+            1,
+            "'b.mp4.state' is what an interrupted run left (expected -y to begin anew)",
+        );
+        run_to_its_end(folder, &with(&["-o", "b.mp4", "-y"]));
+        assert_eq!(files(folder), ["a.mp4", "b.mp4", "in.mp4"]);
+    }
+    // What never was a state is not replaced, and nothing is said of runs that were interrupted.
+    std::fs::write(&state, "0123abcd of somebody").unwrap();
+    for more in [&[][..], &["-y"], &["--resume"]] {
+        let arguments = with(&[&["-o", "c.mp4"][..], more].concat());
+        std::fs::rename(&state, folder.join("c.mp4.state")).unwrap();
+        assert_refused(folder, &arguments, 1, "'c.mp4.state'");
+        std::fs::rename(folder.join("c.mp4.state"), &state).unwrap();
+        assert_eq!(std::fs::read_to_string(&state).unwrap(), "0123abcd of somebody");
+    }
+    std::fs::write(&state, "").unwrap();
     run_to_its_end(folder, &with(&["-o", "b.mp4", "-y", "--debug-view", "d.mp4"]));
     assert_eq!(files(folder), ["a.mp4", "b.mp4", "d.mp4", "in.mp4"]);
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{files, small_clip};
+use super::{files, interrupted_when, small_clip};
 use crate::common::{Signal, clip, frame_times, send};
 
 /// Starts a long run, waits until it writes, and sends signals.
@@ -43,6 +43,34 @@ fn interrupted(folder: &Path, signals: &[Signal]) -> (std::process::Output, Vec<
     }
     let output = child.wait_with_output().unwrap();
     (output, files(folder))
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_behind_the_last_frame_finds_the_clip_complete() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let pictures = [
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=size=64x48:rate=25:duration=0.4",
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=sample_rate=48000:duration=600",
+    ];
+    let streams = ["-c:a", "pcm_s16le"];
+    clip(folder, "in.mkv", &[&pictures[..], &streams].concat());
+    // By then sound is copied; the pictures take no more than a hundredth of that.
+    let bytes = |name: &str| folder.join(name).metadata().map_or(0, |file| file.len());
+    let is_copying = || files(folder).iter().any(|name| name != "in.mkv" && bytes(name) > 5_000_000);
+    let arguments = ["video", "in.mkv", "-o", "out.mkv", "--strength", "0"];
+    let output = interrupted_when(folder, &arguments, Signal::INT, is_copying);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !text.contains("interrupted"), "{text}");
+    assert_eq!(files(folder), ["in.mkv", "out.mkv"], "{text}");
+    assert!(bytes("out.mkv") > 57_000_000, "{text}");
 }
 
 #[cfg(unix)]

@@ -30,6 +30,30 @@ fn a_recording_plays_after_ctrl_c_and_after_a_kill() {
 }
 
 #[test]
+fn a_recording_that_is_given_up_before_it_has_a_name_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = || -> Vec<String> {
+        let entries = std::fs::read_dir(folder.path()).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    // Slow to encode, so that nothing is on the disk for long.
+    let slow = ["--record", "show.mkv", "--codec", "hevc", "--preset", "placebo"];
+    let camera = "videotestsrc is-live=true ! capsfilter caps=video/x-raw,width=640,height=480,framerate=30/1";
+    let running = Running::start(headless(folder.path(), camera, &slow));
+    wait_until("the file of the recording", || !names().is_empty());
+    std::thread::sleep(Duration::from_secs(1));
+    for _ in 0..2 {
+        send(Signal::INT, &running.0);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let text = stderr(&running.finish());
+    match names().as_slice() {
+        [] => assert!(text.contains("'show.mkv' was not written"), "{text}"),
+        names => assert_eq!(names, ["show.mkv"], "{text}"),
+    }
+}
+
+#[test]
 fn recordings_are_refused_before_the_camera_is_painted() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("old.mkv"), "old").unwrap();

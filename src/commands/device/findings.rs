@@ -67,7 +67,9 @@ impl Findings {
         }
         if self.nodes.is_some() {
             let precision = if self.is_half { "half precision, " } else { "" };
-            line += &format!(" ({assignment}; {precision}{difference_levels:.2} levels from the processor's picture)");
+            // On the processor there is nothing to be assigned.
+            let nodes = if assignment.is_empty() { String::new() } else { format!("{assignment}; ") };
+            line += &format!(" ({nodes}{precision}{difference_levels:.2} levels from the processor's picture)");
         }
         line
     }

@@ -102,11 +102,11 @@ pub fn make(
     }
     let film = Film { clip: &clip, work: &work, plan: &plan, last_pass: passes - 1, size };
     let carrying = Instant::now();
-    let Some(WrittenFilm { file: written, damage, remarks }) = film.write(&mut fill, console)? else {
+    let Some(WrittenFilm { file: written, damage, remarks, is_stopped }) = film.write(&mut fill, console)? else {
         console.line(&format!("interrupted: nothing was written; the keyframes are kept in '{}'", folder.display()));
         return Ok(Outcome::Interrupted);
     };
-    let is_whole = !control.is_stopped();
+    let is_whole = !is_stopped;
     notes.extend(remarks);
     let summary = Summary {
         input: input.display().to_string(),

@@ -34,6 +34,8 @@ pub struct WrittenFilm {
     pub damage: Option<String>,
     /// What was found wrong with the mask.
     pub remarks: Vec<String>,
+    /// Whether it ends before the clip does, since the run was stopped.
+    pub is_stopped: bool,
 }
 
 impl Film<'_> {
@@ -82,10 +84,12 @@ impl Film<'_> {
         if output.frames == 0 {
             return Ok(None);
         }
-        let is_cut_short = control.is_stopped() || self.clip.cut.frames.is_some_and(|most| output.frames >= most);
+        // What stops it behind this finds it whole.
+        let is_stopped = control.is_stopped();
+        let is_cut_short = is_stopped || self.clip.cut.frames.is_some_and(|most| output.frames >= most);
         let note = |bytes| match self.work.note_output(bytes) {
             // A whole film is not lost for want of a note.
-            Err(error) if !control.is_stopped() => {
+            Err(error) if !is_stopped => {
                 tracing::warn!("{error:#}");
                 Ok(())
             }
@@ -93,7 +97,7 @@ impl Film<'_> {
         };
         let file = output.writer.finish_noting(is_cut_short, note)?;
         let remarks = output.mask.as_ref().map(|mask| mask.remarks().all()).unwrap_or_default();
-        Ok(Some(WrittenFilm { file, damage: reader.damage().describe(), remarks }))
+        Ok(Some(WrittenFilm { file, damage: reader.damage().describe(), remarks, is_stopped }))
     }
 }
 

@@ -109,7 +109,7 @@ fn learn(args: &LearnArgs, control: &Control, console: Console) -> Result<Outcom
         LearnedStyle::new(description, &network.tables, row, preview(&painted)?).with_convolutions(convolutions);
     let bytes = style.to_bytes()?;
     outputs::write(&args.output, &bytes, args.overwrite || args.resume)?;
-    let is_interrupted = control.is_stopped();
+    let is_interrupted = control.is_stopped() && !is_done && budget.check_left(spent(), fitting.steps()).is_ok();
     if is_interrupted {
         save_state(state.path(), &fitting)?;
         console.line(&format!("interrupted: {} is the best style so far (go on with --resume)", args.output.display()));

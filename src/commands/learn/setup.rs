@@ -79,8 +79,14 @@ impl Setup {
         let description = photos.description.clone();
         let fingerprint = fingerprint(args, &network, &records, &photos);
         let resumed = args.resume.then(|| read_state(args, &fingerprint)).transpose()?;
-        if let Some((state, _)) = &resumed {
+        if let Some((state, start)) = &resumed {
             Budget::of(args).check_left(state.seconds, state.step)?;
+            if let Some(other) = args.from.as_ref().filter(|from| *from != start) {
+                let text = format!(
+                    "the interrupted run began from '{start}' and not from '{other}' (expected the same --from, or none)"
+                );
+                return Err(UsageError(anyhow::anyhow!(text)).into());
+            }
         }
 
         let target = PaintingTarget::new(&frames, &options)?;

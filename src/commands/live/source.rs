@@ -9,7 +9,7 @@ use anyhow::Result;
 use super::stages::CapturedFrame;
 use crate::console::Console;
 use crate::frame::{Frame, FrameSize, Timestamp};
-use crate::media::{Camera, CameraChoice, CameraError, CameraOptions};
+use crate::media::{Camera, CameraChoice, CameraError, CameraOptions, CameraPicture};
 use crate::pipeline::{Control, Source};
 use crate::scale::{Filter, Scaler};
 
@@ -179,14 +179,17 @@ impl LiveSource {
     }
 }
 
-/// What was taken while the window and the outputs were opened is old.
-fn drop_stale(camera: &mut Camera) -> Result<(), CameraError> {
+/// Takes what was taken while the window and the outputs were opened. Of a camera that is old; of a clip it is shown until the next
+/// picture's time.
+fn take_first(camera: &mut Camera, is_clip: bool) -> Result<Option<CameraPicture>, CameraError> {
+    let mut newest = None;
     for _ in 0..HELD {
-        if camera.next(Duration::ZERO)?.is_none() {
-            break;
+        match camera.next(Duration::ZERO)? {
+            Some(picture) => newest = Some(picture),
+            None => break,
         }
     }
-    Ok(())
+    Ok(newest.filter(|_| is_clip).map(|(frame, _)| (frame, Instant::now())))
 }
 
 impl Source for LiveSource {
@@ -198,8 +201,10 @@ impl Source for LiveSource {
                 self.reopen();
                 continue;
             };
-            let stale = if std::mem::replace(&mut self.has_begun, true) { Ok(()) } else { drop_stale(camera) };
-            match stale.and_then(|()| camera.next(STEP)) {
+            let is_clip = matches!(self.recipe.choice, CameraChoice::Clip(_));
+            let has_begun = std::mem::replace(&mut self.has_begun, true);
+            let first = if has_begun { Ok(None) } else { take_first(camera, is_clip) };
+            match first.and_then(|first| first.map_or_else(|| camera.next(STEP), |first| Ok(Some(first)))) {
                 Ok(Some((frame, captured_at))) => {
                     self.rate.add(captured_at);
                     let mut frame = self.fit(frame)?;

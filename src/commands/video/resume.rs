@@ -48,6 +48,11 @@ impl RunState {
                 return Err(anyhow!("{error:#} (expected -y without --resume to begin anew)"));
             }
             Some(Ok(left)) if args.resume || args.overwrite => Some(left),
+            Some(Err(_)) if is_of_others(&path) => bail!(
+                "'{}', where this run would keep what it has done, is no state of impasto (expected it moved away, or another name for the \
+                 output)",
+                path.display()
+            ),
             Some(found) if !args.overwrite => bail!(
                 "'{}' is what an interrupted run left (expected {}-y to begin anew)",
                 path.display(),
@@ -135,6 +140,11 @@ impl RunState {
             tracing::warn!("cannot remove '{}', which nobody needs any more: {error}", self.path.display());
         }
     }
+}
+
+/// Whether a file that is no journal never was one: it is nothing to be replaced. What a full disk or a crash left of one begins like it.
+fn is_of_others(path: &Path) -> bool {
+    path.is_file() && Journal::begins(path).is_ok_and(|begins| !begins)
 }
 
 /// Removes what an earlier run left where this one has kept nothing, and its output is complete.
