@@ -35,30 +35,55 @@ def on_device(values, device):
 def read_settings(path):
     """Reads styles.toml: the styles in order, and the stems of the photos that are held out."""
     with open(path, "rb") as file:
-        table = tomllib.load(file)
-    defaults = table["defaults"]
-    styles = []
-    for entry in table["styles"]:
-        entry = {**defaults, **entry}
-        entry["box"] = tuple(entry["box"])
-        styles.append(Style(**entry))
+        try:
+            table = tomllib.load(file)
+            entries = [{**table["defaults"], **entry} for entry in table["styles"]]
+            styles = [Style(**{**entry, "box": tuple(entry["box"])}) for entry in entries]
+            held_out = table["held_out"]
+        except KeyError as error:
+            raise ValueError(f"'{path}' has no {error}") from error
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"'{path}' cannot be read as settings of styles: {error}") from error
     names = [style.name for style in styles]
     if len(set(names)) != len(names):
         raise ValueError(f"'{path}' names a style twice")
-    return styles, table["held_out"]
+    return styles, held_out
+
+
+def check_styles(asked, names):
+    """Fails where `asked` has styles that are not among `names`."""
+    if unknown := [name for name in asked if name not in names]:
+        raise ValueError(f"no styles: {', '.join(unknown)} (expected some of {', '.join(names)})")
+
+
+def check_folders(folders):
+    """Fails where one of `folders` is none."""
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise ValueError(f"'{folder}' is {'a file' if folder.exists() else 'missing'} (expected a folder of pictures)")
 
 
 def picture_files(folders):
     """All pictures below the folders, in a fixed order."""
+    check_folders(folders)
     files = sorted(f for folder in folders for f in Path(folder).rglob("*") if f.suffix.lower() in SUFFIXES)
     if not files:
         raise ValueError(f"no pictures in {', '.join(map(str, folders))}")
     return files
 
 
+def open_picture(path):
+    """The picture of a file, RGB."""
+    try:
+        return Image.open(path).convert("RGB")
+    # Pillow calls a broken PNG a SyntaxError.
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"'{path}' cannot be read as a picture: {getattr(error, 'strerror', None) or error}") from error
+
+
 def read_picture(path, short_side=None, box=(0, 0, 0, 0)):
     """A picture as uint8 `[3, H, W]`, RGB, cut by `box`, its short side scaled to `short_side`."""
-    image = Image.open(path).convert("RGB")
+    image = open_picture(path)
     width, height = image.size
     left, top, right, bottom = box
     image = image.crop((round(left * width), round(top * height), round((1 - right) * width), round((1 - bottom) * height)))
@@ -68,13 +93,22 @@ def read_picture(path, short_side=None, box=(0, 0, 0, 0)):
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
-def read_style(style, folders):
-    """The painting of a style as float `[1, 3, H, W]`, 0–255."""
+def painting_file(style, folders):
+    """The file of a style's painting, in the first of `folders` that has it."""
+    check_folders(folders)
     for folder in folders:
         path = Path(folder) / style.file
         if path.is_file():
-            return read_picture(path, style.short_side, style.box)[None].float()
+            return path
     raise ValueError(f"painting '{style.file}' is in none of {', '.join(map(str, folders))}")
+
+
+def read_style(style, folders):
+    """The painting of a style as float `[1, 3, H, W]`, 0–255."""
+    return read_picture(painting_file(style, folders), style.short_side, style.box)[None].float()
+
+
+SMALLEST = 128
 
 
 class Photos:
@@ -82,7 +116,9 @@ class Photos:
 
     def __init__(self, files, device, generator):
         pictures = [read_picture(file) for file in files]
-        pictures = [p for p in pictures if min(p.shape[1:]) >= 128]
+        pictures = [p for p in pictures if min(p.shape[1:]) >= SMALLEST]
+        if not pictures:
+            raise ValueError(f"none of {len(files)} photos is large enough (expected short sides of {SMALLEST} pixels or more)")
         self.pictures = [p.to(device) for p in pictures]
         self.chances = torch.tensor([1.0 if min(p.shape[1:]) >= 300 else 0.25 for p in pictures])
         self.generator = generator

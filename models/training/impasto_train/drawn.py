@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
+from . import data
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 INK, MOSAIC = "drawn_ink.png", "drawn_mosaic.png"
 
@@ -33,7 +35,7 @@ def along_edges(gray, sigma):
 
 def read(path, size):
     """A photo as `[3, H, W]`, 0–1, its longer side `size`."""
-    picture = Image.open(path).convert("RGB")
+    picture = data.open_picture(path)
     scale = size / max(picture.size)
     picture = picture.resize([round(scale * side) for side in picture.size], Image.LANCZOS)
     return torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1).float() / 255

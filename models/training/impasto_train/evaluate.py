@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from . import data, losses, sheet, vgg
+from . import data, files, losses, sheet, vgg
 
 
 class Judge:
@@ -68,6 +68,8 @@ def mean(rows):
 def held_out_photos(folders, held_out, count, size):
     """The first `count` held-out photos as float `[1, 3, H, W]`, the longer side `size`, by the order of styles.toml."""
     by_stem = {file.stem: file for file in data.picture_files(folders)}
+    if missing := [stem for stem in held_out[:count] if stem not in by_stem]:
+        raise ValueError(f"held-out photos are missing in {', '.join(map(str, folders))}: {', '.join(missing)}")
     photos = []
     for stem in held_out[:count]:
         picture = data.read_picture(by_stem[stem])[None].float()
@@ -77,10 +79,25 @@ def held_out_photos(folders, held_out, count, size):
     return photos
 
 
+def opened_network(entry, known, threads):
+    """Of `FILE` or `FILE=STYLE`: the file, its session, the styles it has, and those to evaluate."""
+    path, _, only = entry.partition("=")
+    opened, names = sheet.session(path, threads)
+    if not (only or names):
+        raise ValueError(f"'{path}' does not say which style it has (expected {path}=STYLE)")
+    data.check_styles([only] if only else [], [name for name in names or known if name in known])
+    return path, opened, names, [only] if only else [name for name in names if name in known]
+
+
 def run(arguments):
     """Prints the table, a row per network and style."""
     torch.set_num_threads(arguments.threads)
+    if arguments.json:
+        files.check_writable(arguments.json)
     styles, held_out = data.read_settings(arguments.styles)
+    known = [style.name for style in styles]
+    data.check_styles(arguments.only or [], known)
+    networks = [opened_network(entry, known, arguments.threads) for entry in arguments.networks]
     judge = Judge(vgg.load(arguments.vgg), styles, arguments.paintings)
     photos = held_out_photos(arguments.photos, held_out, arguments.count, arguments.size)
     with torch.no_grad():
@@ -96,11 +113,9 @@ def run(arguments):
             flush=True,
         )
 
-    for entry in arguments.networks:
-        path, _, only = entry.partition("=")
-        opened, names = sheet.session(path, arguments.threads)
-        for style in [only] if only else names:
-            if style not in judge.styles or (arguments.only and style not in arguments.only):
+    for path, opened, names, asked in networks:
+        for style in asked:
+            if arguments.only and style not in arguments.only:
                 continue
             rows = []
             for photo, content in zip(photos, contents):

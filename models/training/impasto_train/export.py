@@ -7,9 +7,9 @@ is a new row in each of these matrices.
 
 import numpy as np
 import onnx
-import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from . import files
 from .network import EPSILON, MULTIPLE, SIZES
 
 OPSET, IR_VERSION = 17, 9
@@ -175,11 +175,13 @@ def with_half_weights(model):
 
 def export(state_path, output_path, half=False):
     """Writes the averaged weights of a training's state as ONNX, in half precision if asked for."""
-    state = torch.load(state_path, map_location="cpu", weights_only=True)
+    files.check_writable(output_path)
+    state = files.read_state(state_path)
     totals = state["totals"]
     metadata = {
         "impasto.training": f"steps {totals['steps']}, pictures {totals['pictures']}, "
         f"work {totals['work_seconds'] / 60:.0f} min, progress {totals['progress']:.3f}, seed {state['options']['seed']}"
     }
     model = build(state["options"]["size"], state["average"], state["styles"], metadata)
-    onnx.save(with_half_weights(model) if half else model, output_path)
+    model = with_half_weights(model) if half else model
+    files.write_whole(output_path, lambda path: onnx.save(model, path))

@@ -5,8 +5,8 @@ Total = content + style + 0.002·TV + range + stability:
 - style: 6·weight·Σ w_l·‖G_l − S_l‖² / ‖S_l‖², w = 1, 1, 1, 0.3 at relu1_2, 2_2, 3_3, 4_3; Gram = F·Fᵀ/(H·W)
   (Gatys et al. 2016); divided by the painting's own energy so that all styles train alike;
 - TV: mean |difference| of neighbouring pixels; range: mean square of what lies outside 0–255;
-- stability: L1 between net(moved photo) and moved net(photo) (after Wang et al. 2020). The motion is half of the time a whole number of
-  pixels below the network's stride, so that a pattern that stands still on the network's grid costs.
+- stability: L1 between net(moved photo) and moved net(photo) (after Wang et al. 2020). The motion is two times out of three a whole number
+  of pixels below the network's stride, so that a pattern that stands still on the network's grid costs.
 """
 
 import torch

@@ -51,7 +51,7 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_add_(parameters, [u.view_as(p) for u, p in zip(updates, parameters)], alpha=-lr)
 
 
-# A style's scale and shift see only the pictures of that style, a twelfth of all.
+# A style's scale and shift see only the pictures of that style, one of as many as there are styles.
 NORM_SCALE = 5.0
 
 

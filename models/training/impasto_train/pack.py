@@ -13,7 +13,7 @@ PAINTING_SIDE = 768
 
 def shrink(source, target, short_side):
     """A JPEG whose short side is at most `short_side`."""
-    image = Image.open(source).convert("RGB")
+    image = data.open_picture(source)
     scale = min(1.0, short_side / min(image.size))
     if scale < 1:
         image = image.resize([round(side * scale) for side in image.size], Image.LANCZOS)
@@ -22,13 +22,13 @@ def shrink(source, target, short_side):
 
 def pack(folder, vgg_path, photos, paintings, styles):
     """Fills `folder` with vgg16.pt (half precision), photos/ and paintings/ under the names that styles.toml has."""
+    files, sources = data.picture_files(photos), [data.painting_file(style, paintings) for style in styles]
+    weights = {name: value.half() for name, value in vgg.load(vgg_path).state_dict().items()}
     folder = Path(folder)
     for name in ("photos", "paintings"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    weights = {name: value.half() for name, value in vgg.load(vgg_path).state_dict().items() if name.startswith("convs")}
     torch.save(weights, folder / "vgg16.pt")
-    for file in data.picture_files(photos):
+    for file in files:
         shrink(file, folder / "photos" / f"{file.stem}.jpg", PHOTO_SIDE)
-    for style in styles:
-        source = next(Path(f) / style.file for f in paintings if (Path(f) / style.file).is_file())
+    for style, source in zip(styles, sources):
         shrink(source, folder / "paintings" / style.file, PAINTING_SIDE)

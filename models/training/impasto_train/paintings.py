@@ -6,6 +6,8 @@ tile's middle lies on the board.
 
 import io
 import re
+import struct
+import zlib
 from pathlib import Path
 
 from PIL import Image
@@ -34,7 +36,12 @@ def assembled(board, files):
 
 def prepare(resource, folder):
     """Writes the paintings of `resource` (paintings.rcc) into `folder`; returns the paths."""
-    files = dict(rcc.files(Path(resource).read_bytes()))
+    try:
+        files = dict(rcc.files(Path(resource).read_bytes()))
+    except (ValueError, struct.error, zlib.error) as error:
+        raise ValueError(f"'{resource}' cannot be read: {error}") from error
+    if missing := [board for board in PAINTINGS if ROOT + board not in files]:
+        raise ValueError(f"'{resource}' has no {', '.join(missing)} (expected paintings.rcc of gcompris-qt-data)")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = []

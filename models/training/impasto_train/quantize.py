@@ -18,10 +18,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
-from PIL import Image
 
+from . import data, files
 from .export import Graph, HALF_RANGE, model_of
 from .network import SIZES
 
@@ -44,7 +43,7 @@ class Pictures(CalibrationDataReader):
 
 def read(path):
     """A photo as `[1, 3, H, W]`, RGB, 0–255, of the size that scales are measured at."""
-    return np.asarray(Image.open(path).convert("RGB").resize(SIZE), np.float32).transpose(2, 0, 1)[None]
+    return np.asarray(data.open_picture(path).resize(SIZE), np.float32).transpose(2, 0, 1)[None]
 
 
 def of_undoubled(weight):
@@ -66,9 +65,9 @@ def of_fours(weight):
     return rearranged.flatten(3, 5)
 
 
-def rearranged(model):
-    """The network with less to move about."""
-    weights = {i.name: torch.from_numpy(numpy_helper.to_array(i).copy()) for i in model.graph.initializer}
+def rearranged(model, weights, styles):
+    """The network with less to move about, of what `files.read_exported` gives."""
+    weights = dict(weights)
     size = model.graph.name.removeprefix("impasto-")
     channels = SIZES[size].half
     stem = weights["stem.conv.weight"]
@@ -92,21 +91,22 @@ def rearranged(model):
     x = graph.conv(graph.node("Reshape", [x, fours]), "head", mode="edge")
     x = graph.node("DepthToSpace", [x], blocksize=4, mode="CRD")
     graph.clipped(x)
-    metadata = {p.key: p.value for p in model.metadata_props}
-    return model_of(graph, size, metadata["impasto.styles"].split(","), metadata)
+    return model_of(graph, size, styles, {p.key: p.value for p in model.metadata_props})
 
 
 def quantize(network, output, photos):
     """Writes the rounded form of `network`; `photos` are files, of which the first ones are looked at."""
-    model = onnx.load(network)
-    names = next(p.value for p in model.metadata_props if p.key == "impasto.styles").split(",")
+    files.check_writable(output)
+    model, weights, styles = files.read_exported(network)
+    if model.graph.name.removeprefix("impasto-") not in SIZES:
+        raise ValueError(f"'{network}' is of no known size (expected {' or '.join(SIZES)}): its graph is called '{model.graph.name}'")
     with tempfile.TemporaryDirectory() as folder:
-        plain = str(Path(folder) / "rearranged.onnx")
-        onnx.save(rearranged(model), plain)
-        round_convolutions(plain, output, Pictures(photos[:PHOTOS], len(names)))
-    rounded = onnx.load(output)
-    onnx.helper.set_model_props(rounded, {p.key: p.value for p in model.metadata_props})
-    onnx.save(rounded, output)
+        plain, rounded = str(Path(folder) / "rearranged.onnx"), str(Path(folder) / "rounded.onnx")
+        onnx.save(rearranged(model, weights, styles), plain)
+        round_convolutions(plain, rounded, Pictures(photos[:PHOTOS], len(styles)))
+        written = onnx.load(rounded)
+    onnx.helper.set_model_props(written, {p.key: p.value for p in model.metadata_props})
+    files.write_whole(output, lambda path: onnx.save(written, path))
 
 
 def round_convolutions(network, output, pictures):

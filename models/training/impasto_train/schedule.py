@@ -44,22 +44,27 @@ def stability_weight(full, progress):
 
 
 class WorkClock:
-    """Sums up the time of steps, each at most `SLOW` times the median of the last ones."""
+    """Sums up the time of steps: one that took more than `SLOW` times the median of the last ones counts as that.
+
+    The first step waits for the second, and counts with it: alone it does not tell whether it was paused.
+    """
 
     SLOW = 4.0
 
     def __init__(self):
-        self.recent = deque(maxlen=64)
+        self.recent, self.waiting = deque(maxlen=64), []
 
     def work(self, seconds):
-        """The part of a step's wall time that counts."""
-        if len(self.recent) >= 8:
-            median = statistics.median(self.recent)
-            counted = seconds if seconds <= self.SLOW * median else median
-        else:
-            counted = seconds
-        self.recent.append(counted)
-        return counted
+        """The part of the wall time that counts, of this step and of what waited."""
+        self.waiting.append(seconds)
+        if not self.recent and len(self.waiting) < 2:
+            return 0.0
+        # Of two steps, the shorter one.
+        usual = statistics.median_low(self.recent or self.waiting)
+        counted = [each if each <= self.SLOW * usual else usual for each in self.waiting]
+        self.recent.extend(counted)
+        self.waiting = []
+        return sum(counted)
 
 
 class ThreadCount:

@@ -1,13 +1,26 @@
 """Checks of the program that need no photos, paintings or VGG weights: seconds on a CPU."""
 
+import contextlib
+import io
 import struct
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
+from PIL import Image
 
-from . import drawn, export, losses, network, optimizer, quantize, rcc, schedule, sheet, speed, warm
+from . import cli, data, drawn, export, files, losses, network, optimizer, quantize, rcc, schedule, sheet, speed, train, vgg, warm
+
+
+def _refusal(function, *arguments):
+    """What a call that should fail says."""
+    try:
+        function(*arguments)
+    except ValueError as error:
+        return str(error)
+    raise AssertionError("it was not refused")
 
 
 def onnx_computes_what_torch_computes():
@@ -72,15 +85,14 @@ def the_rearranged_network_computes_the_same_away_from_the_border():
     torch.manual_seed(2)
     model = export.build("lite", network.StyleNetwork("lite", 2).state_dict(), ["a", "b"], {})
     with tempfile.TemporaryDirectory() as folder:
-        pictures = []
-        for name, form in (("plain", model), ("rearranged", quantize.rearranged(model))):
-            path = str(Path(folder) / f"{name}.onnx")
-            onnx.save(form, path)
-            opened, names = sheet.session(path)
-            image = 255 * torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(3))
-            pictures.append(sheet.paint(opened, names, image.numpy(), "b"))
-    difference = np.abs(pictures[0] - pictures[1])
-    assert difference[:, :, 4:-4, 4:-4].max() < 0.05, f"{difference[:, :, 4:-4, 4:-4].max()} levels"
+        image = (255 * torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(3))).numpy()
+        plain, rearranged = str(Path(folder) / "plain.onnx"), str(Path(folder) / "rearranged.onnx")
+        for form in (model, export.with_half_weights(model)):
+            onnx.save(form, plain)
+            onnx.save(quantize.rearranged(*files.read_exported(plain)), rearranged)
+            pictures = [sheet.paint(*sheet.session(path), image, "b") for path in (plain, rearranged)]
+            difference = np.abs(pictures[0] - pictures[1])[:, :, 4:-4, 4:-4].max()
+            assert difference < 0.05, f"{difference} levels"
 
 
 def a_wider_network_begins_as_the_one_it_is_started_from():
@@ -146,9 +158,12 @@ def orthogonalized_has_singular_values_about_one():
 
 
 def pauses_do_not_count_as_work():
+    for before in range(12):
+        clock = schedule.WorkClock()
+        counted = sum(clock.work(seconds) for seconds in [1.0] * before + [300.0] + [1.0] * 10)
+        assert counted == before + 11, f"{counted} after {before} steps"
     clock = schedule.WorkClock()
-    counted = sum(clock.work(seconds) for seconds in [1.0] * 10 + [300.0] + [1.0] * 10)
-    assert counted == 21, counted
+    assert sum(map(clock.work, [1.0, 2.0, 1.5, 3.0])) == 7.5, "ordinary steps count as they are"
 
 
 def a_starved_step_is_followed_by_one_thread_for_a_while():
@@ -183,6 +198,127 @@ def what_speed_measures_paints_bytes():
     assert painted.dtype == torch.uint8 and painted.shape == frame.shape, painted.shape
     difference = (painted.permute(0, 3, 1, 2).float() - expected).abs().max()
     assert difference <= 0.501, f"{difference} levels"
+
+
+def _saved_picture(path, sides, seed):
+    """Writes noise as a picture."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (*sides, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def _training(folder, **options):
+    """A training of three styles with photos, paintings and an eye of noise in `folder`."""
+    folder = Path(folder)
+    styles = [data.Style(name, f"{name}.png", name, "", 2000, 64, 1.0, (0, 0, 0, 0)) for name in "abc"]
+    if not (folder / "vgg16.pt").exists():
+        for seed, style in enumerate(styles):
+            _saved_picture(folder / style.file, (64, 80), seed)
+        _saved_picture(folder / "photo.png", (160, 200), 9)
+        torch.manual_seed(6)
+        weights = vgg.Vgg16().state_dict()
+        weights["convs.0.weight"].view(-1)[0], weights["convs.0.bias"][0] = vgg.FIRST_WEIGHT, vgg.FIRST_BIAS
+        torch.save(weights, folder / "vgg16.pt")
+    return train.Training(train.Options(threads=1, **options), styles, [folder / "photo.png"], [folder], folder / "vgg16.pt")
+
+
+def _steps(training, number):
+    """What so many steps measure."""
+    return [training.step().read() for _ in range(number)]
+
+
+def a_resumed_training_goes_on_as_if_it_had_not_stopped():
+    small = {"cpu": (schedule.Phase(0, 64, 1),)}
+    with tempfile.TemporaryDirectory() as folder, mock.patch.dict(schedule.PHASES, small):
+        state = Path(folder) / "state.pt"
+        training = _training(folder)
+        # Of three styles, one waits to be drawn.
+        _steps(training, 2)
+        training.save(state)
+        expected = _steps(training, 2)
+        resumed = _training(folder, seed=7)
+        resumed.restore(state)
+        assert _steps(resumed, 2) == expected
+
+
+def a_state_of_another_training_is_not_resumed():
+    saved = {"styles": ["a", "b"], "options": {"size": "lite", "optimizer": "muon", "rows": ["a"]}}
+
+    def check(names, **options):
+        train.check_resumable("state.pt", saved, train.Options(**options), names)
+
+    check(["a", "b"], rows=["a"])
+    for names, options, expected in (
+        (["a"], {"rows": ["a"]}, "the styles a, b"),
+        (["a", "b"], {"rows": ["a"], "size": "full"}, "--size lite"),
+        (["a", "b"], {"rows": ["a"], "optimizer": "adam"}, "--optimizer muon"),
+        (["a", "b"], {"rows": ["b"]}, "--rows a"),
+        (["a", "b"], {}, "--rows a"),
+    ):
+        found = _refusal(lambda: check(names, **options))
+        assert expected in found, found
+
+
+def an_eye_that_lacks_weights_is_refused():
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "vgg16.pt"
+        weights = vgg.Vgg16().state_dict()
+        del weights["convs.5.weight"]
+        for written in (weights, {"version": 1}, [1]):
+            torch.save(written, path)
+            assert "vgg16.pt' is no VGG-16" in _refusal(vgg.load, path)
+        path.write_bytes(b"junk")
+        assert "vgg16.pt' cannot be read" in _refusal(vgg.load, path)
+
+
+def folders_and_pictures_that_cannot_be_read_are_named():
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        _saved_picture(folder / "small.png", (40, 40), 1)
+        assert data.picture_files([folder]) == [folder / "small.png"]
+        assert "nowhere' is missing" in _refusal(data.picture_files, [folder, folder / "nowhere"])
+        assert "small.png' is a file" in _refusal(data.picture_files, [folder, folder / "small.png"])
+        assert "large enough" in _refusal(data.Photos, [folder / "small.png"], torch.device("cpu"), None)
+        (folder / "cut.png").write_bytes((folder / "small.png").read_bytes()[:2000])
+        (folder / "text.png").write_text("text")
+        for name in ("cut.png", "text.png"):
+            assert f"{name}' cannot be read" in _refusal(data.read_picture, folder / name)
+        (folder / "styles.toml").write_text("held_out = []\n[defaults\n")
+        assert "styles.toml' cannot be read" in _refusal(data.read_settings, folder / "styles.toml")
+
+
+def what_is_written_replaces_only_when_it_is_whole():
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        path.write_text("old")
+
+        def half(temporary):
+            temporary.write_text("ha")
+            raise ValueError("no space")
+
+        _refusal(files.write_whole, path, half)
+        assert path.read_text() == "old" and list(Path(folder).iterdir()) == [path]
+        files.write_whole(path, lambda temporary: temporary.write_text("new"))
+        assert path.read_text() == "new" and list(Path(folder).iterdir()) == [path]
+        assert "is a folder" in _refusal(files.check_writable, folder)
+        assert "no folder" in _refusal(files.check_writable, Path(folder) / "nowhere" / "network.onnx")
+
+
+def numbers_out_of_range_are_refused():
+    train_options = ["train", "--state", "S", "--vgg", "V", "--photos", "P", "--paintings", "Q"]
+    for wrong in (
+        *([*train_options, "--budget", budget] for budget in ("0", "-5", "nan", "inf", "x")),
+        *([*train_options, "--budget", "1", *rest] for rest in (["--threads", "0"], ["--stop-at", "0"], ["--device", "x"], ["--lr", "0"])),
+        *([*train_options, "--budget", "1", *rest] for rest in (["--resume", "--rewind", "-1"], ["--resume", "--rewind", "1"], ["--rewind", "0.3"])),
+        *(["speed", "--frame", size] for size in ("100x100", "64", "x", "0x0")),
+        ["speed", "--frames", "0"],
+    ):
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            try:
+                code = cli.main(wrong)
+            except SystemExit as end:
+                code = end.code
+        assert code == 2 and ("expected" in said.getvalue() or "invalid choice" in said.getvalue()), (wrong, code, said.getvalue())
+    assert cli.parser().parse_args(["speed", "--frame", "1920x1080"]).frame == (1920, 1080)
 
 
 def run():

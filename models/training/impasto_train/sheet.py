@@ -1,8 +1,11 @@
 """Contact sheets: what a network paints, to be looked at."""
 
+from pathlib import Path
+
 import numpy as np
 from PIL import Image
 
+from . import data, files
 from .network import MULTIPLE
 
 
@@ -13,7 +16,13 @@ def session(path, threads=2):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    opened = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    if not Path(path).is_file():
+        raise ValueError(f"no network '{path}'")
+    try:
+        opened = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    # Its errors have only this kind in common.
+    except Exception as error:
+        raise ValueError(f"'{path}' cannot be opened as a network: {error}") from error
     names = opened.get_modelmeta().custom_metadata_map.get("impasto.styles")
     return opened, names.split(",") if names else None
 
@@ -32,18 +41,25 @@ def paint(opened, names, image, style):
 
 def read(path, height):
     """A photo scaled to a height, as numpy `[1, 3, H, W]`."""
-    image = Image.open(path).convert("RGB")
+    image = data.open_picture(path)
     image = image.resize((round(image.width * height / image.height), height), Image.LANCZOS)
     return np.asarray(image, np.float32).transpose(2, 0, 1)[None]
 
 
 def run(arguments):
     """Writes the sheet: the styles one after the other, each on every photo."""
+    files.check_writable(arguments.output)
+    if Path(arguments.output).suffix.lower() not in Image.registered_extensions():
+        raise ValueError(f"'{arguments.output}' is of no known kind (expected a name that ends in .png or .jpg)")
     opened, names = session(arguments.network)
+    if not names:
+        raise ValueError(f"'{arguments.network}' is no network of impasto (expected one that `export` wrote)")
+    data.check_styles(arguments.only or [], names)
+    photos = [read(photo, arguments.height) for photo in arguments.photos]
     tiles = []
     for style in arguments.only or names:
-        for photo in arguments.photos:
-            painted = paint(opened, names, read(photo, arguments.height), style)[0].transpose(1, 2, 0)
+        for photo in photos:
+            painted = paint(opened, names, photo, style)[0].transpose(1, 2, 0)
             tile = Image.fromarray(painted.round().astype(np.uint8))
             if arguments.tile:
                 tile = tile.resize((arguments.tile, round(tile.height * arguments.tile / tile.width)), Image.LANCZOS)

@@ -65,8 +65,7 @@ def measure(size, width, height, frames, device, threads, styles=12):
 
 
 def run(arguments):
-    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    width, height = (int(side) for side in arguments.frame.split("x"))
+    device, (width, height) = arguments.device, arguments.frame
     alone, with_copies = measure(arguments.size, width, height, arguments.frames, device, arguments.threads)
     print(f"PyTorch {torch.__version__} on {device}, {arguments.size} at {width}x{height}, {arguments.frames} frames")
     print(f"network      {1000 / alone:8.2f} ms {alone:8.1f} fps")

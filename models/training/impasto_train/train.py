@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from . import captured, data, losses, optimizer, schedule, vgg, warm
+from . import captured, data, files, losses, optimizer, schedule, vgg, warm
 from .network import StyleNetwork
 
 STATE_FILE = "state.pt"
@@ -102,10 +102,26 @@ class Measured:
         }
 
 
+def check_resumable(path, state, options, style_names):
+    """Fails where the state in `path` is of another training than `options` and the styles ask for."""
+    if state["styles"] != style_names:
+        raise ValueError(f"'{path}' holds the styles {', '.join(state['styles'])} (expected {', '.join(style_names)})")
+    saved = state["options"]
+    for name in ("size", "optimizer"):
+        if saved[name] != (given := getattr(options, name)):
+            raise ValueError(f"'{path}' was trained with --{name} {saved[name]} (give it again; it is {given} now)")
+    # Moments of rows that are not fitted any more would go on moving them.
+    if set(rows := saved.get("rows", [])) != set(options.rows):
+        was, now = (f"--rows {' '.join(names)}" if names else "no --rows" for names in (rows, options.rows))
+        raise ValueError(f"'{path}' was trained with {was} (expected the same again, found {now}; --init starts anew from its export)")
+
+
 class Training:
     """Everything that a step needs."""
 
     def __init__(self, options, styles, photos, paintings, vgg_path):
+        names = [style.name for style in styles]
+        data.check_styles(options.rows, names)
         torch.set_num_threads(options.threads)
         torch.manual_seed(options.seed)
         self.options, self.styles = options, styles
@@ -119,16 +135,14 @@ class Training:
         self.photos = data.Photos(photos, self.device, self.generator)
         eye = vgg.load(vgg_path).to(self.device)
         self.targets = style_targets(eye, styles, paintings, self.device)
-        self.eye = eye.to(torch.bfloat16, memory_format=torch.channels_last)
-        self.eye.mean = self.eye.mean.float()
+        # The mean stays exact.
+        eye.convs.to(torch.bfloat16, memory_format=torch.channels_last)
+        self.eye = eye
         self.weights = torch.tensor([s.weight for s in styles], device=self.device)
         self.one_hot = torch.eye(len(styles), device=self.device)
         self.network = StyleNetwork(options.size, len(styles)).to(self.device)
         if options.init:
-            warm.start_from(self.network, options.init, [style.name for style in styles])
-        names = [style.name for style in styles]
-        if unknown := set(options.rows) - set(names):
-            raise ValueError(f"no styles: {', '.join(unknown)} (expected some of {', '.join(names)})")
+            warm.start_from(self.network, options.init, names)
         # The gradient of a row whose style is not drawn is 0, and so it stays.
         self.drawn = [index for index, name in enumerate(names) if not options.rows or name in options.rows]
         if options.rows:
@@ -203,7 +217,7 @@ class Training:
         return torch.cat([torch.stack(numbers), parts["style"]]).detach()
 
     def save(self, path):
-        """Writes the state to a temporary file and renames it."""
+        """Writes the state."""
         state = {
             "version": 1,
             "options": asdict(self.options),
@@ -214,28 +228,33 @@ class Training:
             "average_updates": self.average.updates,
             "optimizers": [each.state_dict() for each in self.optimizers],
             "generator": self.generator.get_state(),
+            "noise_generator": self.noise_generator.get_state(),
+            "order": self.order,
         }
-        temporary = Path(f"{path}.part")
-        torch.save(state, temporary)
-        os.replace(temporary, path)
+        files.write_whole(path, lambda temporary: torch.save(state, temporary))
 
     def restore(self, path):
-        """Continues from a state; its styles must be the first ones of styles.toml, in the same order."""
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        names = [style.name for style in self.styles]
-        if state["styles"] != names:
-            raise ValueError(f"'{path}' holds the styles {', '.join(state['styles'])} (expected {', '.join(names)})")
+        """Continues from a state; its styles must be those of styles.toml, in the same order."""
+        state = files.read_state(path, self.device)
+        check_resumable(path, state, self.options, [style.name for style in self.styles])
         self.network.load_state_dict(state["network"])
         self.average.values = {k: v.float() for k, v in state["average"].items()}
         self.average.updates = state["average_updates"]
         for each, saved in zip(self.optimizers, state["optimizers"]):
             each.load_state_dict(saved)
         self.generator.set_state(state["generator"].cpu())
+        # On a processor they are one; a state may also come from the other kind of device.
+        if self.kind == torch.device(state["options"]["device"]).type and "noise_generator" in state:
+            self.noise_generator.set_state(state["noise_generator"].cpu())
+        self.order = state.get("order", [])
         self.totals = Totals(**state["totals"])
 
 
 def run(training, folder, budget_seconds, stop_at=1.0, say=print):
-    """Trains until the budget of work is spent (or until a first SIGTERM or Ctrl-C), which takes the progress from where it is to `stop_at`."""
+    """Trains until the budget of work is spent, which takes the progress from where it is to `stop_at`.
+
+    A first SIGTERM or Ctrl-C ends it after the step, with its state; a Ctrl-C after that ends it at once.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     clock = schedule.WorkClock()
@@ -247,8 +266,15 @@ def run(training, folder, budget_seconds, stop_at=1.0, say=print):
     journal = Journal(folder / LOG_FILE, say)
     pending = deque()
     stopped = []
+
+    def stop(*_):
+        stopped.append(True)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        # `print` may be what was interrupted.
+        os.write(2, b"stopping after this step (Ctrl-C stops at once, with the state that was saved last)\n")
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.append(True))
+        signal.signal(number, stop)
     with journal:
         while spent < budget_seconds and not stopped:
             began, cpu_began = time.monotonic(), time.process_time()
@@ -269,6 +295,17 @@ def run(training, folder, budget_seconds, stop_at=1.0, say=print):
         while pending:
             journal.note(pending.popleft().read())
     training.save(folder / STATE_FILE)
+    say(ending(training.totals, folder), flush=True)
+
+
+def ending(totals, folder):
+    """What is said at the end: where the training stands, where its state lies and how to go on."""
+    state = folder / STATE_FILE
+    if totals.progress < 1:
+        onward = f"train --resume --state {folder} --budget MINUTES … goes on"
+    else:
+        onward = f"export {state} network.onnx writes the network, train --resume --rewind 0.3 --state {folder} --budget MINUTES … trains it further"
+    return f"{100 * totals.progress:5.1f} %  {totals.steps} steps in {totals.work_seconds / 60:.1f} minutes of work; state in {state}\n{onward}"
 
 
 class Journal:

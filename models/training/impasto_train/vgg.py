@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from . import files
+
 MEAN_BGR = (103.939, 116.779, 123.68)
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512))
 # First weight and bias of block1_conv1 in the published model: what is loaded must start with them.
@@ -25,7 +27,7 @@ class Vgg16(nn.Module):
             for out_channels in block:
                 self.convs.append(nn.Conv2d(channels, out_channels, 3, padding=1))
                 channels = out_channels
-        self.register_buffer("mean", torch.tensor(MEAN_BGR).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(MEAN_BGR).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False)
 
     def forward(self, image, blocks=4):
@@ -45,30 +47,32 @@ class Vgg16(nn.Module):
 def load(path):
     """Reads the convolutions out of an ONNX file, or out of the `.pt` that `pack` wrote; checks that they are the published ones."""
     network = Vgg16()
-    if str(path).endswith(".pt"):
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-        network.load_state_dict({name: value.float() for name, value in weights.items()}, strict=False)
-    else:
-        copy_from_onnx(network, path)
+    weights = of_pack(path) if str(path).endswith(".pt") else of_onnx(path, len(network.convs))
+    shapes = {name: getattr(value, "shape", None) for name, value in weights.items()}
+    if shapes != {name: value.shape for name, value in network.state_dict().items()}:
+        raise ValueError(f"'{path}' is no VGG-16 of the form that README.md names or that `pack` writes")
+    network.load_state_dict(weights)
     found = (network.convs[0].weight.flatten()[0].item(), network.convs[0].bias[0].item())
     if max(abs(found[0] - FIRST_WEIGHT), abs(found[1] - FIRST_BIAS)) > 1e-3:
         raise ValueError(f"'{path}' is not the published VGG-16: starts with {found}")
     return network
 
 
-def copy_from_onnx(network, path):
-    """Fills `network` with the first convolutions of the graph in the file."""
-    import onnx
+def of_pack(path):
+    """The weights by name that `pack` wrote."""
+    weights = files.read_torch(path, "the vgg16.pt that `pack` wrote")
+    return weights if isinstance(weights, dict) else {}
+
+
+def of_onnx(path, count):
+    """Weights and biases of the first `count` convolutions of the graph in the file, under the names that they have here; `None` where there is none."""
     from onnx import numpy_helper
 
-    graph = onnx.load(path).graph
-    arrays = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
-    nodes = [node for node in graph.node if node.op_type == "Conv"]
-    if len(nodes) < len(network.convs):
-        raise ValueError(f"'{path}' holds {len(nodes)} convolutions (expected at least {len(network.convs)})")
-    for conv, node in zip(network.convs, nodes):
-        weight, bias = (torch.from_numpy(arrays[name].copy()) for name in node.input[1:3])
-        if weight.shape != conv.weight.shape:
-            raise ValueError(f"'{node.name}' has shape {list(weight.shape)} (expected {list(conv.weight.shape)})")
-        conv.weight.copy_(weight)
-        conv.bias.copy_(bias)
+    graph = files.read_onnx(path).graph
+    stored = {i.name: i for i in graph.initializer}
+    weights = {}
+    for index, node in enumerate([node for node in graph.node if node.op_type == "Conv"][:count]):
+        for part, name in zip(("weight", "bias"), node.input[1:3]):
+            array = numpy_helper.to_array(stored[name]).copy() if name in stored else None
+            weights[f"convs.{index}.{part}"] = None if array is None else torch.from_numpy(array)
+    return weights

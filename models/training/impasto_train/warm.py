@@ -4,21 +4,26 @@ A block that the file does not have begins as the identity; a style that the fil
 A wider network begins as the file's (Net2Net, Chen et al. 2016): its first channels are those of the file, and read nothing from the others yet.
 """
 
-import onnx
 import torch
-from onnx import numpy_helper
+
+from . import files
+
+
+def check_fits(network, found, path):
+    """Fails where a weight of the file is larger than the network's; the rows of styles are told apart by name."""
+    for name, parameter in network.named_parameters():
+        if (value := found.get(name)) is None:
+            continue
+        first = 1 if parameter.ndim == 2 else 0
+        has, room = value.shape[first:], parameter.shape[first:]
+        if len(has) != len(room) or any(h > r for h, r in zip(has, room)) or has[2:] != room[2:]:
+            raise ValueError(f"'{path}' does not fit a network of size {network.size}: '{name}' is {list(has)} (expected at most {list(room)})")
 
 
 def start_from(network, path, style_names):
     """Fills `network`; returns the names of what the file did not have."""
-    model = onnx.load(path)
-    # `export --half` stores weights under other names.
-    found = {
-        i.name.removesuffix(".half"): torch.from_numpy(numpy_helper.to_array(i).astype("float32"))
-        for i in model.graph.initializer
-    }
-    metadata = {p.key: p.value for p in model.metadata_props}
-    known = metadata["impasto.styles"].split(",")
+    _, found, known = files.read_exported(path)
+    check_fits(network, found, path)
     # pixel_unshuffle puts the color first, SpaceToDepth the place.
     stem = found["stem.conv.weight"]
     found["stem.conv.weight"] = stem.unflatten(1, (16, 3)).transpose(1, 2).flatten(1, 2)
