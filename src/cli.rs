@@ -40,7 +40,7 @@ pub use styles::{SheetArgs, StylesAddArgs, StylesArgs, StylesCommand, StylesRemo
 /// impasto stylizes video files and cameras with neural networks: each frame is repainted in the style of a painting, while
 /// timestamps, sound, subtitles and colours stay as they were.
 #[derive(Debug, Parser)]
-#[command(name = "impasto", version, disable_help_subcommand = true, max_term_width = 110, mut_subcommands = take_negative_numbers)]
+#[command(name = "impasto", version, max_term_width = 110, mut_subcommands = take_negative_numbers)]
 pub struct Cli {
     /// Say more about what happens; twice for everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]

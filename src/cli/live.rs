@@ -83,7 +83,7 @@ pub struct LiveArgs {
     #[arg(long, value_name = "/dev/videoN", value_hint = ValueHint::FilePath, help_heading = "Outputs")]
     pub virtual_camera: Option<PathBuf>,
 
-    /// Stream to udp://, srt://, tcp://, rtp:// (MPEG-TS) or rtmp:// (H.264 without delay)
+    /// Stream to udp://, srt://, tcp://, rtp:// (MPEG-TS), rtmp:// or rtmps:// (H.264 without delay)
     #[arg(long, value_name = "URL", help_heading = "Outputs")]
     pub stream: Option<StreamTarget>,
 
