@@ -141,6 +141,12 @@ fn several_styles_and_patterns_make_a_file_each() {
         impasto().current_dir(&folder).args(args).assert().code(2).stderr(contains(expected));
         assert!(!folder.path().join("none").exists());
     }
+    // One that fits is several as well, unless the output is named like a picture.
+    for (output, painted) in [("single", "single/one.png"), ("single.png", "single.png")] {
+        let style = identity();
+        impasto().current_dir(&folder).args(["on?.png", "-o", output, "--style", &style]).assert().success();
+        assert!(folder.path().join(painted).is_file(), "{output}");
+    }
     let out = folder.path().join("out");
     let names = ["one-wave-0.5-scream-0.5.jpg", "one-wave.jpg", "two-wave-0.5-scream-0.5.jpg", "two-wave.jpg"];
     assert_eq!(files(&out), names);

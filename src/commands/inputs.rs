@@ -54,6 +54,11 @@ pub fn is_folder(path: &Path) -> bool {
     path.is_dir() || path.as_os_str().to_string_lossy().ends_with(['/', std::path::MAIN_SEPARATOR])
 }
 
+/// Whether a name means all that fit it: no file is called so.
+pub fn is_pattern(path: &Path) -> bool {
+    !path.exists() && path.to_string_lossy().contains(['*', '?', '['])
+}
+
 /// Each file and where in the folder `output` what comes of it goes: to its place, with another extension if one is wanted.
 ///
 /// # Errors
@@ -143,8 +148,8 @@ fn find_one(input: &Path, output: &Path, kind: &Kind, found: &mut Vec<Found>) ->
         }
         return Ok(());
     }
-    let pattern = input.to_string_lossy();
-    if !input.exists() && pattern.contains(['*', '?', '[']) {
+    if is_pattern(input) {
+        let pattern = input.to_string_lossy();
         let options = MatchOptions { require_literal_leading_dot: true, ..MatchOptions::new() };
         let paths =
             glob::glob_with(&pattern, options).map_err(|error| usage(format!("'{pattern}' is no pattern: {error}")))?;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow};
 
 use crate::cli::ImageArgs;
 use crate::commands::UsageError;
-use crate::commands::inputs::{Kind, find, in_folder, is_folder, refuse_as_outputs};
+use crate::commands::inputs::{Kind, find, in_folder, is_folder, is_pattern, refuse_as_outputs};
 use crate::commands::style::parse;
 use crate::stills::StillFormat;
 use crate::style::Catalog;
@@ -129,7 +129,10 @@ pub fn tasks(args: &ImageArgs, styles: &[NamedStyle]) -> Result<Vec<Task>> {
         return from_stdin(args, to_stdout);
     }
     let found = find(&args.inputs, &args.output, &PICTURES)?;
-    let is_one_file = matches!(args.inputs.as_slice(), [input] if found.len() == 1 && !input.is_dir());
+    // A pattern means several, however many fit, unless the output is named like one.
+    let means_several =
+        |input: &Path| input.is_dir() || is_pattern(input) && StillFormat::of_path(&args.output).is_none();
+    let is_one_file = matches!(args.inputs.as_slice(), [input] if found.len() == 1 && !means_several(input));
     if to_stdout {
         let [one] = found.as_slice() else {
             return Err(usage(format!("{} pictures do not fit into one stdout (expected one)", found.len())));
