@@ -141,10 +141,9 @@ impl Still {
     /// Reads a file.
     ///
     /// # Errors
-    /// If it cannot be read, is none (a pipe may stay silent for ever), or as [`Still::decode`].
+    /// As [`read_bytes`] and [`Still::decode`].
     pub fn read(path: &Path) -> Result<Self> {
-        ensure!(path.metadata()?.is_file(), "it is no file");
-        Self::decode(&std::fs::read(path)?)
+        Self::decode(&read_bytes(path)?)
     }
 
     /// The size of the picture in a file, upright, of which no more than the beginning is read.
@@ -152,7 +151,7 @@ impl Still {
     /// # Errors
     /// If it cannot be read, or is no picture.
     pub fn size_in(path: &Path) -> Result<FrameSize> {
-        ensure!(path.metadata()?.is_file(), "it is no file");
+        check_is_file(path)?;
         let reader = ImageReader::open(path)?.with_guessed_format()?;
         reader.format().and_then(StillFormat::of).context("it is no PNG, JPEG, WebP or TIFF")?;
         let mut decoder = reader.into_decoder().map_err(|error| anyhow!("{error}"))?;
@@ -204,6 +203,20 @@ impl Still {
     pub fn notes(&self) -> &[&'static str] {
         &self.notes
     }
+}
+
+/// The bytes of a file that is named to be taken as a whole.
+///
+/// # Errors
+/// If it cannot be read, or is no regular file: a pipe may stay silent for ever.
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    check_is_file(path)?;
+    Ok(std::fs::read(path)?)
+}
+
+fn check_is_file(path: &Path) -> Result<()> {
+    ensure!(path.metadata()?.is_file(), "it is no regular file (expected one, not a pipe, a device or a folder)");
+    Ok(())
 }
 
 /// Whether a profile describes RGB (ICC.1:2022, 7.2.6): only then does it fit the painting.

@@ -432,13 +432,32 @@ fn a_sheet_takes_the_middle_of_a_video_or_the_frame_asked_for() {
 }
 
 #[test]
+fn a_sheet_goes_by_what_is_in_a_file_and_shows_square_pixels() {
+    let folder = tempfile::tempdir().unwrap();
+    picture(folder.path(), "in.png", "rgb24");
+    std::fs::rename(folder.path().join("in.png"), folder.path().join("in.mp4")).unwrap();
+    sheet().current_dir(&folder).args(["in.mp4", "-o", "of-picture.png"]).assert().success();
+    let wide = ["-f", "lavfi", "-i", "color=red:size=96x64:d=0.4", "-vf", "setsar=2/1", "-pix_fmt", "yuv420p"];
+    clip(folder.path(), "wide.mp4", &wide);
+    std::fs::rename(folder.path().join("wide.mp4"), folder.path().join("wide.png")).unwrap();
+    sheet().current_dir(&folder).args(["wide.png", "-o", "of-video.png"]).assert().success();
+    // The first cell is the input: red up to its right end.
+    let of_video = open(folder.path(), "of-video.png").to_rgb8();
+    assert_eq!(of_video.height(), (style_count() + 1).div_ceil(5) * (64 + 36) + 12);
+    let red = (0..of_video.width()).take_while(|x| of_video.get_pixel(12 + x, 12).0[1] < 50).count();
+    assert_eq!(red, 192);
+}
+
+#[test]
 fn a_sheet_that_cannot_be_made_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     picture(folder.path(), "in.png", "rgb24");
     std::fs::write(folder.path().join("there.png"), "precious").unwrap();
     std::fs::write(folder.path().join("bad.jpg"), "no picture").unwrap();
+    std::fs::create_dir(folder.path().join("in")).unwrap();
+    clip(folder.path(), "in.mp4", &["-f", "lavfi", "-i", "color=red:size=64x48:d=2:r=10"]);
     let before = files(folder.path());
-    let cases: [(&[&str], i32, &str); 8] = [
+    let cases: [(&[&str], i32, &str); 10] = [
         (&["in.png"], 2, "--output"),
         (&["in.png", "-o", "out.jpg"], 2, "expected a name that ends in .png"),
         (&["in.png", "-o", "there.png"], 1, "-y to replace it"),
@@ -447,6 +466,8 @@ fn a_sheet_that_cannot_be_made_is_refused() {
         (&["in.png", "-o", "out.png", "--at", "1"], 2, "expected no --at"),
         (&["bad.jpg", "-o", "out.png"], 1, "'bad.jpg'"),
         (&["missing.mp4", "-o", "out.png"], 1, "'missing.mp4'"),
+        (&["in", "-o", "out.png"], 1, "'in' is a folder (expected a picture or a video)"),
+        (&["in.mp4", "-o", "out.png", "--at", "2"], 1, "'in.mp4' has no frame at 2 s: it is 2 s long"),
     ];
     for (arguments, code, expected) in cases {
         let output = sheet().current_dir(&folder).args(arguments).output().unwrap();

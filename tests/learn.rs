@@ -294,8 +294,24 @@ fn files_that_are_no_usable_style_are_told() {
         .args(["styles", "sheet", "photo.png", "-o", "sheet.png"])
         .assert()
         .success()
-        .stderr(contains("'outdated' was learnt for another version"))
-        .stderr(contains("left out").and(contains(format!("{} styles", bundled_count()))));
+        .stderr(contains("left out: 'outdated': it was learnt for another version"))
+        .stderr(contains("left out: 'broken': ").and(contains(format!("{} styles", bundled_count()))));
+}
+
+#[test]
+fn a_style_of_ones_own_with_the_name_of_a_bundled_one_is_said_to_be_hidden() {
+    let folder = tempfile::tempdir().unwrap();
+    picture(&folder, "photo.png", (64, 64), |x, y| [x as u8, y as u8, 0]);
+    std::fs::create_dir_all(folder.path().join("data/impasto/styles")).unwrap();
+    // Another name of 'great-wave'.
+    let file = folder.path().join("data/impasto/styles/wave.style");
+    std::fs::write(file, style_of(3).to_bytes().unwrap()).unwrap();
+    let hidden = || contains("the bundled style 'great-wave' hides it (rename its file");
+    impasto(&folder).arg("styles").assert().success().stdout(contains("cannot be used: ").and(hidden()));
+    impasto(&folder).args(["styles", "--json"]).assert().success().stdout(contains("\"error\": ").and(hidden()));
+    impasto(&folder).arg("doctor").assert().stdout(hidden());
+    let sheet = impasto(&folder).args(["styles", "sheet", "photo.png", "-o", "sheet.png"]).assert().success();
+    sheet.stderr(contains("left out: 'wave': ").and(hidden()).and(contains(format!("{} styles", bundled_count()))));
 }
 
 /// A PNG of this size without any pixels.

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use image::{ImageFormat, Rgb, RgbImage};
 
 use super::device::Compute;
@@ -15,10 +15,11 @@ use crate::cli::{LookArgs, SheetArgs, StyleArgs};
 use crate::console::Console;
 use crate::frame::{Frame, FrameSize};
 use crate::lettering::{LINE_HEIGHT, text_width, write};
-use crate::media::{Cut, ReaderOptions, Time, VideoReader};
+use crate::media::{self, Cut, ReaderOptions, Time, VideoReader};
 use crate::pipeline::Control;
 use crate::scale::{Filter, Scaler};
 use crate::stills::{Still, StillFormat};
+use crate::style::folder::FolderStyle;
 use crate::style::pixels::{Mix, mix_in_place};
 use crate::style::{Catalog, LearnedStyle, NetworkChoice, Stylizer};
 
@@ -65,7 +66,7 @@ pub fn run(args: &SheetArgs) -> Result<Outcome> {
         let OpenStyle { mut engine, .. } = match style::open(&style_args(args, style), &mut compute, &control) {
             Ok(opened) => opened,
             Err(error) if index >= bundled => {
-                console.warning(&format!("left out: {error:#}"));
+                leave_out(style, &error, console);
                 continue;
             }
             Err(error) => return Err(error),
@@ -82,14 +83,7 @@ pub fn run(args: &SheetArgs) -> Result<Outcome> {
         }
         done.with_context(|| format!("paint in the style '{style}'"))?;
         let whole = small(&painted)?;
-        let cells = args.strengths.iter().map(|&strength| {
-            let mut picture = copy(&whole);
-            mix_in_place(small_content.pixels(), picture.pixels_mut(), Mix { strength, keep_color: false });
-            let is_alone = args.strengths.len() == 1 && strength >= 1.0;
-            let name = if is_alone { style.clone() } else { format!("{style} {strength}") };
-            Cell { name, picture }
-        });
-        columns.push(cells.collect());
+        columns.push(column(style, &whole, &small_content, &args.strengths));
         progress.update(index as u64 + 1, std::time::Duration::ZERO, None);
     }
     progress.end();
@@ -99,27 +93,42 @@ pub fn run(args: &SheetArgs) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// A painting at each strength.
+fn column(style: &str, painted: &Frame, content: &Frame, strengths: &[f32]) -> Vec<Cell> {
+    let cells = strengths.iter().map(|&strength| {
+        let mut picture = copy(painted);
+        mix_in_place(content.pixels(), picture.pixels_mut(), Mix { strength, keep_color: false });
+        let is_alone = strengths.len() == 1 && strength >= 1.0;
+        let name = if is_alone { style.to_owned() } else { format!("{style} {strength}") };
+        Cell { name, picture }
+    });
+    cells.collect()
+}
+
 /// The styles that come with impasto, then one's own, as far as `network` paints them.
 fn all_styles(network: NetworkChoice, console: Console) -> Result<Vec<String>> {
     let bundled = Catalog::bundled()?.styles().iter();
     let mut styles: Vec<String> = bundled.map(|style| style.name.clone()).collect();
     for own in styles::own_styles() {
-        match LearnedStyle::load(&own.path) {
-            Ok(style) if style.description.bundled_network().is_err() => {
-                console.warning(&format!("left out: '{}' was learnt for another version of its network", own.name));
-            }
-            Ok(style) => {
-                let of = &style.description.network;
-                if matches!(network, NetworkChoice::Auto) || NetworkChoice::of(of) == network {
-                    styles.push(own.name);
-                } else {
-                    console.warning(&format!("left out: '{}' was learnt for '{of}'", own.name));
-                }
-            }
-            Err(error) => console.warning(&format!("left out: {error:#}")),
+        match check_is_painted(&own, network) {
+            Ok(()) => styles.push(own.name),
+            Err(error) => leave_out(&own.name, &error, console),
         }
     }
     Ok(styles)
+}
+
+/// Refuses a style of one's own that `network` does not paint when its name is asked for.
+fn check_is_painted(own: &FolderStyle, network: NetworkChoice) -> Result<()> {
+    styles::check_is_not_hidden(own)?;
+    let of = LearnedStyle::load(&own.path)?.description.bundled_network()?;
+    let is_painted = network == NetworkChoice::Auto || NetworkChoice::of(of) == network;
+    ensure!(is_painted, "it was learnt for '{of}' (without --network it is on the sheet)");
+    Ok(())
+}
+
+fn leave_out(style: &str, reason: &anyhow::Error, console: Console) {
+    console.warning(&format!("left out: '{style}': {reason:#}"));
 }
 
 fn style_args(args: &SheetArgs, style: &str) -> StyleArgs {
@@ -141,37 +150,51 @@ fn check_output(args: &SheetArgs) -> Result<()> {
 
 /// The picture itself, or a frame of a video: at a time, or the middle one.
 fn read(path: &Path, at: Option<Time>) -> Result<Frame> {
-    if StillFormat::of_path(path).is_some() {
+    let name = media::shown(path);
+    if is_picture(path)? {
         if at.is_some() {
-            let text = format!("'{}' is a picture and has no frames (expected no --at)", path.display());
+            let text = format!("'{name}' is a picture and has no frames (expected no --at)");
             return Err(UsageError(anyhow!(text)).into());
         }
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read '{}'", path.display()))?;
-        let still = Still::decode(&bytes).with_context(|| format!("cannot read the picture '{}'", path.display()))?;
-        return Ok(still.content);
+        return Ok(Still::read(path).with_context(|| format!("cannot read the picture '{name}'"))?.content);
     }
+    // What is shown of a clip is a picture: no program stretches it.
     let open = |start: Option<Time>| {
-        VideoReader::open(
-            path,
-            ReaderOptions { cut: Cut { start, end: None, frames: Some(1) }, ..ReaderOptions::default() },
-        )
+        let cut = Cut { start, end: None, frames: start.map(|_| 1) };
+        VideoReader::open(path, ReaderOptions { cut, square_pixels: true, ..ReaderOptions::default() })
     };
     let mut reader = match at {
-        Some(at) => open(Some(at))?,
-        // What a file says of its length may be more than there is.
-        None => match middle(&VideoReader::open(path, ReaderOptions::default())?).map(|middle| open(Some(middle))) {
-            Some(Ok(reader)) => reader,
-            _ => open(None)?,
-        },
+        Some(at) => open(Some(at)).or_else(|error| match length(&open(None)?) {
+            Some(length) if at >= length => {
+                bail!("'{name}' has no frame at {at}: it is {length} long (expected an earlier --at)")
+            }
+            _ => Err(error),
+        })?,
+        None => {
+            let whole = open(None)?;
+            // What a file says of its length may be more than there is.
+            length(&whole).and_then(|length| open(Some(Time(length.0 / 2))).ok()).unwrap_or(whole)
+        }
     };
     let frame = reader.next_frame()?;
-    frame.with_context(|| format!("'{}' has no frame there", path.display()))
+    frame.with_context(|| format!("'{name}' has no frame there"))
 }
 
-fn middle(reader: &VideoReader) -> Option<Time> {
+/// Whether a file is a picture, by what is in it; a PNG that calls itself animated is a clip.
+fn is_picture(path: &Path) -> Result<bool> {
+    if media::is_url(path) || path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("apng")) {
+        return Ok(false);
+    }
+    ensure!(!path.is_dir(), "'{}' is a folder (expected a picture or a video)", path.display());
+    let format = StillFormat::of_file(path).with_context(|| format!("cannot read '{}'", path.display()))?;
+    Ok(format.is_some())
+}
+
+/// How long a video is, as far as its file says it.
+fn length(reader: &VideoReader) -> Option<Time> {
     let info = reader.info();
     let (frames, rate) = (info.expected_frames?, f64::from(info.frame_rate));
-    (rate > 0.0).then(|| Time((frames as f64 / 2.0 / rate * 1e6) as i64))
+    (rate > 0.0).then(|| Time((frames as f64 / rate * 1e6).round() as i64))
 }
 
 fn copy(frame: &Frame) -> Frame {

@@ -56,13 +56,17 @@ impl<'a> StyleFigures<'a> {
     }
 
     fn learned(style: FolderStyle) -> Self {
-        let (description, error) = match LearnedStyle::load(&style.path) {
+        match LearnedStyle::load(&style.path) {
             Ok(learned) => {
-                let error = check_fits(&learned).err().map(|error| format!("{error:#}"));
-                (Some(learned.description), error)
+                let error = check_is_not_hidden(&style).and_then(|()| check_fits(&learned)).err();
+                Self::of_file(style, Some(learned.description), error)
             }
-            Err(error) => (None, Some(format!("{:#}", error))),
-        };
+            Err(error) => Self::of_file(style, None, Some(error)),
+        }
+    }
+
+    fn of_file(style: FolderStyle, description: Option<Description>, error: Option<anyhow::Error>) -> Self {
+        let error = error.map(|error| format!("{error:#}"));
         Self::Learned { name: style.name, file: style.path.display().to_string(), description, error }
     }
 
@@ -169,6 +173,14 @@ fn add(args: &StylesAddArgs) -> Result<Outcome> {
         console::Console::new(false).line(&format!("{name}: {}", target.display()));
     }
     Ok(Outcome::Done)
+}
+
+/// Refuses a style with a name that means a bundled one, wherever it is asked for.
+pub fn check_is_not_hidden(style: &FolderStyle) -> Result<()> {
+    if let Ok(bundled) = Catalog::bundled()?.find(&style.name) {
+        bail!("the bundled style '{}' hides it (rename its file '{}')", bundled.name, style.path.display());
+    }
+    Ok(())
 }
 
 /// Whether the network that a style was learnt for is there and takes it.

@@ -1,8 +1,13 @@
 //! Kinds of picture files, and what each can hold.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
 
-use image::ImageFormat;
+use anyhow::Result;
+use image::{ImageFormat, ImageReader};
+
+use super::check_is_file;
 
 /// A kind of file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +41,16 @@ impl StillFormat {
             "tif" | "tiff" => Self::Tiff,
             _ => return None,
         })
+    }
+
+    /// The format of a file, as its first bytes say; `None`: it is no picture.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is no regular file.
+    pub fn of_file(path: &Path) -> Result<Option<Self>> {
+        check_is_file(path)?;
+        let reader = ImageReader::new(BufReader::new(File::open(path)?)).with_guessed_format()?;
+        Ok(reader.format().and_then(Self::of))
     }
 
     /// The usual extension, without a dot.

@@ -135,14 +135,14 @@ fn a_mask_that_is_a_pipe_is_refused_and_not_waited_for() {
     rustix::fs::mkfifoat(rustix::fs::CWD, folder.join("mask.png"), rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)
         .unwrap();
     let arguments = ["video", "in.mp4", "-o", "out.mp4", "--mask", "mask.png"];
-    assert_refused(folder, &arguments, 1, "cannot read the mask 'mask.png': it is no file");
+    assert_refused(folder, &arguments, 1, "cannot read the mask 'mask.png': it is no regular file");
     half(folder, "1.png", "96x64");
     std::fs::create_dir(folder.join("masks")).unwrap();
     std::fs::rename(folder.join("1.png"), folder.join("masks/1.png")).unwrap();
     std::fs::rename(folder.join("mask.png"), folder.join("masks/2.png")).unwrap();
     let arguments = ["video", "in.mp4", "-o", "out.mp4", "--mask", "masks"];
-    assert_refused(folder, &arguments, 1, "cannot read the mask 'masks/2.png': it is no file");
-    assert_refused(folder, &["measure", "masks", "masks"], 1, "'masks/2.png': it is no file");
+    assert_refused(folder, &arguments, 1, "cannot read the mask 'masks/2.png': it is no regular file");
+    assert_refused(folder, &["measure", "masks", "masks"], 1, "'masks/2.png': it is no regular file");
 }
 
 #[test]

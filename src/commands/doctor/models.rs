@@ -87,8 +87,11 @@ fn own_styles() -> Vec<Check> {
     let styles = styles::own_styles();
     let mut checks = vec![Check::ok("own styles", format!("{} in '{}'", styles.len(), folder.display()))];
     checks.extend(styles.iter().filter_map(|style| {
-        let error = LearnedStyle::load(&style.path).err()?;
-        let advice = format!("learn it anew, or remove it: impasto styles remove {}", style.name);
+        let (error, advice) = match (styles::check_is_not_hidden(style), LearnedStyle::load(&style.path)) {
+            (Ok(()), Ok(_)) => return None,
+            (Err(hidden), Ok(_)) => (hidden, "rename its file, or name it by its path".to_owned()),
+            (_, Err(error)) => (error, format!("learn it anew, or remove it: impasto styles remove {}", style.name)),
+        };
         Some(Check::broken(style.name.clone(), format!("{error:#}"), advice))
     }));
     checks
