@@ -10,6 +10,7 @@ use std::process::{Command as Process, Output};
 use assert_cmd::Command;
 use common::clip;
 use image::{DynamicImage, ImageFormat};
+use predicates::prelude::PredicateBooleanExt as _;
 use predicates::str::contains;
 
 fn impasto() -> Command {
@@ -321,29 +322,62 @@ fn what_waits_for_a_silent_pipe_ends_at_the_second_ctrl_c() {
         assert!(said.contains(name) && said.contains("no regular file"), "{said}");
         std::fs::remove_file(file).unwrap();
     }
-    for arguments in [
-        ["image", "pipe.png", "-o", "out.png", "--style", "wave"],
-        ["paint", "pipe.png", "-o", "out.png", "--style", "wave"],
-        ["paint", "a.png", "-o", "out.png", "--style", "pipe.png"],
-    ] {
-        let mut child = Process::new(assert_cmd::cargo::cargo_bin("impasto"))
-            .current_dir(&folder)
-            .args(arguments)
-            .args(["--device", "cpu"])
-            .stderr(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        // Opens when the program reads it, which then waits for what never comes.
-        let never_written = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
-        common::send(common::Signal::INT, &child);
-        let mut said = String::new();
-        let mut messages = std::io::BufReader::new(child.stderr.take().unwrap());
-        std::io::BufRead::read_line(&mut messages, &mut said).unwrap();
-        assert!(said.contains("stopping (Ctrl-C again to end at once)"), "{arguments:?}: {said}");
-        common::send(common::Signal::INT, &child);
-        assert!(!child.wait().unwrap().success());
-        drop(never_written);
-        assert_eq!(files(folder.path()), ["a.png", "pipe.png"], "{arguments:?}");
+    let mut child = Process::new(assert_cmd::cargo::cargo_bin("impasto"))
+        .current_dir(&folder)
+        .args(["image", "pipe.png", "-o", "out.png", "--style", "wave", "--device", "cpu"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Opens when the program reads it, which then waits for what never comes.
+    let never_written = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    common::send(common::Signal::INT, &child);
+    let mut said = String::new();
+    let mut messages = std::io::BufReader::new(child.stderr.take().unwrap());
+    std::io::BufRead::read_line(&mut messages, &mut said).unwrap();
+    assert!(said.contains("stopping (Ctrl-C again to end at once)"), "{said}");
+    common::send(common::Signal::INT, &child);
+    assert!(!child.wait().unwrap().success());
+    drop(never_written);
+    assert_eq!(files(folder.path()), ["a.png", "pipe.png"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn pictures_that_are_pipes_are_passed_by_or_refused_and_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["in/a.png", "b.png"] {
+        picture(folder.path(), name, "rgb24");
+    }
+    let make_pipe = |name: &str| {
+        assert!(Process::new("mkfifo").arg(folder.path().join(name)).status().unwrap().success());
+    };
+    make_pipe("in/pipe.png");
+    std::os::unix::fs::symlink("../b.png", folder.path().join("in/link.png")).unwrap();
+    let impasto = || {
+        let mut command = Command::cargo_bin("impasto").expect("cargo builds the binary for its tests");
+        command.current_dir(&folder).timeout(std::time::Duration::from_secs(60));
+        command
+    };
+    let style = identity();
+    impasto().args(["image", "in", "-o", "out", "--style", &style]).assert().success();
+    assert_eq!(files(&folder.path().join("out")), ["a.png", "link.png"]);
+    std::fs::remove_file(folder.path().join("in/link.png")).unwrap();
+    make_pipe("p.png");
+    let of_painting = format!("{}/tests/fixtures/style_picture.onnx", env!("CARGO_MANIFEST_DIR"));
+    let cases: [&[&str]; 7] = [
+        &["paint", "p.png", "-o", "out.png", "--style", "wave"],
+        &["paint", "in/a.png", "-o", "out.png", "--style", "p.png"],
+        &["paint", "in/a.png", "-o", "out.png", "--style", "wave", "--vgg", "p.png"],
+        &["learn", "p.png", "-o", "out.style"],
+        &["measure", "in", "in", "--style", "p.png"],
+        &["styles", "sheet", "p.png", "-o", "out.png"],
+        &["image", "in/a.png", "-o", "out.png", "--style", &of_painting, "--style-image", "p.png"],
+    ];
+    std::fs::remove_file(folder.path().join("in/pipe.png")).unwrap();
+    std::fs::copy(folder.path().join("in/a.png"), folder.path().join("in/b.png")).unwrap();
+    for arguments in cases {
+        let refused = impasto().args(arguments).assert().code(1);
+        refused.stderr(contains("'p.png'").and(contains("no regular file")));
     }
 }
 

@@ -138,7 +138,8 @@ fn find_one(input: &Path, output: &Path, kind: &Kind, found: &mut Vec<Found>) ->
                     .map_or_else(|| "its links lead in a circle".to_owned(), |error| error.to_string());
                 anyhow!("cannot read the folder '{folder}': {reason}")
             })?;
-            if !entry.file_type().is_dir() && (kind.is_one)(entry.path()) {
+            // A pipe in there may stay silent for ever.
+            if entry.path().is_file() && (kind.is_one)(entry.path()) {
                 let place = entry.path().strip_prefix(input).unwrap_or(entry.path()).to_owned();
                 found.push(Found { path: entry.into_path(), place });
             }

@@ -1,7 +1,7 @@
 //! From `--style` to a painting: that of a style of the catalog, or a picture file.
 
 use std::borrow::Cow;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use super::UsageError;
 use super::style::folder as folder_of_styles;
 use super::styles::own_styles;
+use crate::stills;
 use crate::style::learned::EXTENSION;
 use crate::style::{Catalog, LearnedStyle, folder};
 
@@ -24,9 +25,9 @@ pub fn painting_bytes(style: &Path) -> Result<Cow<'static, [u8]>> {
     refuse_learnt(style)?;
     let unknown = catalog.unknown(&style.to_string_lossy(), &own_styles());
     let is_name = style.extension().is_none() && style.components().count() == 1;
-    match std::fs::read(style) {
+    match stills::read_bytes(style) {
         Ok(bytes) => Ok(bytes.into()),
-        Err(error) if is_name && error.kind() == ErrorKind::NotFound => {
+        Err(error) if is_name && is_missing(&error) => {
             let nearest = unknown.nearest.map(|nearest| format!("; did you mean '{nearest}'?")).unwrap_or_default();
             Err(UsageError(anyhow!(
                 "'{}' is neither a style nor a file (expected a picture, or one of the {} that `impasto styles` lists{nearest})",
@@ -37,6 +38,10 @@ pub fn painting_bytes(style: &Path) -> Result<Cow<'static, [u8]>> {
         }
         Err(error) => Err(error).with_context(|| format!("read the painting '{}'", style.display())),
     }
+}
+
+fn is_missing(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 /// Refuses a learnt style, which carries no painting to judge by.

@@ -317,6 +317,6 @@ impl StyleValue {
 }
 
 fn read_picture(path: &Path) -> Result<Frame> {
-    let still = std::fs::read(path).map_err(anyhow::Error::from).and_then(|bytes| Still::decode(&bytes));
-    Ok(still.with_context(|| format!("read the style image '{}'", path.display()))?.content)
+    let still = Still::read(path).with_context(|| format!("read the style image '{}'", path.display()))?;
+    Ok(still.content)
 }

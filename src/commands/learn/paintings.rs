@@ -8,7 +8,7 @@ use image::{ExtendedColorType, ImageDecoder, ImageReader};
 
 use crate::frame::{CHANNELS, Frame, FrameSize};
 use crate::scale::{Filter, Scaler};
-use crate::stills::Still;
+use crate::stills::{self, Still};
 use crate::style::learned::PaintingRecord;
 
 /// Shorter side of a painting at a stroke size of 1: what the bundled styles were trained with.
@@ -37,7 +37,7 @@ pub struct Painting {
 /// # Errors
 /// When it cannot be read, or is none; the error names it.
 pub fn read(path: &Path, stroke_size: f32) -> Result<Painting> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read the painting '{}'", path.display()))?;
+    let bytes = stills::read_bytes(path).with_context(|| format!("cannot read the painting '{}'", path.display()))?;
     let understand = || -> Result<(Frame, Vec<String>)> {
         check_header(&bytes)?;
         let still = Still::decode(&bytes)?;

@@ -37,7 +37,7 @@ pub fn of_folder(folder: &Path, side: usize, console: Console) -> Result<PhotoSe
         if !is_picture || !entry.file_type().is_file() || photos.len() == MOST_PHOTOS {
             continue;
         }
-        match std::fs::read(entry.path()).map_err(anyhow::Error::from).and_then(|bytes| Still::decode(&bytes)) {
+        match Still::read(entry.path()) {
             Ok(still) if still.content.size.short_side() < smallest => small += 1,
             Ok(still) => photos.push(kept(&still.content)?),
             Err(error) => {

@@ -17,7 +17,7 @@ use crate::gatys::targets::Region;
 use crate::gatys::{Objective, PaintSettings, Painting, Picture, Vgg, match_colors};
 use crate::pipeline::Control;
 use crate::runtime::{self, SessionOptions};
-use crate::stills::Still;
+use crate::stills::{self, Still};
 
 /// A gradient that takes more memory than this is computed in tiles.
 pub const WHOLE_BYTES: u64 = 5_000_000_000;
@@ -222,14 +222,14 @@ pub fn read_style(path: &Path) -> Result<Picture> {
 /// When the file cannot be read or is no VGG.
 pub fn read_vgg(path: Option<&Path>) -> Result<(Vgg, Option<String>)> {
     let Some(path) = path else { return Ok((Vgg::bundled()?.clone(), None)) };
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read '{}'", path.display()))?;
+    let bytes = stills::read_bytes(path).with_context(|| format!("cannot read '{}'", path.display()))?;
     let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let vgg = Vgg::from_bytes(&name, &bytes).with_context(|| format!("'{}' is no VGG", path.display()))?;
     Ok((vgg, Some(sha256(&bytes))))
 }
 
 fn read_still(path: &Path) -> Result<Still> {
-    decode(&std::fs::read(path).with_context(|| format!("read '{}'", path.display()))?, path)
+    Still::read(path).with_context(|| format!("read '{}'", path.display()))
 }
 
 fn decode(bytes: &[u8], path: &Path) -> Result<Still> {
