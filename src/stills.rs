@@ -277,6 +277,14 @@ mod tests {
         (back, notes)
     }
 
+    /// What its TIFF says of the fourth channel; 2: it is opacity.
+    fn extra_samples(still: &Still) -> Option<u32> {
+        let mut file = Cursor::new(Vec::new());
+        still.encode(&still.content, StillFormat::Tiff, 95, &mut file).unwrap();
+        file.set_position(0);
+        tiff::decoder::Decoder::new(file).unwrap().get_tag_u32(tiff::tags::Tag::ExtraSamples).ok()
+    }
+
     #[test]
     fn an_untouched_picture_comes_back_with_opacity_and_profile() {
         let opacity: Vec<u8> = (0..SIZE.pixels()).map(|i| (i % 256) as u8).collect();
@@ -288,6 +296,7 @@ mod tests {
             assert_eq!(back.profile, still.profile, "{format:?}");
             assert!(notes.is_empty(), "{notes:?}");
         }
+        assert_eq!(extra_samples(&still), Some(2));
         let (back, notes) = through(&still, &same(&still.content), StillFormat::Jpeg);
         assert!(back.opacity.is_none() && notes.len() == 1, "{notes:?}");
         assert_eq!(back.profile, still.profile);
@@ -305,6 +314,7 @@ mod tests {
                 assert_eq!(back.deep.as_ref(), Some(&values), "{format:?} {channels}");
                 assert!(notes.is_empty(), "{notes:?}");
             }
+            assert_eq!(extra_samples(&still), (channels == 4).then_some(2));
             let (back, notes) = through(&still, &same(&still.content), StillFormat::WebP);
             assert_eq!((back.deep, back.opacity.is_some()), (None, channels == 4));
             assert_eq!(notes.len(), 1, "{notes:?}");

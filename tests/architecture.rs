@@ -74,6 +74,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rayon", &["temporal"]),
     ("rustix", &["commands", "media"]),
     ("signal_hook", &["commands"]),
+    ("tiff", &["stills"]),
     ("yuv", &["media"]),
     ("zune_jpeg", &["stills"]),
 ];

@@ -8,12 +8,17 @@ use image::codecs::png::PngEncoder;
 use image::codecs::tiff::TiffEncoder;
 use image::codecs::webp::WebPEncoder;
 use image::{ExtendedColorType, ImageEncoder};
+use tiff::encoder::TiffValue;
+use tiff::encoder::colortype::{ColorType, RGBA8, RGBA16};
+use tiff::tags::{ExtraSamples, Tag};
 
 use super::{Still, StillFormat, to_eight_bits};
 use crate::frame::{CHANNELS, Frame, FrameSize};
 
 /// A segment of a JPEG has 65,535 bytes at most, and eight of them say that it is EXIF data and how long.
 pub const MOST_JPEG_EXIF_BYTES: usize = 65_527;
+
+const NO_EXIF: &str = "the format holds no EXIF data: left out";
 
 impl Still {
     /// Writes `painted`, of the size of the content, with what came with the content and `format` can hold. Of 16-bit
@@ -121,9 +126,39 @@ impl Still {
                 self.write_with(JpegEncoder::new_with_quality(&mut output, quality), bytes, color, exif, notes)?;
             }
             StillFormat::WebP => self.write_with(WebPEncoder::new_lossless(&mut output), bytes, color, exif, notes)?,
+            StillFormat::Tiff if color == ExtendedColorType::Rgba8 => {
+                self.write_tiff::<RGBA8>(bytes, &mut output, exif, notes)?;
+            }
+            StillFormat::Tiff if color == ExtendedColorType::Rgba16 => {
+                let samples: Vec<u16> = bytes.as_chunks().0.iter().map(|bytes| u16::from_ne_bytes(*bytes)).collect();
+                self.write_tiff::<RGBA16>(&samples, &mut output, exif, notes)?;
+            }
             StillFormat::Tiff => self.write_with(TiffEncoder::new(&mut output), bytes, color, exif, notes)?,
         }
         output.flush()?;
+        Ok(())
+    }
+
+    /// Writes a TIFF that says that its fourth channel is opacity, which `image` would leave open.
+    fn write_tiff<C: ColorType>(
+        &self,
+        samples: &[C::Inner],
+        output: impl Write + Seek,
+        exif: Option<&Vec<u8>>,
+        notes: &mut Vec<&'static str>,
+    ) -> Result<()>
+    where
+        [C::Inner]: TiffValue,
+    {
+        let FrameSize { width, height } = self.content.size;
+        let mut encoder = tiff::encoder::TiffEncoder::new(output)?;
+        let mut picture = encoder.new_image::<C>(u32::try_from(width)?, u32::try_from(height)?)?;
+        picture.encoder().write_tag(Tag::ExtraSamples, ExtraSamples::UnassociatedAlpha.to_u16())?;
+        if let Some(profile) = &self.profile {
+            picture.encoder().write_tag(Tag::IccProfile, profile.as_slice())?;
+        }
+        notes.extend(exif.map(|_| NO_EXIF));
+        picture.write_data(samples)?;
         Ok(())
     }
 
@@ -143,7 +178,7 @@ impl Still {
         if let Some(exif) = exif
             && encoder.set_exif_metadata(exif.clone()).is_err()
         {
-            notes.push("the format holds no EXIF data: left out");
+            notes.push(NO_EXIF);
         }
         let FrameSize { width, height } = self.content.size;
         encoder.write_image(bytes, u32::try_from(width)?, u32::try_from(height)?, color)?;
