@@ -1,5 +1,6 @@
 //! Letters for pictures of our own, drawn here so that a picture is the same on every machine and needs no font of the
-//! system. Enough for names and figures: small letters, digits and a few signs; capitals are written small.
+//! system. Enough for names and figures: small letters, digits and a few signs; capitals are written
+//! small, and other letters are boxes.
 
 use std::ops::DerefMut;
 
@@ -36,6 +37,9 @@ where
         }
     }
 }
+
+/// What stands for a letter that has no shape here: a box.
+const UNKNOWN: [u8; 9] = [0b11111, 0b10001, 0b10001, 0b10001, 0b10001, 0b10001, 0b11111, 0, 0];
 
 /// Five columns and seven rows and two below the line, top to bottom.
 #[rustfmt::skip]
@@ -88,7 +92,13 @@ fn glyph(letter: char) -> [u8; 9] {
         '.' => [0, 0, 0, 0, 0, 0b01100, 0b01100, 0, 0],
         ':' => [0, 0, 0b01100, 0b01100, 0, 0b01100, 0b01100, 0, 0],
         '_' => [0, 0, 0, 0, 0, 0, 0b11111, 0, 0],
-        _ => [0; 9],
+        '\'' => [0b00100, 0b00100, 0b01000, 0, 0, 0, 0, 0, 0],
+        '=' => [0, 0, 0b11111, 0, 0b11111, 0, 0, 0, 0],
+        '#' => [0b01010, 0b01010, 0b11111, 0b01010, 0b11111, 0b01010, 0b01010, 0, 0],
+        '?' => [0b01110, 0b10001, 0b00001, 0b00110, 0b00100, 0, 0b00100, 0, 0],
+        '%' => [0b11001, 0b11001, 0b00010, 0b00100, 0b01000, 0b10011, 0b10011, 0, 0],
+        space if space.is_whitespace() => [0; 9],
+        _ => UNKNOWN,
     }
 }
 
@@ -99,13 +109,14 @@ mod tests {
 
     #[test]
     fn every_letter_that_is_written_has_a_shape_of_its_own() {
-        let letters = "abcdefghijklmnopqrstuvwxyz0123456789.-_:+[],/()";
+        let letters = "abcdefghijklmnopqrstuvwxyz0123456789.-_:+[],/()'=#?%";
         let mut shapes: Vec<_> = letters.chars().map(glyph).collect();
-        assert!(!shapes.contains(&[0; 9]));
+        assert!(!shapes.contains(&[0; 9]) && !shapes.contains(&UNKNOWN));
         shapes.sort_unstable();
         shapes.dedup();
         assert_eq!(shapes.len(), letters.len());
         assert_eq!(glyph(' '), [0; 9]);
+        assert_eq!(['日', 'é'].map(glyph), [UNKNOWN; 2]);
     }
 
     #[test]
