@@ -23,6 +23,7 @@ pub const COLORS: [Rgb<u8>; 8] = [
     Rgb([0, 0, 0]),
 ];
 const LINE_WIDTH: f32 = 2.0;
+const DOT_WIDTH: f32 = 8.0;
 /// Where the legend's first row starts.
 const LEGEND_TOP: u32 = 16;
 
@@ -95,7 +96,7 @@ pub fn draw(title: &str, along: &str, axis: Axis, curves: &[Curve]) -> RgbImage 
 
     for (curve, (x, y)) in curves.iter().zip(legend) {
         let middle = y as f32 + 7.0;
-        line(&mut picture, (x as f32, middle), (x as f32 + 28.0, middle), curve.color);
+        line(&mut picture, (x as f32, middle), (x as f32 + 28.0, middle), LINE_WIDTH, curve.color);
         write(&mut picture, x + 36, y, &curve.name, curve.color);
     }
     for curve in curves {
@@ -105,14 +106,22 @@ pub fn draw(title: &str, along: &str, axis: Axis, curves: &[Curve]) -> RgbImage 
             .enumerate()
             .map(|(at, value)| value.and_then(drawn).map(|value| place(at, value)))
             .collect();
-        for (index, point) in points.iter().enumerate() {
-            let Some(point) = *point else { continue };
-            // A value between two gaps is a dot.
-            let next = points.get(index + 1).copied().flatten().unwrap_or(point);
-            line(&mut picture, point, next, curve.color);
-        }
+        join(&mut picture, &points, curve.color);
     }
     picture
+}
+
+/// Lines from point to point, with gaps; a point between two gaps is a dot.
+fn join(picture: &mut RgbImage, points: &[Option<(f32, f32)>], color: Rgb<u8>) {
+    let at = |index: usize| points.get(index).copied().flatten();
+    for index in 0..points.len() {
+        let Some(point) = at(index) else { continue };
+        match (index.checked_sub(1).and_then(at), at(index + 1)) {
+            (_, Some(next)) => line(picture, point, next, LINE_WIDTH, color),
+            (None, None) => line(picture, point, point, DOT_WIDTH, color),
+            (Some(_), None) => {}
+        }
+    }
 }
 
 /// Upper left corners of the entries of a legend, from right to left in as many rows as it takes.
@@ -163,8 +172,8 @@ fn nice_step(step: f64) -> f64 {
 }
 
 /// A smooth line with round ends.
-fn line(picture: &mut RgbImage, from: (f32, f32), to: (f32, f32), color: Rgb<u8>) {
-    let reach = LINE_WIDTH / 2.0 + 1.0;
+fn line(picture: &mut RgbImage, from: (f32, f32), to: (f32, f32), width: f32, color: Rgb<u8>) {
+    let reach = width / 2.0 + 1.0;
     let low = |a: f32, b: f32| (a.min(b) - reach).max(0.0) as u32;
     let high = |a: f32, b: f32, side: u32| ((a.max(b) + reach).max(0.0) as u32).min(side - 1);
     let (dx, dy) = (to.0 - from.0, to.1 - from.1);
@@ -174,7 +183,7 @@ fn line(picture: &mut RgbImage, from: (f32, f32), to: (f32, f32), color: Rgb<u8>
             let (px, py) = (x as f32 - from.0, y as f32 - from.1);
             let along = ((px * dx + py * dy) / length).clamp(0.0, 1.0);
             let distance = (px - along * dx).hypot(py - along * dy);
-            let share = (LINE_WIDTH / 2.0 + 0.5 - distance).clamp(0.0, 1.0);
+            let share = (width / 2.0 + 0.5 - distance).clamp(0.0, 1.0);
             let pixel = picture.get_pixel_mut(x, y);
             for (channel, ink) in pixel.0.iter_mut().zip(color.0) {
                 *channel = (f32::from(*channel) * (1.0 - share) + f32::from(ink) * share).round() as u8;
@@ -212,5 +221,8 @@ mod tests {
         );
         let gap = draw("t", "x", Axis::Logarithmic, &[curve(&[Some(1.0), None, Some(0.0), Some(10.0)])]);
         assert!(color_at(&gap, MARGINS[0], HEIGHT - MARGINS[3]) && color_at(&gap, WIDTH - MARGINS[2], MARGINS[1]));
+        // What stands alone is large enough to be seen.
+        let alone = draw("t", "x", Axis::Linear, &[curve(&[None, Some(1.0)])]);
+        assert!((-3..=3).all(|dx| color_at(&alone, (WIDTH - MARGINS[2]).saturating_add_signed(dx), MARGINS[1])));
     }
 }
