@@ -1,11 +1,16 @@
 //! The `impasto` binary: parse, run, print the one error, exit code.
 
+use std::fmt;
 use std::process::ExitCode;
 
 use clap::Parser;
 use impasto::cli::Cli;
 use impasto::commands::{self, Outcome, UsageError};
 use impasto::console;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::FmtContext;
+use tracing_subscriber::fmt::format::{Format, FormatEvent, FormatFields, Full, Writer};
+use tracing_subscriber::registry::LookupSpan;
 
 fn main() -> ExitCode {
     commands::prepare();
@@ -36,15 +41,29 @@ fn silence_encoders() {
 
 fn start_log(verbose: u8) {
     let level = match verbose {
-        0 => tracing::Level::WARN,
-        1 => tracing::Level::INFO,
-        2 => tracing::Level::DEBUG,
-        _ => tracing::Level::TRACE,
+        0 => Level::WARN,
+        1 => Level::INFO,
+        2 => Level::DEBUG,
+        _ => Level::TRACE,
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .without_time()
-        .with_target(false)
-        .init();
+    let details = tracing_subscriber::fmt::format().without_time().with_target(false);
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).event_format(Lines(details)).init();
+}
+
+/// Warnings look like the console's; what is more detailed, like a log.
+struct Lines(Format<Full, ()>);
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        if *event.metadata().level() != Level::WARN {
+            return self.0.format_event(context, writer, event);
+        }
+        write!(writer, "warning: ")?;
+        context.format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
 }

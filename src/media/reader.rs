@@ -390,7 +390,7 @@ impl VideoReader {
         if !self.info.notes.iter().any(|note| note == text) {
             self.info.notes.push(text.to_owned());
             if self.frames_given > 0 {
-                tracing::warn!("{text}");
+                tracing::warn!("'{}': {text}", shown(&self.path));
             }
         }
     }

@@ -57,6 +57,26 @@ fn speed_counts_from_the_first_frame() {
 }
 
 #[test]
+fn what_changes_on_the_way_is_told_with_the_name_of_the_clip() {
+    let folder = tempfile::tempdir().unwrap();
+    let part = |name: &str, size: &str| {
+        let source = format!("testsrc2=size={size}:rate=10:duration=1");
+        let part = clip(folder.path(), name, &["-f", "lavfi", "-i", &source, "-pix_fmt", "yuv420p"]);
+        std::fs::read(part).unwrap()
+    };
+    std::fs::write(folder.path().join("in.ts"), [part("a.ts", "160x96"), part("b.ts", "96x64")].concat()).unwrap();
+    impasto()
+        .current_dir(&folder)
+        .args(["video", "in.ts", "-o", "out.mkv", "--strength", "0", "--smooth", "0"])
+        .assert()
+        .stderr(
+            contains("WARN")
+                .not()
+                .and(contains("warning: 'in.ts': the size of the pictures changes: all are scaled to the first one's")),
+        );
+}
+
+#[test]
 fn an_identity_network_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let input = small_clip(folder.path());
