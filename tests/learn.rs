@@ -261,6 +261,16 @@ fn files_that_are_no_usable_style_are_told() {
     impasto(&folder).args(named).assert().code(2).stderr(contains("expected .jpg"));
     write("fog.style", &bytes);
     impasto(&folder).args(["styles", "add", "fog.style"]).assert().success();
+    // Described as in the list, by its name and by its path.
+    for style in ["fog", "./fog.style"] {
+        let shown = impasto(&folder).args(["styles", "show", style, "--json"]).assert().success();
+        let shown: serde_json::Value = serde_json::from_slice(&shown.get_output().stdout).unwrap();
+        assert!(shown["name"] == "fog" && shown["network"] == "impasto-lite", "{shown}");
+        assert!(shown["file"].as_str().unwrap().ends_with("fog.style") && shown.get("error").is_none(), "{shown}");
+    }
+    write("large.onnx", &vec![0; 2 << 20]);
+    let network = impasto(&folder).args(["styles", "show", "./large.onnx"]).assert().code(2);
+    network.stderr(contains("'./large.onnx' is a network and no style that was learnt"));
     impasto(&folder).args(["styles", "remove", "fog", "fog"]).assert().success();
     write("Great Wave.style", &bytes);
     impasto(&folder)

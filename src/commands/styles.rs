@@ -236,6 +236,7 @@ fn show(args: &StylesShowArgs) -> Result<Outcome> {
         let text = format!("the preview is a JPEG, and '{}' is not named like one (expected .jpg)", preview.display());
         return Err(UsageError(anyhow!(text)).into());
     }
+    refuse_network(&args.style)?;
     let is_file = args.style.to_lowercase().ends_with(".style") || args.style.contains(['/', '\\']);
     let catalog = Catalog::bundled()?;
     if !is_file && let Ok(style) = catalog.find(&args.style) {
@@ -259,9 +260,10 @@ fn show(args: &StylesShowArgs) -> Result<Outcome> {
         console::data(&text).context("write to stdout")?;
         return Ok(Outcome::Done);
     }
-    let path = if is_file { PathBuf::from(&args.style) } else { find_own(&args.style)?.path };
-    style::refuse_painting(&path)?;
-    let style = LearnedStyle::load(&path)?;
+    let own = if is_file { in_file(Path::new(&args.style)) } else { find_own(&args.style)? };
+    let path = &own.path;
+    style::refuse_painting(path)?;
+    let style = LearnedStyle::load(path)?;
     if let Some(preview) = &args.preview {
         if style.preview.is_empty() {
             bail!("'{}' carries no preview", path.display());
@@ -275,12 +277,30 @@ fn show(args: &StylesShowArgs) -> Result<Outcome> {
             .with_context(|| format!("cannot write '{}'", preview.display()))?;
     }
     let text = if args.json {
-        serde_json::to_string_pretty(&style.description).context("describe the style")? + "\n"
+        let error = check_fits(&style).err();
+        let figures = StyleFigures::of_file(own, Some(style.description), error);
+        serde_json::to_string_pretty(&figures).context("describe the style")? + "\n"
     } else {
-        describe(&path, &style.description)
+        describe(path, &style.description)
     };
     console::data(&text).context("write to stdout")?;
     Ok(Outcome::Done)
+}
+
+/// A network has no description that could be shown.
+fn refuse_network(style: &str) -> Result<(), UsageError> {
+    let is_network = Path::new(style).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
+    match is_network {
+        true => Err(UsageError(anyhow!(
+            "'{style}' is a network and no style that was learnt (expected a .style file; `impasto image --style {style}` paints with it)"
+        ))),
+        false => Ok(()),
+    }
+}
+
+fn in_file(path: &Path) -> FolderStyle {
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    FolderStyle { name: normalized(&stem), path: path.to_owned() }
 }
 
 fn find_own(name: &str) -> Result<FolderStyle> {
