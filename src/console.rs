@@ -109,6 +109,11 @@ pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
+/// How many there are of what is called by a word: `1 frame`, `2 frames`.
+pub fn counted(count: u64, word: &str) -> String {
+    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A bar on a terminal, a line now and then elsewhere, nothing when quiet.
 pub struct Progress {
     display: Display,
@@ -276,6 +281,11 @@ mod tests {
         assert_eq!(text, "5.0 fps  0.20×  ETA 0:20  slowest: stylize");
         let without_total = rates(50, None, Duration::from_secs(10), Duration::from_secs(2), None, "fps");
         assert_eq!(without_total, "5.0 fps  0.20×");
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        assert_eq!([0, 1, 2].map(|count| counted(count, "frame")), ["0 frames", "1 frame", "2 frames"]);
     }
 
     #[test]

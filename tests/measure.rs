@@ -165,6 +165,13 @@ fn the_table_csv_and_plot_say_what_they_measure() {
     let plot = image::open(folder.path().join("error.png")).unwrap().into_rgb8();
     let vermilion = plot.pixels().filter(|pixel| pixel.0 == [213, 94, 0]).count();
     assert!(vermilion > 100, "the output's curve is drawn: {vermilion}");
+    for name in ["in.mkv", "out.mkv"] {
+        lossless(folder.path(), &format!("short-{name}"), 2, if name == "in.mkv" { "null" } else { "negate" });
+    }
+    let short = ["measure", "short-in.mkv", "short-out.mkv", "--plot", "short.png"];
+    let output = impasto().current_dir(&folder).args(short).output().unwrap();
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains("2 frames of 160×96, 1 pair measured"), "{table}");
     let csv = run(&["--csv"]);
     let lines: Vec<_> = csv.lines().collect();
     assert!(lines[0].starts_with("frame,cut_follows,reliable_share,static_share,input_warping_error,"), "{csv}");

@@ -383,7 +383,7 @@ fn ctrl_c_saves_the_painting_and_a_state_to_go_on_from() {
     resume(&["--trace", "t.csv"]).assert().code(1).stderr(contains("'t.csv' exists already"));
     // Previews are numbered on, and the whole is counted.
     let last = resume(&["--preview-every", "100", "--json"]).assert().success();
-    let last = last.stderr(contains("96×64, 1 iterations"));
+    let last = last.stderr(contains("96×64, 1 iteration in"));
     let summary: serde_json::Value = serde_json::from_slice(&last.get_output().stdout).unwrap();
     assert_eq!(summary["iterations"], 800);
     assert!(folder.path().join("out.0008.png").exists());

@@ -16,7 +16,7 @@ use super::signals;
 use super::stages::{Chain, StageFigures, TemporalStages};
 use super::style;
 use crate::cli::{BenchArgs, TemporalArgs};
-use crate::console::{self, Console};
+use crate::console::{self, Console, counted};
 use crate::frame::{Frame, FramePool, FrameSize, Timestamp};
 use crate::media::{Cut, EncoderSettings, ReaderOptions, VideoInfo, VideoReader, VideoWriter, WriterOptions};
 use crate::pipeline::{Control, Pipeline, Stage};
@@ -171,16 +171,13 @@ impl Timing {
 
 fn table(figures: &Figures<'_>) -> String {
     let mut text = format!(
-        "{}{} on {}, {} threads, {} at one time, {} frames of {}×{}\n\nalone       ms/frame       fps\n",
+        "{}{} on {}, {}, {} at one time, {} of {}×{}\n\nalone       ms/frame       fps\n",
         figures.style,
         figures.network.map(|network| format!(" by {network}")).unwrap_or_default(),
         figures.provider,
-        figures.threads,
-        match figures.networks {
-            1 => "1 network".to_owned(),
-            networks => format!("{networks} networks"),
-        },
-        figures.frames,
+        counted(figures.threads as u64, "thread"),
+        counted(figures.networks as u64, "network"),
+        counted(figures.frames, "frame"),
         figures.width,
         figures.height
     );

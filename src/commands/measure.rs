@@ -14,7 +14,7 @@ use super::losses::{self, JudgedFrame, PaintingFigures};
 use super::painting::refuse_learnt;
 use super::{Outcome, UsageError, outputs};
 use crate::cli::MeasureArgs;
-use crate::console::{self, Console};
+use crate::console::{self, Console, counted};
 use crate::measure::{self, Figures, FrameFigures, FrameSource, PerClip, SharpnessBase, TrueFlows};
 use crate::media::shown;
 use crate::output;
@@ -184,11 +184,11 @@ fn table(figures: &Figures, painting: Option<&PaintingFigures>, args: &MeasureAr
     };
     let _ = writeln!(
         text,
-        "{} frames of {}×{}, {} pairs measured, {} across cuts and {} without flow left out",
-        figures.frame_count,
+        "{} of {}×{}, {} measured, {} across cuts and {} without flow left out",
+        counted(figures.frame_count, "frame"),
         figures.width,
         figures.height,
-        figures.pair_count,
+        counted(figures.pair_count, "pair"),
         figures.pairs_across_cuts,
         figures.pairs_without_flow
     );
@@ -202,7 +202,7 @@ fn table(figures: &Figures, painting: Option<&PaintingFigures>, args: &MeasureAr
         let (count, every) = (painting.judged_frames.len(), painting.loss_every);
         let _ = match every.get() {
             1 => writeln!(text, "style and content of every frame"),
-            every => writeln!(text, "style and content of {count} frames, one in {every}"),
+            every => writeln!(text, "style and content of {}, one in {every}", counted(count as u64, "frame")),
         };
     }
     text.push('\n');

@@ -23,7 +23,7 @@ use super::stages::{Chain, SmoothedFrame, TemporalStages};
 use super::style;
 use super::{Outcome, UsageError};
 use crate::cli::{OutputFormat, PipeArgs};
-use crate::console::{self, Console, Progress};
+use crate::console::{self, Console, Progress, counted};
 use crate::frame::{Frame, FramePool};
 use crate::media::{
     NotY4m, PipeFormat, PipeOptions, PipeReader, PipeWriter, Rational, RawVideo, ReaderLeft, ReaderOptions,
@@ -92,7 +92,8 @@ pub fn run(args: &PipeArgs) -> Result<Outcome> {
     }
     let size = format.size();
     let fps = sink.frames as f64 / seconds;
-    console.line(&format!("{} frames of {size} in {seconds:.1} s ({fps:.1} fps), {label} on {provider}", sink.frames));
+    let frames = counted(sink.frames, "frame");
+    console.line(&format!("{frames} of {size} in {seconds:.1} s ({fps:.1} fps), {label} on {provider}"));
     Ok(if control.is_stopped() { Outcome::Interrupted } else { Outcome::Done })
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Outcome, UsageError, sheet, style};
 use crate::cli::{StylesAddArgs, StylesArgs, StylesCommand, StylesRemoveArgs, StylesShowArgs};
-use crate::console::{self, printable};
+use crate::console::{self, counted, printable};
 use crate::output;
 use crate::stills::{Still, StillFormat};
 use crate::style::catalog::normalized;
@@ -320,11 +320,11 @@ fn describe(path: &Path, description: &Description) -> String {
     }
     let network = printable(network);
     text += &format!(
-        "  network   {network}{}\n  learnt    from {} on {}, {} steps in {:.0} s\n  settings  depth {}, stroke size {}, style weight {}\n  loss      {:.3} → {:.3} on held-out photos (content {:.3}, style {:.3})\n",
+        "  network   {network}{}\n  learnt    from {} on {}, {} in {:.0} s\n  settings  depth {}, stroke size {}, style weight {}\n  loss      {:.3} → {:.3} on held-out photos (content {:.3}, style {:.3})\n",
         if is_known { "" } else { ", of another version than this impasto has: it cannot be used" },
         printable(&learning.start),
         printable(&learning.photos),
-        learning.steps,
+        counted(learning.steps, "step"),
         learning.seconds,
         learning.depth,
         learning.stroke_size,

@@ -74,21 +74,23 @@ fn check_sizes(sources: &PerClip<FrameSource>, is_estimated: bool) -> Result<()>
 
 fn check_counts(sources: &mut PerClip<FrameSource>) -> Result<()> {
     let counts = sources.as_mut().try_map(FrameSource::count_all)?;
+    let frames = |count: u64| format!("{count} {}", if count == 1 { "frame" } else { "frames" });
     for (source, count) in sources.as_ref().zip(counts).into_values() {
         if count != counts.input {
             bail!(
-                "'{}' has {count} frames and '{}' has {} (expected as many: a clip and what was painted from it)",
+                "'{}' has {} and '{}' has {} (expected as many: a clip and what was painted from it)",
                 shown(source.path()),
+                frames(count),
                 shown(sources.input.path()),
-                counts.input
+                frames(counts.input)
             );
         }
     }
     ensure!(
         counts.input >= 2,
-        "'{}' has {} frame (expected at least 2: what is measured lies between frames)",
+        "'{}' has {} (expected at least 2: what is measured lies between frames)",
         shown(sources.input.path()),
-        counts.input
+        frames(counts.input)
     );
     Ok(())
 }

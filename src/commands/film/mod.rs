@@ -18,7 +18,7 @@ use super::device::Compute;
 use super::video::{self, EndsRun, check_cut, judge_damage};
 use super::{Outcome, UsageError};
 use crate::cli::VideoArgs;
-use crate::console::Console;
+use crate::console::{Console, counted};
 use crate::film::{Planner, PlannerSettings, Spacing};
 use crate::frame::{Frame, FrameSize};
 use crate::media::VideoReader;
@@ -84,9 +84,9 @@ pub fn make(
         return Ok(Outcome::Interrupted);
     };
     console.line(&format!(
-        "{} keyframes for {} frames of {size}; {} paints what they do not show",
-        plan.keyframes.len(),
-        plan.frames,
+        "{} for {} of {size}; {} paints what they do not show",
+        counted(plan.keyframes.len() as u64, "keyframe"),
+        counted(plan.frames, "frame"),
         fill.label
     ));
     let passes = args.film.passes.unwrap_or(1);
@@ -203,13 +203,13 @@ fn each(elapsed: Duration, count: u64) -> Option<f64> {
 fn report(args: &VideoArgs, summary: &Summary<'_>, painted: &Painted, console: Console) -> Result<()> {
     let time = |seconds: Option<f64>| seconds.map(|seconds| format!(", {seconds:.1} s each")).unwrap_or_default();
     console.line(&format!(
-        "{}: {} frames of {}×{} in {:.0} s; {} keyframes, {} painted in this run{}; {:.2} s for each frame carried",
+        "{}: {} of {}×{} in {:.0} s; {}, {} painted in this run{}; {:.2} s for each frame carried",
         summary.output,
-        summary.frames,
+        counted(summary.frames, "frame"),
         summary.width,
         summary.height,
         summary.seconds,
-        summary.keyframes,
+        counted(summary.keyframes as u64, "keyframe"),
         painted.count,
         time(summary.seconds_a_keyframe),
         summary.seconds_a_frame_between.unwrap_or_default(),

@@ -14,7 +14,7 @@ use super::outputs::{self, KeptState};
 use super::signals::{given_up, stop_on_signals, unless_given_up};
 use super::{Outcome, UsageError};
 use crate::cli::LearnArgs;
-use crate::console::Console;
+use crate::console::{Console, counted};
 use crate::frame::Frame;
 use crate::learn::Fitting;
 use crate::learn::fitting::STEPS_A_CHECK;
@@ -139,10 +139,10 @@ fn report(args: &LearnArgs, console: Console, style: &LearnedStyle, bytes: usize
         console.line("ended early: the loss on held-out photos has stopped falling");
     }
     console.line(&format!(
-        "{}: {:.1} kB, {} steps in {:.0} s, loss {:.3} → {:.3}",
+        "{}: {:.1} kB, {} in {:.0} s, loss {:.3} → {:.3}",
         args.output.display(),
         bytes as f64 / 1e3,
-        learning.steps,
+        counted(learning.steps, "step"),
         learning.seconds,
         learning.start_loss,
         learning.loss,

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use walkdir::WalkDir;
 
-use crate::console::Console;
+use crate::console::{Console, counted};
 use crate::frame::Frame;
 use crate::learn::PhotoSet;
 use crate::learn::views::ViewSampler;
@@ -47,15 +47,20 @@ pub fn of_folder(folder: &Path, side: usize, console: Console) -> Result<PhotoSe
         }
     }
     if unreadable > 0 {
-        console.note(&format!("{unreadable} pictures in '{}' cannot be read and are left out", folder.display()));
+        console.note(&format!(
+            "left out of '{}': {} that cannot be read",
+            folder.display(),
+            counted(unreadable, "picture")
+        ));
     }
     if small > 0 {
         console.note(&format!(
-            "{small} pictures in '{}' are left out: they have less than {smallest} pixels on their shorter side",
-            folder.display()
+            "left out of '{}': {} with less than {smallest} pixels on the shorter side",
+            folder.display(),
+            counted(small, "picture")
         ));
     }
-    let description = format!("{} photos of '{}'", photos.len(), folder.display());
+    let description = format!("{} of '{}'", counted(photos.len() as u64, "photo"), folder.display());
     PhotoSet::new(photos, description).with_context(|| format!("the folder '{}'", folder.display()))
 }
 
@@ -96,7 +101,7 @@ pub fn of_video(clip: &Path, side: usize, control: &Control, console: Console) -
         progress.update_with(index, || "read".to_owned());
     }
     progress.end();
-    let description = format!("{} frames of '{}'", frames.len(), clip.display());
+    let description = format!("{} of '{}'", counted(frames.len() as u64, "frame"), clip.display());
     PhotoSet::new(frames, description).map(Some).with_context(|| format!("the video '{}'", clip.display()))
 }
 

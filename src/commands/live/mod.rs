@@ -29,7 +29,7 @@ use super::stages::{StageFigures, TemporalStages};
 use super::style::{self, OpenStyle};
 use super::{Outcome, UsageError, is_named_like_video};
 use crate::cli::{LiveArgs, QualityMode};
-use crate::console::{self, Console};
+use crate::console::{self, Console, counted};
 use crate::frame::{FramePool, FrameSize};
 use crate::media::{
     CameraChoice, CameraError, CameraOptions, ChooseCameraError, EncoderSettings, NoDisplay, OutputError, Rational,
@@ -312,8 +312,8 @@ fn report(console: &Console, args: &LiveArgs, summary: &Summary<'_>, stats: &Pip
         _ => String::new(),
     };
     console.line(&format!(
-        "{} frames in {:.1} s ({:.1} fps){}, {} dropped{times}; {} on {}",
-        summary.frames,
+        "{} in {:.1} s ({:.1} fps){}, {} dropped{times}; {} on {}",
+        counted(summary.frames, "frame"),
         summary.seconds,
         summary.fps,
         summary.camera_fps.map(|fps| format!(" of {fps:.1} fps that the camera gave")).unwrap_or_default(),
@@ -323,8 +323,9 @@ fn report(console: &Console, args: &LiveArgs, summary: &Summary<'_>, stats: &Pip
     ));
     for lost in &summary.lost {
         console.warning(&format!(
-            "{} frames are missing in the output '{}': it was too slow, or broken off",
-            lost.frames, lost.output
+            "the output '{}' lacks {}: it was too slow, or broken off",
+            lost.output,
+            counted(lost.frames, "frame")
         ));
     }
     if args.json {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::console::Console;
+use crate::console::{Console, counted};
 use crate::frame::Frame;
 use crate::media::{EncoderSettings, Recorder, StreamOut, StreamTarget, VideoInfo, Written};
 use crate::output::is_taken;
@@ -169,14 +169,14 @@ impl Outputs {
         let (name, mut lost) = (branch.name(), branch.lost());
         match branch.finish(Ending::Complete) {
             Ok(Done::Recording(Some(written))) => {
-                let (path, frames) = (written.path.display(), written.frames);
-                self.console.line(&format!("{path}: {frames} frames recorded"));
+                let (path, frames) = (written.path.display(), counted(written.frames, "frame"));
+                self.console.line(&format!("{path}: {frames} recorded"));
                 self.recordings.push(written);
             }
             Ok(Done::Recording(None)) => self.console.line("nothing was recorded: there was no picture"),
             Ok(Done::Pictures { to, frames, missing }) => {
                 lost += missing;
-                self.console.line(&format!("{to}: {frames} frames sent"));
+                self.console.line(&format!("{to}: {} sent", counted(frames, "frame")));
             }
             Err(error) => {
                 self.failed.push(name);

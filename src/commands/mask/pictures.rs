@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::check_shape;
 use crate::commands::UsageError;
+use crate::console::counted;
 use crate::frame::{CHANNELS, Frame, FrameSize};
 use crate::measure::list_pictures;
 use crate::media::{self, Cut, Interrupt, ReaderOptions, Time, VideoInfo, VideoReader};
@@ -175,7 +176,8 @@ impl Pictures {
             && (there < expected || there > expected && !is_part)
         {
             notes.push(format!(
-                "the mask '{path}' has about {there} frames and the clip {expected} (its frames are taken one for one)"
+                "the mask '{path}' has about {} and the clip {expected} (its frames are taken one for one)",
+                counted(there, "frame")
             ));
         }
         notes
@@ -232,9 +234,8 @@ impl Pictures {
                 self.picture = picture;
             }
             None => {
-                let (path, count) = (media::shown(&self.path), self.index + 1);
-                self.remarks
-                    .add(format!("the mask '{path}' ends after {count} frames: the last one is taken for the rest"));
+                let (path, count) = (media::shown(&self.path), counted(self.index + 1, "frame"));
+                self.remarks.add(format!("the mask '{path}' ends after {count}: the last one is taken for the rest"));
                 self.source = Source::One;
             }
         }

@@ -17,7 +17,7 @@ use super::outputs::{self, KeptState};
 use super::signals::{STOPPING, given_up, stop_on_signals, unless_given_up};
 use super::{Outcome, UsageError};
 use crate::cli::{PaintArgs, PaintSearchArgs};
-use crate::console::Console;
+use crate::console::{Console, counted};
 use crate::frame::Frame;
 use crate::gatys::objective::TooSmall;
 use crate::gatys::{Ending, Losses, Optimizer, Painting, Picture, Progress};
@@ -174,10 +174,10 @@ fn paint(args: &PaintArgs, control: &Control, console: Console) -> Result<Outcom
         super::print_summary(&summary)?;
     }
     console.line(&format!(
-        "{}: {}, {} iterations in {:.1} s{}",
+        "{}: {}, {} in {:.1} s{}",
         args.output.display(),
         picture.size,
-        trace.len(),
+        counted(trace.len() as u64, "iteration"),
         summary.seconds,
         trace.last().map(|losses| format!(", {}", describe(losses))).unwrap_or_default()
     ));

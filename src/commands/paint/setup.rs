@@ -10,7 +10,7 @@ use crate::cli::PaintArgs;
 use crate::commands::device::Compute;
 use crate::commands::painting::painting_bytes;
 use crate::commands::{mask, sha256, thread_count};
-use crate::console::Console;
+use crate::console::{Console, counted};
 use crate::gatys::objective::{MOST_WEIGHT, TooSmall};
 use crate::gatys::painting::scale_schedule;
 use crate::gatys::targets::Region;
@@ -54,9 +54,9 @@ impl Setup {
         let styles = args.styles.iter().map(|text| parse_style(text)).collect::<Result<Vec<_>>>()?;
         if !objective_args.masks.is_empty() && objective_args.masks.len() != styles.len() {
             let text = format!(
-                "{} masks for {} styles (expected one --mask for each --style, in their order)",
-                objective_args.masks.len(),
-                styles.len()
+                "{} for {} (expected one --mask for each --style, in their order)",
+                counted(objective_args.masks.len() as u64, "mask"),
+                counted(styles.len() as u64, "style")
             );
             return Err(UsageError(anyhow!(text)).into());
         }

@@ -7,7 +7,7 @@ use super::{Outcome, UsageError, check_memory, optimize, with_hint};
 use crate::cli::PaintArgs;
 use crate::commands::outputs;
 use crate::commands::sheet::{Cell, lay_out};
-use crate::console::Console;
+use crate::console::{Console, counted};
 use crate::gatys::PaintSettings;
 use crate::gatys::objective::MOST_WEIGHT;
 use crate::pipeline::Control;
@@ -171,7 +171,7 @@ impl Sweep {
         frame.pixels_mut().copy_from_slice(sheet.as_raw());
         let bytes = super::encode(&frame, &args.output, None)?;
         outputs::write(&args.output, &bytes, args.overwrite)?;
-        console.line(&format!("{}: {} paintings", args.output.display(), all.len()));
+        console.line(&format!("{}: {}", args.output.display(), counted(all.len() as u64, "painting")));
         Ok(Outcome::Done)
     }
 }

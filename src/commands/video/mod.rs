@@ -19,7 +19,7 @@ use super::stages::{Chain, StageFigures, TemporalStages};
 use super::style::{self, OpenStyle};
 use super::{Outcome, UsageError, outputs};
 use crate::cli::{EncodingArgs, RunArgs, VideoArgs, VideoEngine};
-use crate::console::Console;
+use crate::console::{Console, counted};
 use crate::frame::FramePool;
 use crate::media::{
     self, Cut, EncoderSettings, OutputError, ReaderOptions, VideoInfo, VideoReader, VideoWriter, WriterOptions, Written,
@@ -110,7 +110,7 @@ fn make(clip: &Clip, args: &VideoArgs, compute: &mut Compute, control: &Control,
             .behind(seam);
     let paint = || -> Result<Option<Written>> {
         if seam > 0 {
-            console.line(&format!("going on behind the {seam} frames that are there"));
+            console.line(&format!("going on behind the {} already there", counted(seam, "frame")));
             let is_there = skip_to(&mut reader, begin, control, console)?
                 && mask.as_mut().map_or(Ok(true), |mask| mask.go_to(begin, || control.is_stopped()))?;
             if !is_there {
@@ -257,9 +257,9 @@ fn report(
     }
     let parts = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
     console.line(&format!(
-        "{}: {} frames{parts} of {}×{} in {:.1} s ({:.1} fps, {:.2}×), {} on {}",
+        "{}: {}{parts} of {}×{} in {:.1} s ({:.1} fps, {:.2}×), {} on {}",
         summary.output,
-        summary.frames,
+        counted(summary.frames, "frame"),
         summary.width,
         summary.height,
         summary.seconds,

@@ -12,7 +12,7 @@ use super::Clip;
 use crate::cli::VideoArgs;
 use crate::commands::style::OpenStyle;
 use crate::commands::{UsageError, mask, outputs, style};
-use crate::console::Console;
+use crate::console::{Console, counted};
 use crate::measure::list_pictures;
 use crate::media::{self, Journal, JournalInUse, Settings, VideoInfo, VideoReader, VideoWriter};
 use crate::motion::TimeConstants;
@@ -340,7 +340,12 @@ pub fn skip_to(reader: &mut VideoReader, frame: u64, control: &Control, console:
         }
         match reader.pass_by() {
             Ok(true) => read += 1,
-            Ok(false) => break Err(anyhow!("the clip ends after {read} frames, before the {frame} that are there")),
+            Ok(false) => {
+                break Err(anyhow!(
+                    "the clip ends after {}, before the {frame} that are there",
+                    counted(read, "frame")
+                ));
+            }
             Err(_) if control.is_aborted() => break Ok(false),
             Err(error) => break Err(error),
         }
