@@ -277,7 +277,7 @@ fn what_cannot_be_painted_is_told_with_the_file_and_what_to_do() {
         (
             &["--style", "stripes.png", "-o", "o.png", "--mask", "left.png", "--mask", "right.png"],
             2,
-            "2 masks for 1 styles",
+            "2 masks for 1 style (expected",
         ),
         (&["--style", "stripes.png", "-o", "o.png", "--mask", "stripes.png"], 1, "expected the same shape"),
         (&["--style", "stripes.png", "-o", "o.png", "--vgg", "stripes.png"], 1, "stripes.png"),
