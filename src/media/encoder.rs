@@ -300,6 +300,17 @@ fn most_crf(encoder: &str) -> f32 {
     }
 }
 
+/// The presets of x264 and x265, which also take their numbers, and say themselves that they do not know one.
+const PRESETS: [&str; 10] =
+    ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"];
+
+fn check_preset(encoder: &str, preset: &str) -> Result<()> {
+    let is_known = PRESETS.contains(&preset) || matches!(preset.as_bytes(), [digit] if digit.is_ascii_digit());
+    let has_them = encoder.starts_with("libx264") || encoder == "libx265";
+    ensure!(is_known || !has_them, "encoder '{encoder}' has no preset '{preset}' (expected {})", PRESETS.join(", "));
+    Ok(())
+}
+
 /// Defaults, then what the user set; an option that the encoder does not have is an error.
 fn options(codec: &Codec, settings: &EncoderSettings, defaults: &[(&str, &str)]) -> Result<Vec<(String, String)>> {
     let mut asked: Vec<(String, String)> = Vec::new();
@@ -312,7 +323,10 @@ fn options(codec: &Codec, settings: &EncoderSettings, defaults: &[(&str, &str)])
         asked.push(("preset".to_owned(), preset.clone()));
     }
     asked.extend(settings.options.iter().cloned());
-    for (key, _) in &asked {
+    for (key, value) in &asked {
+        if key == "preset" {
+            check_preset(codec.name(), value)?;
+        }
         if !ffi::encoder_has_option(codec, key) {
             bail!(
                 "encoder '{}' has no option '{key}' (`ffmpeg -h encoder={}` lists what it has)",

@@ -86,9 +86,12 @@ fn files_that_cannot_be_used_are_named_in_one_line() {
         (&["in.mp4", "-o", "out.m3u8"], "expected .mp4"),
         (&["in.mp4", "-o", "out.webm", "--codec", "h264"], "--codec"),
         (&["pcm.mov", "-o", "out.flv"], "pcm_s16le): Function not implemented (choose another extension"),
-        (&["in.mp4", "-o", "out.mp4", "--preset", "warp"], "preset=warp"),
         (&["in.mp4", "-o", "/dev/null", "-y"], "'/dev/null'"),
         (&["in.mp4", "-o", "out.mp4", "--crf", "60"], "encoder 'libx264' (expected 0 to 51)"),
+        (
+            &["in.mp4", "-o", "out.mp4", "--preset", "quick"],
+            "encoder 'libx264' has no preset 'quick' (expected ultrafast, ",
+        ),
         (&["in.mp4", "-o", "out.mp4", "--style", "missing.onnx"], "missing.onnx"),
         (&["in.mp4", "-o", "out.mp4", "--style", "broken.onnx"], "broken.onnx"),
         (&["in.mp4", "-o", "out.mp4", "--style", "empty.onnx"], "empty.onnx"),
