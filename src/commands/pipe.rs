@@ -23,12 +23,12 @@ use super::stages::{Chain, SmoothedFrame, TemporalStages};
 use super::style;
 use super::{Outcome, UsageError};
 use crate::cli::{OutputFormat, PipeArgs};
-use crate::console::{self, Console, Progress, counted};
+use crate::console::{Console, Progress, counted};
 use crate::frame::{Frame, FramePool};
 use crate::media::{
     NotY4m, PipeFormat, PipeOptions, PipeReader, PipeWriter, Rational, RawVideo, ReaderLeft, ReaderOptions,
 };
-use crate::pipeline::{Control, Ending, Failure, Pipeline, PipelineStats, RunError, Sink, Source};
+use crate::pipeline::{Control, Ending, Pipeline, PipelineStats, RunError, Sink, Source};
 
 /// Runs the command.
 pub fn run(args: &PipeArgs) -> Result<Outcome> {
@@ -70,10 +70,9 @@ pub fn run(args: &PipeArgs) -> Result<Outcome> {
     let stats = pipeline.stats();
     let mut sink = PipeSink {
         writer,
-        console,
         progress: console.progress(None),
         stats: stats.clone(),
-        failure: pipeline.failure(),
+        control: control.clone(),
         time_base: format.time_base(),
         frames: 0,
     };
@@ -85,6 +84,10 @@ pub fn run(args: &PipeArgs) -> Result<Outcome> {
     match outcome {
         Ok(()) => {}
         Err(RunError::Aborted) => return Ok(Outcome::Interrupted),
+        Err(RunError::Stage { source, .. }) if source.is::<ReaderLeft>() => {
+            console.line("the reader of the output has closed it: the rest was left out");
+            return Ok(Outcome::Done);
+        }
         Err(error) => return Err(error.into()),
     }
     if args.stats {
@@ -234,22 +237,11 @@ impl<R: Read + Send> Source for PipeSource<R> {
 /// The writer as the pipeline's sink, with the progress shown.
 struct PipeSink<W> {
     writer: PipeWriter<W>,
-    console: Console,
     progress: Progress,
     stats: PipelineStats,
-    failure: Failure,
+    control: Control,
     time_base: Rational,
     frames: u64,
-}
-
-impl<W> PipeSink<W> {
-    /// Ends the process: whoever writes to this program may be silent for ever, and nothing wakes the thread that waits for it. There
-    /// is no file to clean up.
-    fn fail(&mut self, error: &anyhow::Error) -> ! {
-        self.progress.end();
-        console::error(error);
-        signal_hook::low_level::exit(1)
-    }
 }
 
 impl<W: std::io::Write> Sink for PipeSink<W> {
@@ -257,18 +249,7 @@ impl<W: std::io::Write> Sink for PipeSink<W> {
     type Output = ();
 
     fn write(&mut self, SmoothedFrame { frame, .. }: SmoothedFrame) -> Result<()> {
-        if let Err(error) = self.writer.write(&frame) {
-            // What failed before is what there is to say.
-            if let Some(first) = self.failure.take() {
-                self.fail(&first.into());
-            }
-            if error.is::<ReaderLeft>() {
-                self.progress.end();
-                self.console.line("the reader of the output has closed it: the rest was left out");
-                signal_hook::low_level::exit(0);
-            }
-            self.fail(&error);
-        }
+        self.writer.write(&frame)?;
         self.frames += 1;
         let seconds = self.frames as f64 * f64::from(self.time_base);
         let media_time = Duration::try_from_secs_f64(seconds).unwrap_or_default();
@@ -277,10 +258,9 @@ impl<W: std::io::Write> Sink for PipeSink<W> {
     }
 
     fn finish(&mut self, ending: Ending) -> Result<()> {
-        if ending == Ending::Failed
-            && let Some(error) = self.failure.take()
-        {
-            self.fail(&error.into());
+        // Whoever writes to this program may be silent for ever: it is not waited for.
+        if ending == Ending::Failed {
+            self.control.stop();
         }
         Ok(())
     }

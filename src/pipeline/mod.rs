@@ -7,7 +7,8 @@
 //! 3. The first error wins, with the name of its stage and the number of its frame; later ones are logged.
 //! 4. [`Control::stop`] ends the source and drains the rest, so that the file is finished. [`Control::abort`] ends
 //!    every stage at its next frame, and wakes those that wait on a channel.
-//! 5. [`Sink::finish`] is called on every path, once, and every thread is joined before [`Pipeline::run`] returns.
+//! 5. [`Sink::finish`] is called once on every path, but where a thread cannot be started; every thread is joined before
+//!    [`Pipeline::run`] returns.
 //! 6. A live source does not wait: the edge behind it keeps the freshest item ([`Wiring::live_source`]), and what was
 //!    overwritten is counted. It is the only place of a run where items are lost.
 //! 7. Several workers may share a stage ([`Wiring::parallel`]): its items come out in order, and credits bound how many
@@ -227,11 +228,6 @@ impl Pipeline {
         self.shared.stats.clone()
     }
 
-    /// A handle to the first error, for a sink that cannot wait until every thread has ended.
-    pub fn failure(&self) -> Failure {
-        Failure(Arc::clone(&self.shared))
-    }
-
     /// Starts the stages that `wire` asks for and returns when every thread has ended.
     ///
     /// Blocks until the source ends, a stage fails, or [`Control`] says so.
@@ -244,23 +240,13 @@ impl Pipeline {
     ) -> Result<T, RunError> {
         let outcome =
             thread::scope(|scope| wire(&Wiring { scope, shared: Arc::clone(&self.shared), capacity: self.capacity }));
-        let first_error = self.failure().take();
+        let first_error = self.shared.first_error.lock().ok().and_then(|mut slot| slot.take());
         match (first_error, outcome) {
             (Some(error), _) => Err(error),
             (None, Err(error)) => Err(error),
             (None, Ok(Some(value))) => Ok(value),
             (None, Ok(None)) => Err(RunError::Aborted),
         }
-    }
-}
-
-/// What a run failed of.
-pub struct Failure(Arc<Shared>);
-
-impl Failure {
-    /// The first error of any stage so far, which [`Pipeline::run`] does not return any more.
-    pub fn take(&self) -> Option<RunError> {
-        self.0.first_error.lock().ok().and_then(|mut slot| slot.take())
     }
 }
 
