@@ -8,7 +8,7 @@ use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
-use common::{Signal, send};
+use common::{Signal, send, wait_until_caught};
 use predicates::prelude::PredicateBooleanExt as _;
 use predicates::str::contains;
 use tempfile::TempDir;
@@ -313,22 +313,20 @@ fn ctrl_c_before_the_first_gradient_replaces_nothing() {
 
     let folder = folder();
     std::fs::write(folder.path().join("out.png"), "a good one").unwrap();
-    let pipe = folder.path().join("style.png");
-    assert!(Process::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // A gradient of this size takes longer than a signal does.
     let mut child = Process::new(assert_cmd::cargo::cargo_bin("impasto"))
         .current_dir(&folder)
-        .args(["paint", "content.png", "--style", "style.png", "-o", "out.png", "-y", "--device", "cpu"])
+        .args(["paint", "content.png", "--style", "stripes.png", "-o", "out.png", "-y", "--device", "cpu"])
+        .args(["--size", "1024", "--start-size", "1024"])
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut messages = BufReader::new(child.stderr.take().unwrap());
-    let mut style = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    wait_until_caught(Signal::INT, &child);
     send(Signal::INT, &child);
     let mut said = String::new();
     messages.read_line(&mut said).unwrap();
     assert!(said.contains("stopping"), "{said}");
-    std::io::Write::write_all(&mut style, &std::fs::read(folder.path().join("stripes.png")).unwrap()).unwrap();
-    drop(style);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     messages.read_line(&mut said).unwrap();
     assert!(said.contains("interrupted: nothing was painted yet"), "{said}");

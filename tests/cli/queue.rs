@@ -209,7 +209,7 @@ fn a_clip_that_cannot_be_gone_on_with_is_painted_anew() {
     let (code, text) = run(folder, &["in/a.gif", "-o", "out/", "-y", "--mask", "masks"]);
     assert!(code == 1 && text.contains("cannot read the mask 'masks/9.png'"), "{text}");
     // Nor does one over a note that nobody can read.
-    std::fs::write(folder.join("out/a.gif.state"), "no note").unwrap();
+    std::fs::write(folder.join("out/a.gif.state"), "0123abcd {\"begin\":{").unwrap();
     let (code, text) = run(folder, &["in/a.gif", "-o", "out/", "-y", "--mask", "masks"]);
     assert!(code == 1 && all_files(&folder.join("out")).contains(&"a.gif.state".to_owned()), "{text}");
     let (code, text) = run(folder, &arguments[1..]);

@@ -31,6 +31,21 @@ pub fn send(signal: Signal, child: &Child) {
     kill_process(Pid::from_child(child), signal).expect("the program still runs");
 }
 
+/// Waits until a program that was started would not be ended by a signal; where the system does not tell, for a while.
+pub fn wait_until_caught(signal: Signal, child: &Child) {
+    let path = format!("/proc/{}/status", child.id());
+    let is_caught = || {
+        let status = std::fs::read_to_string(&path).ok()?;
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+        Some(u64::from_str_radix(caught.trim(), 16).ok()? & (1 << (signal.as_raw() - 1)) != 0)
+    };
+    let begin = std::time::Instant::now();
+    while !is_caught().unwrap_or_else(|| begin.elapsed().as_secs() > 2) {
+        assert!(begin.elapsed().as_secs() < 60, "the program catches no signal");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
 /// Runs ffmpeg quietly; panics with what it says if it fails.
 pub fn ffmpeg(arguments: &[&str]) {
     let output = Command::new("ffmpeg")
