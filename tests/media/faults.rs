@@ -164,7 +164,7 @@ fn an_output_that_cannot_be_written_leaves_nothing_behind() {
         (
             folder.path().join("out.mp4"),
             EncoderSettings { preset: Some("nonsense".to_owned()), ..EncoderSettings::default() },
-            "preset=nonsense",
+            "has no preset 'nonsense'",
         ),
         (
             folder.path().join("out.mp4"),
