@@ -136,7 +136,7 @@ fn a_learnt_style_takes_the_network_that_it_was_learnt_for() {
     let sheet =
         ["styles", "sheet", PHOTO, "-o", "sheet.png", "--work-size", "32", "--device", "cpu", "--network", "lite"];
     let count = Catalog::bundled().unwrap().styles().len() + 1;
-    let left_out = contains("left out: 'full' was learnt for 'impasto-full'");
+    let left_out = contains("left out: 'full': it was learnt for 'impasto-full'");
     impasto(&folder, &sheet).assert().success().stderr(left_out.and(contains(format!("{count} styles of"))));
 }
 
