@@ -123,18 +123,20 @@ fn a_second_ctrl_c_ends_a_run_whose_network_does_not_open() {
         .arg(network)
         .stderr(Stdio::piped())
         .spawn()
+        .map(Running)
         .unwrap();
+    let child = &mut child.0;
     // It is about to open the network when it has ONNX Runtime.
     let maps = format!("/proc/{}/maps", child.id());
     while !std::fs::read_to_string(&maps).unwrap().contains("libonnxruntime") {
         assert!(child.try_wait().unwrap().is_none());
         std::thread::sleep(Duration::from_millis(5));
     }
-    send(Signal::INT, &child);
+    send(Signal::INT, child);
     let mut said = String::new();
     BufReader::new(child.stderr.take().unwrap()).read_line(&mut said).unwrap();
     assert!(said.contains("stopping (Ctrl-C again to end at once)"), "{said}");
-    send(Signal::INT, &child);
+    send(Signal::INT, child);
     assert_eq!(child.wait().unwrap().signal(), Some(2));
     assert_eq!(files(folder.path()), ["in.mp4"]);
 }
