@@ -152,7 +152,7 @@ impl StreamCopier {
         Ok(())
     }
 
-    /// Whether all of the sound lies behind, or there is none.
+    /// Whether all of the sound, of which there is some, lies behind.
     fn is_past_the_end(&self) -> bool {
         let mut sound = self.routes.iter().flatten().filter(|route| route.kind == media::Type::Audio).peekable();
         sound.peek().is_some() && sound.all(|route| route.past_the_end >= PACKETS_PAST_THE_END)

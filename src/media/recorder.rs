@@ -131,8 +131,11 @@ impl Recorder {
 impl Disk {
     /// Brings there what has been written, once a second.
     fn keep_up(&mut self) -> io::Result<()> {
+        if self.at.elapsed() < Duration::from_secs(1) {
+            return Ok(());
+        }
         let bytes = self.file.metadata()?.len();
-        if bytes > self.bytes && self.at.elapsed() >= Duration::from_secs(1) {
+        if bytes > self.bytes {
             bring_to_disk(&self.file)?;
             (self.bytes, self.at) = (bytes, Instant::now());
         }

@@ -10,7 +10,7 @@
 //!
 //! The arithmetic on levels at both ends of the graph goes into the weights of the first and the last convolution.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::onnx::schema::NodeProto;
 use crate::onnx::{Attribute, Model, node};
@@ -55,7 +55,7 @@ fn take_levels(model: &mut Model) -> Result<f32> {
     let image = model.inputs().first().context("it has no input")?.name.clone();
     let [divide, subtract, space_to_depth, _, stem] = chain(model, image.clone(), START)?;
     let half_range = divide.input.get(1).and_then(|name| model.small_constant(name)).unwrap_or_default();
-    let &[half_range] = half_range.as_slice() else { anyhow::bail!("its range of levels is not one number") };
+    let &[half_range] = half_range.as_slice() else { bail!("its range of levels is not one number") };
     let names = Convolution::read(model, &stem)?.of_levels(half_range).add_to(model, "phases.stem")?;
     let nodes = &mut model.graph_mut().node;
     nodes.retain(|node| ![&divide, &subtract].map(output_of).contains(&output_of(node)));
@@ -127,7 +127,7 @@ fn chain<const N: usize>(model: &Model, mut tensor: String, kinds: [&str; N]) ->
     let mut nodes = Vec::with_capacity(N);
     for kind in kinds {
         let consumers = model.consumers(&tensor);
-        let &[node] = consumers.as_slice() else { anyhow::bail!("'{tensor}' is read by {} nodes", consumers.len()) };
+        let &[node] = consumers.as_slice() else { bail!("'{tensor}' is read by {} nodes", consumers.len()) };
         ensure!(node.op_type() == kind, "'{tensor}' is read by {} (expected {kind})", node.op_type());
         tensor = output_of(node).to_owned();
         nodes.push(node.clone());
@@ -160,7 +160,7 @@ impl Convolution {
         let constant = |index: usize| node.input.get(index).and_then(|name| model.constant(name));
         let (shape, weight) = constant(1).context("a convolution has no weights")?;
         let (_, bias) = constant(2).context("a convolution has no bias")?;
-        let &[outputs, inputs, side, width] = shape.as_slice() else { anyhow::bail!("weights of the shape {shape:?}") };
+        let &[outputs, inputs, side, width] = shape.as_slice() else { bail!("weights of the shape {shape:?}") };
         ensure!(side == width && bias.len() == outputs, "weights of the shape {shape:?}, a bias of {}", bias.len());
         Ok(Self { outputs, inputs, side, weight, bias })
     }
