@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use impasto::cli::Cli;
-use impasto::commands::{self, Outcome, UsageError};
+use impasto::commands::{self, Outcome};
 use impasto::console;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::FmtContext;
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         Ok(Outcome::Interrupted) => ExitCode::from(130),
         Err(error) => {
             console::error(&error);
-            ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
+            ExitCode::from(if commands::is_usage(&error) { 2 } else { 1 })
         }
     }
 }

@@ -33,6 +33,7 @@ use clap::CommandFactory;
 
 use crate::cli::{Cli, Command};
 use crate::console;
+use crate::media::OutputError;
 pub use crate::style::NetworkChoice;
 pub use crate::style::learned::Depth;
 pub use paint::{KeepColor, Preset};
@@ -71,10 +72,15 @@ pub enum Outcome {
 #[error("{0:#}")]
 pub struct UsageError(pub anyhow::Error);
 
+/// Whether the arguments are wrong, and no file or network.
+pub fn is_usage(error: &anyhow::Error) -> bool {
+    error.is::<UsageError>() || error.downcast_ref().is_some_and(OutputError::is_of_names)
+}
+
 /// Runs the command.
 ///
 /// # Errors
-/// What kept it from being done; [`UsageError`] where the arguments are wrong.
+/// What kept it from being done; see [`is_usage`].
 pub fn run(cli: Cli) -> Result<Outcome> {
     #[cfg(unix)]
     signals::outlive_file_limits();

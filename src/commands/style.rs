@@ -131,7 +131,9 @@ pub fn misused(error: anyhow::Error) -> anyhow::Error {
             "leave out --network, or learn the painting anew with `impasto learn --network {}`",
             NetworkChoice::of(asked)
         ),
-        Some(NetworkMisuse::NoIntegers) => "leave out --precision, or take --network lite".to_owned(),
+        Some(NetworkMisuse::NoIntegers) => {
+            "leave out --precision, or take styles of --network lite that are not learnt in full depth".to_owned()
+        }
         Some(NetworkMisuse::NoStyleImage) => "add --style-image PAINTING.jpg".to_owned(),
         Some(NetworkMisuse::StyleImage { path }) => format!("leave out --style-image; {}", uses_of_painting(path)),
         None => match error.downcast_ref::<UnknownStyle>() {

@@ -12,6 +12,7 @@ use super::color::{ColorTags, is_full_range};
 use super::containers::Needs;
 use super::ffi;
 use super::info::VideoInfo;
+use super::writer::OutputError;
 use crate::frame::FrameSize;
 
 /// How the pictures are encoded. The default is the container's usual codec at high quality.
@@ -121,16 +122,17 @@ pub fn find(wanted: &str) -> Result<Vec<Candidate>> {
         let candidates: Vec<Candidate> = known.encoders.iter().filter_map(candidate).collect();
         if candidates.is_empty() {
             let names: Vec<&str> = known.encoders.iter().map(|(name, _)| *name).collect();
-            bail!("this FFmpeg has no encoder for '{wanted}' (expected one of: {})", names.join(", "));
+            let text = format!("this FFmpeg has no encoder for '{wanted}' (expected one of: {})", names.join(", "));
+            bail!(OutputError::NoEncoder(text));
         }
         return Ok(candidates);
     }
     let Some(codec) = ffmpeg::encoder::find_by_name(&wanted).filter(Codec::is_video) else {
         let names: Vec<&str> = known_names().collect();
-        bail!(
+        bail!(OutputError::NoEncoder(format!(
             "'{wanted}' is no video encoder of this FFmpeg (expected one of {}, gif, ffv1, or a name from `ffmpeg -encoders`)",
             names.join(", ")
-        );
+        )));
     };
     let defaults = KNOWN_CODECS
         .iter()

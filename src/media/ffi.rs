@@ -1,4 +1,4 @@
-//! The few things that `ffmpeg-next` has no safe name for. The only file of the room with `unsafe`.
+//! The few things that `ffmpeg-next` has no safe name for. With `v4l2.rs` the only file of the room with `unsafe`.
 #![allow(unsafe_code)]
 
 use ffmpeg_next as ffmpeg;
@@ -19,8 +19,7 @@ pub fn version() -> String {
 
 /// Whether a pixel format has an alpha plane or channel.
 pub fn has_alpha(pixel: Pixel) -> bool {
-    descriptor_flags(pixel) & ffi::AV_PIX_FMT_FLAG_ALPHA as u64 != 0 && pixel != Pixel::PAL8
-        || matches!(pixel, Pixel::PAL8)
+    descriptor_flags(pixel) & ffi::AV_PIX_FMT_FLAG_ALPHA as u64 != 0 || pixel == Pixel::PAL8
 }
 
 /// Whether a pixel format holds red, green and blue (no matrix needed).

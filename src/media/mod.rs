@@ -58,7 +58,7 @@ pub use packets::Damage;
 pub use pipe::{PipeFormat, PipeOptions, PipeReader, PipeWriter, RawVideo, ReaderLeft};
 pub use planes::{ColorRange, Matrix, PictureLayout};
 pub use reader::{ReaderOptions, VideoReader};
-pub use recorder::{Recorder, RecorderError};
+pub use recorder::Recorder;
 pub use stream_out::{StreamError, StreamOut, StreamTarget};
 #[cfg(target_os = "linux")]
 pub use virtual_camera::VirtualCamera;

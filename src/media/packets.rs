@@ -55,13 +55,13 @@ impl Damage {
     pub fn describe(&self) -> Option<String> {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let parts: Vec<String> = [
-            (count(&self.counters.missing), "missing at the end", "missing at the end"),
-            (count(&self.counters.undecodable), "that cannot be decoded", "that cannot be decoded"),
-            (count(&self.counters.concealed), "decoded with errors", "decoded with errors"),
+            (count(&self.counters.missing), "missing at the end"),
+            (count(&self.counters.undecodable), "that cannot be decoded"),
+            (count(&self.counters.concealed), "decoded with errors"),
         ]
         .into_iter()
-        .filter(|(count, ..)| *count > 0)
-        .map(|(count, one, many)| if count == 1 { format!("1 frame {one}") } else { format!("{count} frames {many}") })
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} frame{} {what}", if count == 1 { "" } else { "s" }))
         .chain(match count(&self.counters.unreadable) {
             0 => None,
             1 => Some("1 unreadable place".to_owned()),
@@ -244,7 +244,8 @@ fn open_input(path: &Path, interrupt: Option<&Interrupt>) -> Result<Input> {
     };
     match opened {
         Ok(input) => Ok(input),
-        Err(Error::InvalidData) => bail!(
+        // The file itself could be opened: what its end cuts off is its content.
+        Err(Error::InvalidData | Error::Eof | Error::Other { errno: ffmpeg::error::EIO }) if path.is_file() => bail!(
             "'{}' is not a video that FFmpeg can read, or its index is missing (a recording that was cut off \
              before it was finished?)",
             shown(path)
@@ -256,10 +257,37 @@ fn open_input(path: &Path, interrupt: Option<&Interrupt>) -> Result<Input> {
 /// Mends timestamps of containers whose clock is a broadcaster's: joined recordings start over, or leap.
 struct Clock {
     may_jump: bool,
-    /// Added to every timestamp, in microseconds.
+    /// Added to every timestamp of the newest clock, in microseconds.
     offset: i64,
-    /// Per stream, where the next packet is expected, in microseconds after the offset.
-    expected: Vec<Option<i64>>,
+    /// Of each stream.
+    positions: Vec<Position>,
+}
+
+/// How far a stream is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Position {
+    /// What was added to its last packet: streams do not leave a clock at the same packet.
+    offset: i64,
+    /// Where the next packet is expected, after the offset.
+    expected: Option<i64>,
+}
+
+impl Position {
+    /// Takes up the offset of its clock.
+    fn follow(&mut self, dts: i64, newest: &mut i64) {
+        let Some(expected) = self.expected else {
+            self.offset = *newest;
+            return;
+        };
+        let step = |offset: i64| dts.saturating_add(offset).saturating_sub(expected);
+        let (own, common) = (step(self.offset), step(*newest));
+        if self.offset != *newest && common.abs() <= own.abs().min(Clock::MAX_LEAP) {
+            self.offset = *newest;
+        } else if !(-Clock::MAX_STEP_BACK..=Clock::MAX_LEAP).contains(&own) {
+            self.offset = self.offset.saturating_sub(own);
+            *newest = self.offset;
+        }
+    }
 }
 
 impl Clock {
@@ -272,11 +300,11 @@ impl Clock {
     fn new(input: &Input) -> Self {
         let may_jump = ffi::has_discontinuous_timestamps(input);
         let start = ffi::start_time(input).filter(|start| may_jump && *start > Self::MAX_START);
-        Self { may_jump, offset: -start.unwrap_or(0), expected: vec![None; input.nb_streams() as usize] }
-    }
-
-    fn forget_positions(&mut self) {
-        self.expected.fill(None);
+        Self {
+            may_jump,
+            offset: -start.unwrap_or(0),
+            positions: vec![Position::default(); input.nb_streams() as usize],
+        }
     }
 
     fn mend(&mut self, input: &Input, packet: &mut Packet) {
@@ -284,27 +312,24 @@ impl Clock {
             return;
         }
         let Some(time_base) = input.stream(packet.stream()).map(|stream| stream.time_base()) else { return };
-        if self.expected.len() <= packet.stream() {
-            self.expected.resize(packet.stream() + 1, None);
+        if self.positions.len() <= packet.stream() {
+            self.positions.resize(packet.stream() + 1, Position::default());
         }
         // Subtitles and data come when they come.
         let is_steady = input
             .stream(packet.stream())
             .is_some_and(|stream| matches!(stream.parameters().medium(), media::Type::Video | media::Type::Audio));
-        if let Some(dts) = packet.dts().filter(|_| is_steady).map(|dts| rescale(dts, time_base, MICROSECONDS)) {
-            let expected = self.expected[packet.stream()];
-            if let Some(expected) = expected {
-                let step = dts + self.offset - expected;
-                if !(-Self::MAX_STEP_BACK..=Self::MAX_LEAP).contains(&step) {
-                    self.offset -= step;
-                    // The other streams jump with this one: what they expected is of the old clock.
-                    self.forget_positions();
-                }
+        let position = &mut self.positions[packet.stream()];
+        match packet.dts().filter(|_| is_steady).map(|dts| rescale(dts, time_base, MICROSECONDS)) {
+            Some(dts) => {
+                position.follow(dts, &mut self.offset);
+                let duration = rescale(packet.duration().max(0), time_base, MICROSECONDS);
+                position.expected = Some(dts + position.offset + duration);
             }
-            let duration = rescale(packet.duration().max(0), time_base, MICROSECONDS);
-            self.expected[packet.stream()] = Some(dts + self.offset + duration);
+            None if is_steady && position.expected.is_some() => {}
+            None => position.offset = self.offset,
         }
-        let offset = rescale(self.offset, MICROSECONDS, time_base);
+        let offset = rescale(position.offset, MICROSECONDS, time_base);
         packet.set_pts(packet.pts().map(|pts| pts + offset));
         packet.set_dts(packet.dts().map(|dts| dts + offset));
     }

@@ -174,10 +174,10 @@ impl VideoReader {
         }
         reader.begin()?;
         if reader.pending.is_empty() {
-            match (reader.damage.describe(), reader.cut == Cut::default()) {
+            match (reader.damage.describe(), reader.cut.start.is_some() || reader.cut.end.is_some()) {
                 (Some(damage), _) => bail!("no frame of '{}' can be decoded ({damage})", shown(path)),
-                (None, true) => bail!("'{}' holds no frames", shown(path)),
-                (None, false) => bail!("'{}' has no frames in the chosen part", shown(path)),
+                (None, false) => bail!("'{}' holds no frames", shown(path)),
+                (None, true) => bail!("'{}' has no frames in the chosen part", shown(path)),
             }
         }
         Ok(reader)

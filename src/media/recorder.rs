@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::encoder::EncoderSettings;
 use super::live_output::LiveOutput;
@@ -18,14 +18,6 @@ use super::writer::OutputError;
 use super::{VideoInfo, Written};
 use crate::frame::Frame;
 use crate::output::{AtomicFile, bring_to_disk};
-
-/// Why there can be no recording of this name.
-#[derive(Debug, thiserror::Error)]
-pub enum RecorderError {
-    /// It is to be no Matroska.
-    #[error("a recording is a .mkv, which plays even if the program is killed (got '{}')", .0.display())]
-    NotMatroska(PathBuf),
-}
 
 /// Writes a recording.
 pub struct Recorder {
@@ -54,14 +46,23 @@ impl Recorder {
     /// A second of video, written in one piece.
     const CLUSTER: &str = "1000";
 
+    /// Refuses what would be no Matroska.
+    ///
+    /// # Errors
+    /// [`OutputError::NotMatroska`].
+    pub fn check_name(path: &Path) -> Result<(), OutputError> {
+        match path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("mkv")) {
+            true => Ok(()),
+            false => Err(OutputError::NotMatroska(path.to_owned())),
+        }
+    }
+
     /// Prepares `path` for frames like `info`.
     ///
     /// # Errors
-    /// [`RecorderError`], [`OutputError::Exists`], or when the folder or the encoder refuses.
+    /// As [`Recorder::check_name`], [`OutputError::Exists`], or when the folder or the encoder refuses.
     pub fn create(path: &Path, info: &VideoInfo, settings: &EncoderSettings, overwrite: bool) -> Result<Self> {
-        if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("mkv")) {
-            bail!(RecorderError::NotMatroska(path.to_owned()));
-        }
+        Self::check_name(path)?;
         let file = AtomicFile::create(path, overwrite).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => OutputError::Exists(path.to_owned()).into(),
             _ => anyhow::Error::new(error).context(format!("cannot create the recording '{}'", path.display())),
@@ -137,8 +138,8 @@ impl Disk {
         let bytes = self.file.metadata()?.len();
         if bytes > self.bytes {
             bring_to_disk(&self.file)?;
-            (self.bytes, self.at) = (bytes, Instant::now());
         }
+        (self.bytes, self.at) = (bytes, Instant::now());
         Ok(())
     }
 }

@@ -43,6 +43,18 @@ pub enum OutputError {
     /// It would replace what is being read.
     #[error("the output '{}' is the input", .0.display())]
     IsInput(PathBuf),
+    /// Its extension is of no container that is written.
+    #[error("'{}' does not end like a video that can be written (expected .mp4, .mkv, .mov, .webm or .gif)", .0.display())]
+    NotVideo(PathBuf),
+    /// Its extension is of a container that has no pictures.
+    #[error("'{}' cannot hold video (expected .mp4, .mkv, .mov, .webm or .gif)", .0.display())]
+    SoundOnly(PathBuf),
+    /// It is to be a recording, and no Matroska.
+    #[error("a recording is a .mkv, which plays even if the program is killed (got '{}')", .0.display())]
+    NotMatroska(PathBuf),
+    /// The codec is none that this FFmpeg can write.
+    #[error("{0}")]
+    NoEncoder(String),
     /// The container knows no such video.
     #[error("'{}' cannot hold {codec} video", .path.display())]
     CannotHold {
@@ -61,6 +73,14 @@ pub enum OutputError {
         /// What FFmpeg says.
         reason: Error,
     },
+}
+
+impl OutputError {
+    /// Whether the names that were asked for are wrong, whatever the files are.
+    pub fn is_of_names(&self) -> bool {
+        use OutputError::{NoEncoder, NotMatroska, NotVideo, SoundOnly};
+        matches!(self, NotVideo(_) | SoundOnly(_) | NotMatroska(_) | NoEncoder(_))
+    }
 }
 
 /// What was written.
@@ -220,8 +240,9 @@ impl VideoWriter {
     /// Adds to an error what may have led to it: FFmpeg only says that something is not possible.
     fn explain(&self, error: anyhow::Error) -> anyhow::Error {
         const HOUR: i64 = 3_600_000_000;
+        let of_disk = error.chain().filter_map(|cause| cause.downcast_ref()).any(|error| is_of_disk(*error));
         match self.encoder.widest_gap() {
-            gap if gap < HOUR => error,
+            gap if gap < HOUR || of_disk || self.output.format().name() == "matroska" => error,
             gap => error.context(format!(
                 "the timestamps of the input jump by {:.1} hours, which not every container takes (.mkv does)",
                 gap as f64 / HOUR as f64
@@ -335,10 +356,9 @@ fn open_container(path: &Path, temporary: &Path) -> Result<Output> {
     };
     match opened {
         Ok(output) => Ok(output),
-        Err(Error::InvalidData | Error::MuxerNotFound | Error::Other { errno: ffmpeg::error::EINVAL }) => bail!(
-            "'{}' does not end like a video that can be written (expected .mp4, .mkv, .mov, .webm or .gif)",
-            path.display()
-        ),
+        Err(Error::InvalidData | Error::MuxerNotFound | Error::Other { errno: ffmpeg::error::EINVAL }) => {
+            bail!(OutputError::NotVideo(path.to_owned()))
+        }
         Err(error) => Err(error).with_context(|| format!("cannot create the output '{}'", path.display())),
     }
 }
@@ -363,9 +383,7 @@ fn default_codec(path: &Path, output: &Output) -> Result<String> {
         "gif" => "gif".to_owned(),
         _ => match output.format().codec(path, media::Type::Video) {
             // Files of sound hold a cover picture at most.
-            codec::Id::None | codec::Id::PNG => {
-                bail!("'{}' cannot hold video (expected .mp4, .mkv, .mov, .webm or .gif)", path.display())
-            }
+            codec::Id::None | codec::Id::PNG => bail!(OutputError::SoundOnly(path.to_owned())),
             // A codec and its encoder may have two names.
             codec => {
                 ffmpeg::encoder::find(codec).map_or_else(|| codec.name().to_owned(), |known| known.name().to_owned())

@@ -82,7 +82,7 @@ pub enum NetworkMisuse {
         /// The picture that was given.
         path: PathBuf,
     },
-    /// The bundled network has no form in 8-bit integers.
+    /// The network has no form in 8-bit integers, or a style brings convolutions that have none.
     #[error("it has no form in 8-bit integers")]
     NoIntegers,
 }

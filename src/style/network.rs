@@ -242,30 +242,24 @@ impl std::fmt::Debug for StyleNetwork {
 impl Located {
     /// Whether the form of the network with convolutions in 8-bit integers is taken.
     fn is_int8(&self, options: &StyleOptions) -> Result<bool> {
-        let (is_bundled, has_form) = match self.location {
-            Location::Bundled(network) => (true, Catalog::bundled()?.network_int8_bytes(network)?.is_some()),
-            Location::File(_) => (false, false),
+        let has_form = match self.location {
+            Location::Bundled(network) => Catalog::bundled()?.network_int8_bytes(network)?.is_some(),
+            Location::File(_) => false,
         };
-        let brings_convolutions = self.learned.iter().any(|(_, style)| !style.convolutions.is_empty());
+        let has_form = has_form && self.learned.iter().all(|(_, style)| style.convolutions.is_empty());
         let device = &options.session.device;
         match options.precision {
             Precision::Fp32 | Precision::Fp16 => Ok(false),
-            Precision::Auto => {
-                Ok(has_form && !brings_convolutions && device.is_cpu() && runtime::has_integer_products())
-            }
+            Precision::Auto => Ok(has_form && device.is_cpu() && runtime::has_integer_products()),
             Precision::Int8 => {
                 ensure!(
                     device.is_cpu(),
                     "8-bit integers are for the processor (expected another precision on {device})"
                 );
-                if is_bundled && !has_form {
-                    return Err(NetworkMisuse::NoIntegers.into());
+                match has_form {
+                    true => Ok(true),
+                    false => Err(NetworkMisuse::NoIntegers.into()),
                 }
-                ensure!(
-                    has_form && !brings_convolutions,
-                    "it has no form in 8-bit integers (expected styles of a bundled network, none of them learnt in full depth)"
-                );
-                Ok(true)
             }
         }
     }

@@ -117,7 +117,7 @@ fn what_does_not_go_together_is_refused_before_anything_is_painted() {
         (&["in/a.mp4", "-o", "out.mp4", "--extension", "mkv"], 2, "--extension is for outputs in a folder"),
         (&["in/a.mp4", "same/a.mp4", "-o", "out"], 2, "would both become 'out/a.mp4'"),
         (&["in", "-o", "in/../in", "--extension", "mkv"], 2, "the outputs would lie among the clips of 'in'"),
-        (&["in", "-o", "out", "--codec", "none"], 1, "'none' is no video encoder of this FFmpeg"),
+        (&["in", "-o", "out", "--codec", "none"], 2, "'none' is no video encoder of this FFmpeg"),
         (&["in", "-o", "out", "--mask", "missing.png"], 1, "cannot read the mask 'missing.png'"),
         (&["in", "-o", "out", "--debug-view", "view.mp4"], 2, "--debug-view is for one video (expected none for 4)"),
         (

@@ -68,7 +68,15 @@ fn recordings_are_refused_before_the_camera_is_painted() {
     assert!(stderr(&output).contains("is the camera's clip"), "{}", stderr(&output));
     assert_eq!(frames_in(&folder.path().join("old.mkv")), 3);
     let output = run(headless(folder.path(), BARS, &["--record", "new.mp4"]));
-    assert!(stderr(&output).contains("a recording is a .mkv"), "{}", stderr(&output));
+    assert!(
+        output.status.code() == Some(2) && stderr(&output).contains("a recording is a .mkv"),
+        "{}",
+        stderr(&output)
+    );
+    let output = run(headless(folder.path(), "none.mkv", &["--record", "new.mkv", "--codec", "none"]));
+    assert_eq!(output.status.code(), Some(1), "no camera is no matter of usage: {}", stderr(&output));
+    let output = run(headless(folder.path(), BARS, &["--record", "new.mkv", "--codec", "none"]));
+    assert!(output.status.code() == Some(2) && stderr(&output).contains("no video encoder"), "{}", stderr(&output));
 }
 
 #[test]

@@ -32,9 +32,10 @@ use crate::cli::{LiveArgs, QualityMode};
 use crate::console::{self, Console, counted};
 use crate::frame::{FramePool, FrameSize};
 use crate::media::{
-    CameraChoice, CameraError, CameraOptions, ChooseCameraError, EncoderSettings, NoDisplay, OutputError, Rational,
-    VideoInfo, Window, camera_modes, list_cameras,
+    self, CameraChoice, CameraError, CameraOptions, ChooseCameraError, EncoderSettings, NoDisplay, OutputError,
+    Rational, Recorder, VideoInfo, Window, camera_modes, list_cameras,
 };
+use crate::output::is_taken;
 use crate::pipeline::{Control, Pipeline, PipelineStats, RunError};
 use crate::style::StyleEngine;
 use crate::style::contract::StyleInput;
@@ -184,6 +185,13 @@ fn check(args: &LiveArgs, choice: &CameraChoice) -> Result<()> {
         && crate::commands::outputs::is_same(clip, record)
     {
         return Err(anyhow!("the recording '{}' is the camera's clip (choose another name)", record.display()));
+    }
+    if let Some(record) = &args.record {
+        Recorder::check_name(record)?;
+        args.encoding.codec.as_deref().map_or(Ok(()), media::check_codec)?;
+        if !args.overwrite && is_taken(record) {
+            return Err(with_hint(OutputError::Exists(record.clone()).into()));
+        }
     }
     if !choice.has_modes() && (args.size.is_some() || args.fps.is_some() && args.quality != QualityMode::Auto) {
         let text = format!(

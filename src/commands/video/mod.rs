@@ -317,7 +317,7 @@ pub(super) fn with_hint(error: anyhow::Error) -> anyhow::Error {
         Some(OutputError::IsInput(_)) => "choose another name",
         Some(OutputError::CannotHold { .. }) => "choose another --codec or another extension",
         Some(OutputError::Refused { .. }) => "choose another extension, as .mkv, or --mute if it is the sound",
-        None => return error,
+        Some(_) | None => return error,
     };
     anyhow::anyhow!("{error:#} ({hint})")
 }

@@ -71,15 +71,16 @@ fn complete_pipeline(pipeline: &str, options: &CameraOptions) -> String {
     let (before, sink) = match pipeline.find("appsink") {
         None => (pipeline, if pipeline.contains("filesrc") { OF_FILE } else { FRESHEST }),
         Some(sink) => match pipeline[..sink].rsplit_once('!') {
-            // JPEG is decoded by OpenCV.
-            Some((before, between)) if between.trim().is_empty() && !before.contains("image/jpeg") => {
-                (before.trim_end(), &pipeline[sink..])
-            }
+            Some((before, between)) if between.trim().is_empty() => (before.trim_end(), &pipeline[sink..]),
             // It stands for itself, and is linked elsewhere by its name.
             _ => return pipeline.to_owned(),
         },
     };
     let mut pipeline = before.to_owned();
+    // OpenCV would take the bytes of a JPEG for a row of gray.
+    if before.rsplit('!').next().is_some_and(|last| last.trim_start().starts_with("image/jpeg")) {
+        pipeline.push_str(" ! jpegdec");
+    }
     let mut asked = String::new();
     if let Some(size) = options.size {
         asked.push_str(&format!(",width={},height={}", size.width, size.height));
@@ -205,8 +206,13 @@ mod tests {
         (options.size, options.frame_rate) = (None, None);
         assert!(!complete_pipeline("v4l2src", &options).contains("capsfilter"));
         assert!(complete_pipeline("filesrc location=a.mkv ! decodebin", &options).ends_with("sync=true"));
-        for own in ["v4l2src ! image/jpeg ! appsink", "appsink name=a videotestsrc ! a."] {
-            assert_eq!(complete_pipeline(own, &options), own);
+        let own = "appsink name=a videotestsrc ! a.";
+        assert_eq!(complete_pipeline(own, &options), own);
+        for jpeg in ["v4l2src ! image/jpeg,width=640 ! appsink", "v4l2src ! image/jpeg,width=640 ! jpegdec ! appsink"] {
+            assert_eq!(
+                complete_pipeline(jpeg, &options),
+                "v4l2src ! image/jpeg,width=640 ! jpegdec ! videoconvert ! video/x-raw,format=BGR ! appsink"
+            );
         }
         options.size = Some(FrameSize::new(96, 64));
         assert_eq!(

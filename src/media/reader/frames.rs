@@ -101,18 +101,21 @@ impl VideoReader {
         Ok(())
     }
 
-    /// The frame's own timestamp; where it has none or it does not grow, the one that follows the last.
+    /// The frame's own timestamp; where it has none, the one that follows the last. Where it does not grow, the next tick, so that
+    /// the frames after it keep theirs; but a clock that is far behind the last frame does not catch up, and the rest follows one another.
     fn timestamp_of_converted(&self, filter_time_base: Rational) -> Timestamp {
         let (picture, time_base) = (self.converter.converted(), self.info.time_base);
         let duration = match picture.packet().duration {
             known if known > 0 && filter_time_base == time_base => known,
             _ => default_duration(self.info.frame_rate, time_base),
         };
+        let second = rescale(1_000_000, MICROSECONDS, time_base);
         let pts = picture.pts().map(|pts| rescale(pts, filter_time_base, time_base));
         let pts = match (pts, self.last_timestamp) {
-            (Some(pts), Some(last)) if pts <= last.pts => last.pts + 1,
-            (Some(pts), _) => pts,
-            (None, Some(last)) => last.pts + last.duration.max(1),
+            (Some(pts), Some(last)) if pts <= last.pts && last.pts - pts <= second => last.pts + 1,
+            (Some(pts), Some(last)) if pts > last.pts => pts,
+            (Some(pts), None) => pts,
+            (_, Some(last)) => last.pts + last.duration.max(1),
             (None, None) => rescale(self.sought.unwrap_or(self.origin), MICROSECONDS, time_base),
         };
         Timestamp { pts, duration }
