@@ -8,6 +8,7 @@ mod chart;
 pub mod cli;
 pub mod commands;
 pub mod console;
+mod contrast;
 pub mod film;
 pub mod frame;
 pub mod gatys;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// Each room, and the rooms of this crate that it may name.
 const ROOMS: &[(&str, &[&str])] = &[
     ("frame", &[]),
+    ("contrast", &["frame"]),
     ("scale", &["frame"]),
     ("stills", &["frame"]),
     ("output", &[]),
@@ -14,10 +15,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("temporal", &["frame", "motion", "onnx", "runtime"]),
     ("runtime", &[]),
     ("onnx", &[]),
-    ("style", &["frame", "onnx", "runtime", "scale", "stills"]),
+    ("style", &["contrast", "frame", "onnx", "runtime", "scale", "stills"]),
     ("gatys", &["frame", "onnx", "runtime", "scale"]),
     ("learn", &["frame", "gatys", "onnx", "runtime", "scale", "style"]),
-    ("motion", &["frame", "scale"]),
+    ("motion", &["contrast", "frame", "scale"]),
     ("film", &["frame", "gatys", "motion"]),
     ("lettering", &[]),
     ("chart", &["lettering"]),

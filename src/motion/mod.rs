@@ -4,15 +4,18 @@
 //! only: what it says of a frame needs nothing that comes later.
 
 mod boxes;
+mod cut;
 pub mod flow;
 mod rest;
 
 use anyhow::Result;
 use multiversion::multiversion;
 
+use crate::contrast::bearing;
 use crate::frame::{CHANNELS, Frame, FrameSize};
 use crate::scale::{Filter, Scaler};
 use boxes::{Boxes, least, quantile, sum};
+pub use cut::CutRule;
 use flow::{FlowEstimator, FlowField, FlowQuality, FlowTolerance, GrayPicture, coherence, warp};
 pub use rest::RestRule;
 
@@ -55,6 +58,11 @@ pub struct MotionSettings {
     pub rest: RestRule,
     /// A frame that is believed less than this on average is a new scene (ours).
     pub cut_confidence: f32,
+    /// What is a new scene although it is believed: where both have little contrast.
+    pub cut: CutRule,
+    /// How much of the belief is lost as the share of the painting that a picture bears changes, 0–1, from a frame to the next
+    /// (ours): at the end of a fade the past would be brighter than the frame wherever it is believed.
+    pub doubt_of_bearing: f32,
     /// A gap longer than this, in seconds, is a jump in time (ours).
     pub longest_gap_seconds: f32,
     /// Those of the running average of the content that new frames are compared with: what has changed slowly is noticed.
@@ -70,6 +78,8 @@ impl Default for MotionSettings {
             flow_tolerance: FlowTolerance { gradient_of_speed: 0.006, gradient: 0.00085, outside: 0.6 },
             rest: RestRule::default(),
             cut_confidence: 0.3,
+            cut: CutRule::default(),
+            doubt_of_bearing: 5.0,
             longest_gap_seconds: 0.5,
             time_constants: TimeConstants::of_content(TimeConstants::DEFAULT_SECONDS),
         }
@@ -250,7 +260,7 @@ impl MotionEstimator {
         let mut confidence = Vec::new();
         self.boxes.join(&self.belief, grid, 1, least, &mut confidence);
         let mean = confidence.iter().sum::<f32>() / confidence.len().max(1) as f32;
-        if mean < self.settings.cut_confidence {
+        if mean < self.settings.cut_confidence || self.settings.cut.is_cut(rgb, &self.moved, grid) {
             return Ok(Motion::Reset);
         }
         // The mean of each neighborhood, never above the value itself: what is not believed stays so.
@@ -260,6 +270,11 @@ impl MotionEstimator {
         }
         let shares = self.settings.time_constants.shares(elapsed_seconds);
         follow(&mut before.past, rgb, &self.moved, &confidence, shares);
+        let change = (bearing(grid, rgb) - bearing(grid, &before.rgb)).abs();
+        if change > 0.0 {
+            let left = (1.0 - self.settings.doubt_of_bearing * change).max(0.0);
+            confidence.iter_mut().for_each(|confidence| *confidence *= left);
+        }
         Ok(Motion::Carried(CarriedMotion { flow, confidence, elapsed_seconds }))
     }
 
@@ -409,6 +424,21 @@ mod tests {
         let mut small = Frame::black(FrameSize::new(48, 32));
         small.timestamp.pts = 201;
         assert_eq!(estimator.analyze(&small).unwrap(), Motion::Reset, "size");
+    }
+
+    #[test]
+    fn the_end_of_a_fade_is_not_held_up_by_what_was_brighter() {
+        let mut estimator = estimator();
+        let faded = |light: f32, pts: i64| {
+            let mut frame = waves(0.0, 0, 0, pts);
+            frame.pixels_mut().iter_mut().for_each(|level| *level = (f32::from(*level) * light) as u8);
+            frame
+        };
+        estimator.analyze(&faded(0.6, 0)).unwrap();
+        let mut motion_to = |light: f32, pts: i64| estimator.analyze(&faded(light, pts)).unwrap();
+        assert!(mean(&carried(motion_to(0.58, 1)).confidence) > 0.9, "the painting is the same");
+        motion_to(0.3, 2);
+        assert!(mean(&carried(motion_to(0.25, 3)).confidence) < 0.6, "it deviates by less, and is painted the less");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::pixels::{Mix, mix_in_place};
 use super::spec::StyleSpec;
 use super::upscale::GuidedUpscaler;
 use super::{NetworkContract, Stylizer};
+use crate::contrast::bearing;
 use crate::frame::{Frame, FrameSize};
 use crate::runtime::{Device, Terminator};
 
@@ -127,7 +128,8 @@ impl StyleEngine {
 impl Stylizer for StyleEngine {
     fn stylize(&mut self, src: &Frame, dst: &mut Frame) -> Result<()> {
         ensure!(src.size == dst.size, "a frame of {} cannot be painted into one of {}", src.size, dst.size);
-        let mix = self.settings.mix();
+        let mut mix = self.settings.mix();
+        mix.strength *= bearing(src.size, src.pixels());
         if mix.strength <= 0.0 {
             // Nothing of the painting would show: the network is not asked.
             dst.pixels_mut().copy_from_slice(src.pixels());

@@ -5,6 +5,7 @@
 //! differently.
 
 use super::nearest;
+use crate::frame::FrameSize;
 use crate::motion::{CarriedMotion, Motion};
 
 /// How far a painting may be carried.
@@ -14,6 +15,10 @@ pub struct PropagationSettings {
     pub stride: u32,
     /// Share of the picture, 0–1, that the last painted frame may leave unexplained; beyond it a frame is painted (ours).
     pub most_unexplained: f32,
+    /// The same share of each square of [`Propagation::SQUARE`] cells that does not lie at the picture's edge, where something always
+    /// comes into view (ours): something small that moves on its own, a ball or a bird, would be torn, and is next to nothing of the
+    /// picture.
+    pub most_unexplained_of_square: f32,
 }
 
 impl PropagationSettings {
@@ -24,7 +29,7 @@ impl PropagationSettings {
 
 impl Default for PropagationSettings {
     fn default() -> Self {
-        Self { stride: 1, most_unexplained: 0.01 }
+        Self { stride: 1, most_unexplained: 0.01, most_unexplained_of_square: 0.45 }
     }
 }
 
@@ -42,6 +47,9 @@ pub struct Propagation {
 }
 
 impl Propagation {
+    /// Side of the squares that are looked at one by one, in cells of the motion's grid.
+    pub const SQUARE: usize = 8;
+
     /// Nothing has been painted yet.
     pub fn new(settings: PropagationSettings) -> Self {
         Self { settings, age: 0, trust: Vec::new(), moved: Vec::new() }
@@ -78,15 +86,31 @@ impl Propagation {
         } else {
             self.trust.clone_from(&carried.confidence);
         }
-        let unexplained = self.trust.iter().filter(|trust| **trust < EXPLAINED).count();
+        let unexplained = self.trust.iter().filter(is_unexplained).count();
         unexplained as f32 <= self.settings.most_unexplained * self.trust.len() as f32
+            && !self.is_torn(carried.flow.size)
     }
+
+    /// Whether too much of a single square is unexplained.
+    fn is_torn(&self, grid: FrameSize) -> bool {
+        const SIDE: usize = Propagation::SQUARE;
+        let most = self.settings.most_unexplained_of_square * (SIDE * SIDE) as f32;
+        let inside = |length: usize| (SIDE..(length + 1).saturating_sub(2 * SIDE)).step_by(SIDE);
+        let unexplained = |left: usize, top: usize| {
+            let rows = (top..top + SIDE).map(|y| &self.trust[y * grid.width + left..][..SIDE]);
+            rows.flatten().filter(is_unexplained).count()
+        };
+        inside(grid.height).any(|top| inside(grid.width).any(|left| unexplained(left, top) as f32 > most))
+    }
+}
+
+fn is_unexplained(trust: &&f32) -> bool {
+    **trust < EXPLAINED
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::FrameSize;
     use crate::motion::flow::FlowField;
 
     const SIZE: FrameSize = FrameSize::new(20, 10);
@@ -117,6 +141,24 @@ mod tests {
         let hole = carried(|cell| if cell < 20 { 0.0 } else { 1.0 });
         let motions = [Motion::Reset, carried(|_| 1.0), hole, carried(|_| 1.0), Motion::Reset, carried(|_| 1.0)];
         assert_eq!(decide(8, &motions), [true, false, true, false, true, false]);
+    }
+
+    #[test]
+    fn something_small_that_moves_on_its_own_is_painted() {
+        let size = FrameSize::new(100, 100);
+        let moves = |is_unexplained: &dyn Fn(usize, usize) -> bool| {
+            let cells = (0..size.pixels()).map(|cell| (cell % size.width, cell / size.width));
+            Motion::Carried(CarriedMotion {
+                flow: FlowField::zero(size),
+                confidence: cells.map(|(x, y)| if is_unexplained(x, y) { 0.0 } else { 1.0 }).collect(),
+                elapsed_seconds: 0.04,
+            })
+        };
+        // 36 cells both: a ball, and doubts all over.
+        let ball = moves(&|x, y| (65..71).contains(&x) && (33..39).contains(&y));
+        let scattered = moves(&|x, y| x % 16 == 0 && y % 18 == 0 && x < 96 && y < 108);
+        assert_eq!(decide(8, &[Motion::Reset, ball]), [true, true]);
+        assert_eq!(decide(8, &[Motion::Reset, scattered]), [true, false]);
     }
 
     #[test]
