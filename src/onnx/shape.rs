@@ -249,13 +249,18 @@ fn infer_operator(node: &NodeProto, inputs: &[Input<'_>]) -> Result<Vec<usize>> 
     })
 }
 
+/// Larger blocks are in no network, and the square of 2³² is 0 to whoever divides by it.
+const MOST_BLOCK_SIZE: i64 = 1024;
+
 /// The side of the blocks that depth and space are exchanged in.
 ///
 /// # Errors
-/// When it is not given.
+/// When it is not given, or no network has such blocks.
 pub fn block_size(node: &NodeProto) -> Result<usize> {
-    let size = integer_attribute(node, "blocksize").and_then(|size| usize::try_from(*size.first()?).ok());
-    size.filter(|&size| size > 0).context("the size of blocks is not given")
+    let size = integer_attribute(node, "blocksize").and_then(|size| size.first().copied());
+    let size = size.context("the size of blocks is not given")?;
+    ensure!((1..=MOST_BLOCK_SIZE).contains(&size), "blocks of {size} (expected 1 to {MOST_BLOCK_SIZE})");
+    Ok(usize::try_from(size)?)
 }
 
 fn without_axes(shape: &[usize], axes: &[usize]) -> Vec<usize> {
@@ -376,6 +381,20 @@ mod tests {
         let shape = |given: usize| infer(&node, &[&[picture], &ends[..given]].concat()).unwrap();
         assert_eq!([shape(2), shape(3), shape(4)], [[2, 9], [4, 7], [4, 4]]);
         assert!(infer(&node, &[picture, list(&[1, 0]), list(&[3])]).is_err());
+    }
+
+    #[test]
+    fn blocks_that_nobody_could_divide_by_are_refused() {
+        let picture = Input { shape: &[1, 4, 6, 8], integers: None, floats: None };
+        let shape = |operator: &str, size: i64| {
+            infer(&crate::onnx::node(operator, &[], "out", &[Attribute::Int("blocksize", size)]), &[picture])
+        };
+        assert_eq!(shape("DepthToSpace", 2).unwrap(), [1, 1, 12, 16]);
+        assert_eq!(shape("SpaceToDepth", 2).unwrap(), [1, 16, 3, 4]);
+        for (operator, size) in [("DepthToSpace", 1 << 32), ("SpaceToDepth", 1 << 32), ("SpaceToDepth", 0)] {
+            let error = format!("{:#}", shape(operator, size).unwrap_err());
+            assert!(error.contains(&format!("operator {operator}: blocks of {size} (expected 1 to")), "{error}");
+        }
     }
 
     #[test]
