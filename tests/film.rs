@@ -256,11 +256,14 @@ fn what_does_not_go_together_or_cannot_be_read_is_told() {
     let mut network = Command::cargo_bin("impasto").unwrap();
     network.current_dir(material.folder.path()).args(["video", "in.mkv", "-o", "out.mkv", "--keyframes", "3"]);
     network.assert().code(2).stderr(contains("--keyframes means nothing to a network"));
-    let usage: [(&[&str], &str); 8] = [
+    let usage: [(&[&str], &str); 11] = [
         (&["--smooth", "1"], "--stride and --smooth are for networks"),
         (&["--stride", "2"], "--stride and --smooth are for networks"),
         (&["--work-size", "360"], "--work-size is for networks (expected --keyframe-size"),
         (&["--debug-view", "view.mkv"], "--debug-view and --stats are for networks"),
+        (&["--parallel", "2"], "--parallel and --queue are for networks"),
+        (&["--queue", "9"], "--parallel and --queue are for networks"),
+        (&["--strength", "0"], "--strength 0 shows nothing of the keyframes"),
         (&["--anchor-weight=-1"], "from 0 to"),
         (&["--style", "wave:0.5,scream:0.5"], "'wave:0.5,scream:0.5' is a blend"),
         (&["--fill", "nobody"], "nobody"),

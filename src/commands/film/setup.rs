@@ -15,7 +15,7 @@ use crate::commands::outputs::with_ending;
 use crate::commands::paint::{WHOLE_BYTES, read_style, read_vgg};
 use crate::commands::style;
 use crate::commands::video::{self, EndsRun, with_hint};
-use crate::commands::{DEFAULT_SMOOTHING, DEFAULT_WORK_SIZE, UsageError};
+use crate::commands::{DEFAULT_QUEUE, DEFAULT_SMOOTHING, DEFAULT_WORK_SIZE, UsageError};
 use crate::console::Console;
 use crate::frame::FrameSize;
 use crate::gatys::{Objective, Optimizer, PaintSettings, Picture, Vgg};
@@ -140,6 +140,12 @@ pub fn check(args: &VideoArgs) -> Result<()> {
     }
     if args.debug_view.is_some() || args.stats {
         return usage("--debug-view and --stats are for networks (expected neither with --engine gatys)");
+    }
+    if args.run.parallel.is_some() || args.run.queue != DEFAULT_QUEUE {
+        return usage("--parallel and --queue are for networks (expected neither with --engine gatys)");
+    }
+    if args.style.look.strength == 0.0 {
+        return usage("--strength 0 shows nothing of the keyframes (expected more with --engine gatys)");
     }
     Ok(())
 }
