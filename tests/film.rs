@@ -8,7 +8,7 @@ use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
-use common::{Signal, clip, frame_rgb, frame_times, mean_difference, send, stream, streams};
+use common::{Signal, clip, frame_rgb, frame_times, mean_difference, send, stream, streams, style_of};
 use predicates::str::contains;
 use tempfile::TempDir;
 
@@ -224,6 +224,27 @@ fn passes_go_over_all_keyframes_and_a_named_folder_stays() {
     std::fs::write(material.path("work/output-bytes"), bytes.to_string()).unwrap();
     material.film("out.mkv", &arguments).assert().success();
     refused();
+}
+
+#[test]
+fn keyframes_are_of_the_filling_style_and_its_precision() {
+    let material = Material::new();
+    let own = material.path("data/impasto/styles");
+    std::fs::create_dir_all(&own).unwrap();
+    let write = |index| {
+        std::fs::write(own.join("fog.style"), style_of("impasto-lite", index).to_bytes().unwrap()).unwrap();
+    };
+    let film = |precision: &str| {
+        let arguments = ["--frames", "1", "--iterations", "1", "--work-folder", "work", "-y", "--fill", "fog"];
+        let mut command = material.film("out.mkv", &[&arguments[..], &["--precision", precision]].concat());
+        command.env("XDG_DATA_HOME", material.path("data")).assert()
+    };
+    write(0);
+    film("fp32").success();
+    film("fp32").success();
+    film("int8").code(1).stderr(contains("another film, or of other settings"));
+    write(1);
+    film("fp32").code(1).stderr(contains("another film, or of other settings"));
 }
 
 #[test]

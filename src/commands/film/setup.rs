@@ -228,6 +228,7 @@ pub fn fingerprint(
     size: FrameSize,
     settings: &PaintSettings,
     style: &Picture,
+    fill: Option<&FillNetwork>,
     vgg_sha256: Option<&str>,
 ) -> Result<String> {
     let mut hasher = DefaultHasher::new();
@@ -236,12 +237,16 @@ pub fn fingerprint(
     (&input, found.len(), found.modified().ok()).hash(&mut hasher);
     style.planes.iter().for_each(|value| value.to_bits().hash(&mut hasher));
     let film = &args.film;
-    if let Some(file) = film.fill.as_deref().filter(|fill| Path::new(fill).is_file()) {
-        std::fs::read(file).with_context(|| format!("cannot read '{file}'"))?.hash(&mut hasher);
+    if let Some(fill) = &film.fill {
+        for file in style::files(&style::parse(fill)?) {
+            std::fs::read(&file).with_context(|| format!("cannot read '{}'", file.display()))?.hash(&mut hasher);
+        }
     }
     let part = (args.start, args.end, args.frames);
     let settings = PaintSettings { session: SessionOptions::default(), ..settings.clone() };
-    let fill = (&film.fill, args.style.look.network.network);
+    // Where the style that fills is yet to be found, `auto` stays a word, and is the same on every device.
+    let precision = fill.map_or(args.style.look.precision.precision, FillNetwork::precision);
+    let fill = (&film.fill, args.style.look.network.network, precision);
     format!("{part:?} {size} {settings:?} {:?} {:?} {fill:?} {vgg_sha256:?}", film.keyframes, film.iterations)
         .hash(&mut hasher);
     Ok(format!("{:016x}", hasher.finish()))
