@@ -8,7 +8,7 @@ use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
-use common::{Signal, clip, frame_rgb, frame_times, mean_difference, send, stream, streams};
+use common::{Signal, clip, frame_rgb, frame_times, mean_difference, send, stream, streams, style_of};
 use predicates::str::contains;
 use tempfile::TempDir;
 
@@ -227,6 +227,27 @@ fn passes_go_over_all_keyframes_and_a_named_folder_stays() {
 }
 
 #[test]
+fn keyframes_are_of_the_filling_style_and_its_precision() {
+    let material = Material::new();
+    let own = material.path("data/impasto/styles");
+    std::fs::create_dir_all(&own).unwrap();
+    let write = |index| {
+        std::fs::write(own.join("fog.style"), style_of("impasto-lite", index).to_bytes().unwrap()).unwrap();
+    };
+    let film = |precision: &str| {
+        let arguments = ["--frames", "1", "--iterations", "1", "--work-folder", "work", "-y", "--fill", "fog"];
+        let mut command = material.film("out.mkv", &[&arguments[..], &["--precision", precision]].concat());
+        command.env("XDG_DATA_HOME", material.path("data")).assert()
+    };
+    write(0);
+    film("fp32").success();
+    film("fp32").success();
+    film("int8").code(1).stderr(contains("another film, or of other settings"));
+    write(1);
+    film("fp32").code(1).stderr(contains("another film, or of other settings"));
+}
+
+#[test]
 fn films_of_a_folder_are_passed_by_where_they_are_whole() {
     let material = Material::new();
     let in_folder = |more: &[&str]| {
@@ -256,11 +277,14 @@ fn what_does_not_go_together_or_cannot_be_read_is_told() {
     let mut network = Command::cargo_bin("impasto").unwrap();
     network.current_dir(material.folder.path()).args(["video", "in.mkv", "-o", "out.mkv", "--keyframes", "3"]);
     network.assert().code(2).stderr(contains("--keyframes means nothing to a network"));
-    let usage: [(&[&str], &str); 8] = [
+    let usage: [(&[&str], &str); 11] = [
         (&["--smooth", "1"], "--stride and --smooth are for networks"),
         (&["--stride", "2"], "--stride and --smooth are for networks"),
         (&["--work-size", "360"], "--work-size is for networks (expected --keyframe-size"),
         (&["--debug-view", "view.mkv"], "--debug-view and --stats are for networks"),
+        (&["--parallel", "2"], "--parallel and --queue are for networks"),
+        (&["--queue", "9"], "--parallel and --queue are for networks"),
+        (&["--strength", "0"], "--strength 0 shows nothing of the keyframes"),
         (&["--anchor-weight=-1"], "from 0 to"),
         (&["--style", "wave:0.5,scream:0.5"], "'wave:0.5,scream:0.5' is a blend"),
         (&["--fill", "nobody"], "nobody"),

@@ -202,6 +202,16 @@ pub fn folder() -> Option<PathBuf> {
     Some(strategy.data_dir().join("impasto").join("styles"))
 }
 
+/// The files that a style is made of: networks and learnt styles, also those of one's own that are given by name.
+pub fn files(spec: &StyleSpec) -> Vec<PathBuf> {
+    let folder = folder();
+    let of_term = |style: &StyleRef| match style {
+        StyleRef::Network { path, .. } | StyleRef::Learned(path) => Some(path.clone()),
+        StyleRef::Named(name) => find(folder.as_deref()?, name).map(|style| style.path),
+    };
+    spec.terms().iter().filter_map(|term| of_term(&term.style)).collect()
+}
+
 /// How a network of others was understood; nothing to say of the bundled ones.
 fn notes(spec: &StyleSpec, engine: &StyleEngine) -> Vec<String> {
     spec.terms()

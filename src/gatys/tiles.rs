@@ -20,6 +20,9 @@ use crate::onnx::shape::image_shape;
 use crate::onnx::{GraphBuilder, Model, Value};
 use crate::runtime::{Bindings, Session, SessionOptions, Tensor};
 
+/// The deepest layer whose features see no farther than tiles overlap.
+const DEEPEST: Layer = Layer::new(5, 1);
+
 /// An objective for a picture that is looked at in tiles.
 pub struct TiledObjective {
     size: FrameSize,
@@ -59,7 +62,10 @@ struct ContentTerm {
 impl TiledObjective {
     /// Whether an objective can be looked at in tiles.
     pub fn can(objective: &Objective) -> bool {
-        objective.statistics == Statistics::Gram && objective.regions == 0 && objective.anchor_weight == 0.0
+        objective.statistics == Statistics::Gram
+            && objective.regions == 0
+            && objective.anchor_weight == 0.0
+            && objective.layers().iter().all(|layer| *layer <= DEEPEST)
     }
 
     /// The size of tiles for a picture.
@@ -70,7 +76,7 @@ impl TiledObjective {
     /// Prepares tiles of at most `longest` pixels a side.
     ///
     /// # Errors
-    /// When the objective cannot be looked at in tiles, a layer is deeper than relu5_1, or a graph cannot be opened.
+    /// When the objective cannot be looked at in tiles, or a graph cannot be opened.
     pub fn new(
         vgg: &Vgg,
         objective: &Objective,
@@ -79,9 +85,7 @@ impl TiledObjective {
         longest: usize,
         options: &SessionOptions,
     ) -> Result<Self> {
-        ensure!(Self::can(objective), "only Gram matrices of one style can be added up over tiles");
-        let layers = objective.layers();
-        ensure!(layers.iter().all(|layer| *layer <= Layer::new(5, 1)), "tiles are for layers up to relu5_1");
+        ensure!(Self::can(objective), "only Gram matrices of one style, up to {DEEPEST}, can be added up over tiles");
         let size = content.size;
         let tile_size = Self::tile_size(size, longest);
         let tiles = lay_out(size, tile_size);
@@ -382,7 +386,19 @@ fn pixel_terms(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gatys::objective::GradientGraph;
+    use crate::gatys::objective::{GradientGraph, StyleLayer};
+
+    #[test]
+    fn features_that_see_farther_than_tiles_overlap_are_not_looked_at_in_tiles() {
+        let usual = Objective::default();
+        assert!(TiledObjective::can(&usual));
+        let deep = Layer::new(5, 2);
+        let content = Objective { content_layers: vec![deep], ..usual.clone() };
+        let style = Objective { style_layers: vec![StyleLayer { layer: deep, weight: 1.0 }], ..usual.clone() };
+        assert!(!TiledObjective::can(&content) && !TiledObjective::can(&style));
+        // What weighs nothing is not looked at.
+        assert!(TiledObjective::can(&Objective { content_weight: 0.0, ..content }));
+    }
 
     #[test]
     fn tiles_give_the_losses_and_the_gradient_of_the_whole() {

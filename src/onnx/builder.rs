@@ -13,7 +13,7 @@ use super::schema::tensor_proto::DataType;
 use super::schema::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
 };
-use super::{Model, floats, shape};
+use super::{Model, float_attribute, floats, integer_attribute, shape};
 
 /// The version of ONNX's operators that graphs are built with.
 const OPERATOR_SET: i64 = 18;
@@ -259,8 +259,7 @@ impl GraphBuilder {
             }
             ensure!(copy.output.len() == 1, "operator {} gives more than one tensor", copy.op_type());
             if copy.op_type() == "Constant" {
-                let tensor = copy.attribute.iter().find_map(|attribute| attribute.t.as_ref());
-                let value = self.import_constant(tensor.context("a constant without a tensor")?)?;
+                let value = self.import_constant_node(&copy)?;
                 names.insert(copy.output[0].clone(), value.name);
                 continue;
             }
@@ -278,6 +277,21 @@ impl GraphBuilder {
                 names.get(*output).map(|name| self.value(name)).with_context(|| format!("it has no '{output}'"))
             })
             .collect()
+    }
+
+    fn import_constant_node(&mut self, node: &NodeProto) -> Result<Value> {
+        if let Some(tensor) = node.attribute.iter().find_map(|attribute| attribute.t.as_ref()) {
+            return self.import_constant(tensor);
+        }
+        let integers = integer_attribute(node, "value_ints").or_else(|| integer_attribute(node, "value_int"));
+        if let Some(integers) = integers {
+            return Ok(self.integers(&integers));
+        }
+        if let Some(elements) = float_attribute(node, "value_floats") {
+            return Ok(self.constant(&[elements.len()], &elements));
+        }
+        let element = float_attribute(node, "value_float").context("a constant without a number")?;
+        Ok(self.constant(&[], &element))
     }
 
     fn import_constant(&mut self, tensor: &TensorProto) -> Result<Value> {
@@ -380,4 +394,32 @@ fn attribute(attribute: &Attribute<'_>) -> AttributeProto {
 fn value_info(value: &Value, data_type: DataType) -> ValueInfoProto {
     let lengths: Vec<Option<usize>> = value.shape.iter().copied().map(Some).collect();
     port_info((&value.name, data_type, &lengths))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constants_are_tensors_numbers_or_lists() {
+        let mut graph = GraphBuilder::new();
+        let image = graph.input("image", &[1, 3, 4, 5]);
+        graph.output("out", &image);
+        let mut model = graph.finish().unwrap();
+        let constant = |name: &str, value| node("Constant", &[], name, &[value]);
+        model.graph_mut().node = vec![
+            constant("pads", Attribute::Ints("value_ints", &[0, 0, 1, 2, 0, 0, 1, 2])),
+            node("Pad", &["image", "pads"], "padded", &[]),
+            constant("half", Attribute::Float("value_float", 0.5)),
+            node("Mul", &["padded", "half"], "out", &[]),
+        ];
+        let imported = |model: &Model| {
+            let mut graph = GraphBuilder::new();
+            let image = graph.input("image", &[1, 3, 4, 5]);
+            graph.import(model, &[("image", &image)], &["out"]).map(|outputs| outputs[0].shape.clone())
+        };
+        assert_eq!(imported(&model).unwrap(), [1, 3, 6, 9]);
+        model.graph_mut().node[2] = constant("half", Attribute::Text("value_string", "half"));
+        assert!(imported(&model).unwrap_err().to_string().contains("a constant without a number"));
+    }
 }

@@ -63,18 +63,27 @@ pub struct Window {
 }
 
 impl Window {
-    /// The window of a node; a convolution's kernel is that of its weights, `kernel`.
+    /// The window of a node, to differentiate it; a convolution's kernel is that of its weights, `kernel`.
     ///
     /// # Errors
     /// When it is not over two dimensions, dilated, grouped or padded automatically.
     pub fn of(node: &NodeProto, kernel: Option<[usize; 2]>) -> Result<Self> {
         let ints = |name: &str| integer_attribute(node, name);
+        ensure!(ints("dilations").is_none_or(|all| all.iter().all(|&one| one == 1)), "the window is dilated");
+        ensure!(ints("group").is_none_or(|group| group == [1]), "the convolution is grouped");
+        Self::spanned(node, kernel)
+    }
+
+    /// The window of a node, to count how often it fits: a dilated kernel with the rows and columns that it leaves out.
+    ///
+    /// # Errors
+    /// When it is not over two dimensions, or padded automatically.
+    fn spanned(node: &NodeProto, kernel: Option<[usize; 2]>) -> Result<Self> {
+        let ints = |name: &str| integer_attribute(node, name);
         ensure!(
             string_attribute(node, "auto_pad").is_none_or(|pad| pad == "NOTSET"),
             "padding is not given in numbers"
         );
-        ensure!(ints("dilations").is_none_or(|all| all.iter().all(|&one| one == 1)), "the window is dilated");
-        ensure!(ints("group").is_none_or(|group| group == [1]), "the convolution is grouped");
         ensure!(ints("ceil_mode").is_none_or(|mode| mode == [0]), "the pooling rounds up");
         let lengths = |values: Vec<i64>| values.into_iter().map(|value| usize::try_from(value).unwrap_or(0)).collect();
         let two =
@@ -84,7 +93,11 @@ impl Window {
             None => two(lengths(ints("kernel_shape").context("the pooling has no size")?))?,
         };
         let stride = ints("strides").map_or(Ok([1; 2]), |values| two(lengths(values)))?;
-        ensure!(kernel.iter().chain(&stride).all(|&length| length > 0), "the window is empty");
+        let dilation = ints("dilations").map_or(Ok([1; 2]), |values| two(lengths(values)))?;
+        let all = kernel.iter().chain(&stride).chain(&dilation);
+        ensure!(all.copied().all(|length| length > 0), "the window is empty");
+        let span = |axis: usize| (kernel[axis] - 1).saturating_mul(dilation[axis]).saturating_add(1);
+        let kernel = [span(0), span(1)];
         let padding: Vec<usize> = ints("pads").map_or_else(|| vec![0; 4], lengths);
         let padding = <[usize; 4]>::try_from(padding).ok().context("the padding is not of two dimensions")?;
         Ok(Self { kernel, stride, padding })
@@ -128,6 +141,12 @@ fn infer_operator(node: &NodeProto, inputs: &[Input<'_>]) -> Result<Vec<usize>> 
     let input = |index: usize| inputs.get(index).context("an input is missing");
     let shape = |index: usize| input(index).map(|input| input.shape);
     let integers = |index: usize| input(index)?.integers.context("an input is not a constant of integers");
+    // Older versions of operators have as an attribute what later ones read as an input; `None` where it is neither.
+    let listed = |name: &str, index: usize| match (integer_attribute(node, name), inputs.get(index)) {
+        (Some(list), _) => Ok(Some(list)),
+        (None, Some(_)) => integers(index).map(|list| Some(list.to_vec())),
+        (None, None) => Ok(None),
+    };
     Ok(match node.op_type() {
         "Relu"
         | "Sign"
@@ -160,13 +179,18 @@ fn infer_operator(node: &NodeProto, inputs: &[Input<'_>]) -> Result<Vec<usize>> 
             let to: Vec<usize> = integers(1)?.iter().map(|&length| usize::try_from(length).unwrap_or(0)).collect();
             broadcast(shape(0)?, &to)?
         }
-        "Squeeze" => {
-            let axes = absolute_axes(integers(1)?, shape(0)?.len())?;
-            ensure!(axes.iter().all(|&axis| inputs[0].shape[axis] == 1), "a dimension to drop is longer than 1");
-            without_axes(shape(0)?, &axes)
-        }
-        "ReduceMean" | "ReduceSum" => {
-            let axes = absolute_axes(integers(1)?, shape(0)?.len())?;
+        "Squeeze" => match listed("axes", 1)? {
+            Some(axes) => {
+                let axes = absolute_axes(&axes, shape(0)?.len())?;
+                ensure!(axes.iter().all(|&axis| inputs[0].shape[axis] == 1), "a dimension to drop is longer than 1");
+                without_axes(shape(0)?, &axes)
+            }
+            None => shape(0)?.iter().copied().filter(|&length| length != 1).collect(),
+        },
+        "ReduceMean" | "ReduceSum" | "ReduceProd" => {
+            let rank = shape(0)?.len();
+            let axes = listed("axes", 1)?.unwrap_or_else(|| (0..rank as i64).collect());
+            let axes = absolute_axes(&axes, rank)?;
             if integer_attribute(node, "keepdims").is_none_or(|keep| keep == [1]) {
                 let mut kept = shape(0)?.to_vec();
                 axes.iter().for_each(|&axis| kept[axis] = 1);
@@ -179,11 +203,16 @@ fn infer_operator(node: &NodeProto, inputs: &[Input<'_>]) -> Result<Vec<usize>> 
         "ConvTranspose" => transposed_convolution(node, shape(0)?, shape(1)?)?,
         "MaxPool" | "AveragePool" => {
             let [batch, channels, height, width] = image_shape(shape(0)?)?;
-            let window = Window::of(node, None)?;
+            let window = Window::spanned(node, None)?;
             vec![batch, channels, window.count(0, height)?, window.count(1, width)?]
         }
+        "GlobalAveragePool" | "GlobalMaxPool" => {
+            let [batch, channels, ..] = image_shape(shape(0)?)?;
+            vec![batch, channels, 1, 1]
+        }
+        "Shape" => vec![shape(0)?.len()],
         "Pad" => {
-            let pads = integers(1)?;
+            let pads = listed("pads", 1)?.context("the padding is not given")?;
             ensure!(pads.len() == 2 * shape(0)?.len(), "{} paddings for {} dimensions", pads.len(), shape(0)?.len());
             let (before, after) = pads.split_at(pads.len() / 2);
             let lengths = shape(0)?.iter().zip(before.iter().zip(after));
@@ -195,12 +224,12 @@ fn infer_operator(node: &NodeProto, inputs: &[Input<'_>]) -> Result<Vec<usize>> 
                 .context("more is cut away than there is")?
         }
         "Slice" => {
-            let (starts, ends) = (integers(1)?, integers(2)?);
+            let starts = listed("starts", 1)?.context("the starts of a slice are not given")?;
+            let ends = listed("ends", 2)?.context("the ends of a slice are not given")?;
             // Without them all axes are meant, and every element.
-            let all: Vec<i64> = (0..starts.len() as i64).collect();
-            let axes = absolute_axes(inputs.get(3).map_or(Ok(all.as_slice()), |_| integers(3))?, shape(0)?.len())?;
-            let ones = vec![1; starts.len()];
-            let steps = inputs.get(4).map_or(Ok(ones.as_slice()), |_| integers(4))?;
+            let axes = listed("axes", 3)?.unwrap_or_else(|| (0..starts.len() as i64).collect());
+            let axes = absolute_axes(&axes, shape(0)?.len())?;
+            let steps = listed("steps", 4)?.unwrap_or_else(|| vec![1; starts.len()]);
             ensure!(
                 [ends.len(), axes.len(), steps.len()] == [starts.len(); 3],
                 "the ends of a slice do not fit its starts"
@@ -249,13 +278,18 @@ fn infer_operator(node: &NodeProto, inputs: &[Input<'_>]) -> Result<Vec<usize>> 
     })
 }
 
+/// Larger blocks are in no network, and the square of 2³² is 0 to whoever divides by it.
+const MOST_BLOCK_SIZE: i64 = 1024;
+
 /// The side of the blocks that depth and space are exchanged in.
 ///
 /// # Errors
-/// When it is not given.
+/// When it is not given, or no network has such blocks.
 pub fn block_size(node: &NodeProto) -> Result<usize> {
-    let size = integer_attribute(node, "blocksize").and_then(|size| usize::try_from(*size.first()?).ok());
-    size.filter(|&size| size > 0).context("the size of blocks is not given")
+    let size = integer_attribute(node, "blocksize").and_then(|size| size.first().copied());
+    let size = size.context("the size of blocks is not given")?;
+    ensure!((1..=MOST_BLOCK_SIZE).contains(&size), "blocks of {size} (expected 1 to {MOST_BLOCK_SIZE})");
+    Ok(usize::try_from(size)?)
 }
 
 fn without_axes(shape: &[usize], axes: &[usize]) -> Vec<usize> {
@@ -293,7 +327,11 @@ fn reshaped(from: &[usize], to: &[i64]) -> Result<Vec<usize>> {
 fn convolved(node: &NodeProto, image: &[usize], weight: &[usize]) -> Result<Vec<usize>> {
     let [batch, channels, height, width] = image_shape(image)?;
     let [outputs, inputs, kernel_height, kernel_width] = image_shape(weight)?;
-    ensure!(channels == inputs, "{channels} channels for weights of {inputs}");
+    let groups = groups(node)?;
+    ensure!(
+        inputs.checked_mul(groups) == Some(channels) && outputs % groups == 0,
+        "{channels} channels in {groups} groups for weights of {inputs}"
+    );
     if string_attribute(node, "auto_pad").is_some_and(|pad| pad.starts_with("SAME")) {
         let strides = integer_attribute(node, "strides").unwrap_or_else(|| vec![1; 2]);
         let length = |axis: usize, length: usize| {
@@ -303,22 +341,33 @@ fn convolved(node: &NodeProto, image: &[usize], weight: &[usize]) -> Result<Vec<
         };
         return Ok(vec![batch, outputs, length(0, height)?, length(1, width)?]);
     }
-    let window = Window::of(node, Some([kernel_height, kernel_width]))?;
+    let window = Window::spanned(node, Some([kernel_height, kernel_width]))?;
     Ok(vec![batch, outputs, window.count(0, height)?, window.count(1, width)?])
 }
 
 fn transposed_convolution(node: &NodeProto, image: &[usize], weight: &[usize]) -> Result<Vec<usize>> {
     let [batch, channels, height, width] = image_shape(image)?;
     let [inputs, outputs, kernel_height, kernel_width] = image_shape(weight)?;
-    ensure!(channels == inputs, "{channels} channels for weights of {inputs}");
-    let window = Window::of(node, Some([kernel_height, kernel_width]))?;
+    let groups = groups(node)?;
+    ensure!(
+        channels == inputs && inputs % groups == 0,
+        "{channels} channels in {groups} groups for weights of {inputs}"
+    );
+    let window = Window::spanned(node, Some([kernel_height, kernel_width]))?;
     let extra = integer_attribute(node, "output_padding").unwrap_or_else(|| vec![0; 2]);
     let length = |axis: usize, length: usize| {
         let extra = extra.get(axis).and_then(|&extra| usize::try_from(extra).ok()).unwrap_or(0);
-        let whole = (length - 1) * window.stride[axis] + window.kernel[axis] + extra;
+        let steps = length.saturating_sub(1).saturating_mul(window.stride[axis]);
+        let whole = steps.saturating_add(window.kernel[axis]).saturating_add(extra);
         whole.checked_sub(window.padding[axis] + window.padding[axis + 2]).context("more padding than picture")
     };
-    Ok(vec![batch, outputs, length(0, height)?, length(1, width)?])
+    Ok(vec![batch, outputs.saturating_mul(groups), length(0, height)?, length(1, width)?])
+}
+
+/// Into how many parts that know nothing of each other a convolution divides its channels.
+fn groups(node: &NodeProto) -> Result<usize> {
+    let groups = integer_attribute(node, "group").map_or(Some(1), |groups| usize::try_from(*groups.first()?).ok());
+    groups.filter(|&groups| groups > 0).context("the convolution has no groups")
 }
 
 fn slice_length(length: usize, start: i64, end: i64, step: i64) -> Result<usize> {
@@ -379,12 +428,68 @@ mod tests {
     }
 
     #[test]
+    fn blocks_that_nobody_could_divide_by_are_refused() {
+        let picture = Input { shape: &[1, 4, 6, 8], integers: None, floats: None };
+        let shape = |operator: &str, size: i64| {
+            infer(&crate::onnx::node(operator, &[], "out", &[Attribute::Int("blocksize", size)]), &[picture])
+        };
+        assert_eq!(shape("DepthToSpace", 2).unwrap(), [1, 1, 12, 16]);
+        assert_eq!(shape("SpaceToDepth", 2).unwrap(), [1, 16, 3, 4]);
+        for (operator, size) in [("DepthToSpace", 1 << 32), ("SpaceToDepth", 1 << 32), ("SpaceToDepth", 0)] {
+            let error = format!("{:#}", shape(operator, size).unwrap_err());
+            assert!(error.contains(&format!("operator {operator}: blocks of {size} (expected 1 to")), "{error}");
+        }
+    }
+
+    #[test]
     fn a_window_of_stride_two_leaves_a_row_of_an_even_picture() {
         let window = Window { kernel: [3, 3], stride: [2, 2], padding: [1; 4] };
         assert_eq!([window.count(0, 8).unwrap(), window.leftover(0, 8)], [4, 1]);
         assert_eq!([window.count(0, 9).unwrap(), window.leftover(0, 9)], [5, 0]);
         assert!(Window { padding: [0; 4], ..window }.count(0, 2).is_err());
     }
+
+    #[test]
+    fn groups_and_gaps_count_for_the_shape_and_have_no_gradient() {
+        fn of(shape: &[usize]) -> Input<'_> {
+            Input { shape, integers: None, floats: None }
+        }
+        let node = |operator: &str, group: i64| {
+            let attributes = [Attribute::Int("group", group), Attribute::Ints("dilations", &[2, 1])];
+            crate::onnx::node(operator, &["image", "weight"], "out", &attributes)
+        };
+        let image = of(&[1, 4, 9, 8]);
+        assert_eq!(infer(&node("Conv", 4), &[image, of(&[8, 1, 3, 3])]).unwrap(), [1, 8, 5, 6]);
+        assert_eq!(infer(&node("ConvTranspose", 2), &[image, of(&[4, 3, 3, 3])]).unwrap(), [1, 6, 13, 10]);
+        for (group, weight) in [(4, [8, 4, 3, 3]), (4, [6, 1, 3, 3]), (1, [8, 1, 3, 3]), (0, [8, 4, 3, 3])] {
+            assert!(infer(&node("Conv", group), &[image, of(&weight)]).is_err(), "{group} {weight:?}");
+        }
+        assert!(Window::of(&node("Conv", 1), Some([3, 3])).unwrap_err().to_string().contains("dilated"));
+        let grouped = crate::onnx::node("Conv", &[], "out", &[Attribute::Int("group", 4)]);
+        assert!(Window::of(&grouped, Some([3, 3])).unwrap_err().to_string().contains("grouped"));
+    }
+
+    #[test]
+    fn operators_of_older_versions_have_lists_as_attributes() {
+        let shape = |operator: &str, attributes: &[Attribute<'_>]| {
+            let image = Input { shape: &[1, 4, 6, 1], integers: None, floats: None };
+            infer(&crate::onnx::node(operator, &["image"], "out", attributes), &[image]).unwrap()
+        };
+        let ints = Attribute::Ints;
+        assert_eq!(shape("Squeeze", &[ints("axes", &[-1])]), [1, 4, 6]);
+        assert_eq!(shape("Squeeze", &[]), [4, 6]);
+        assert_eq!(shape("ReduceMean", &[ints("axes", &[2, 3])]), [1, 4, 1, 1]);
+        assert_eq!(shape("ReduceProd", &[ints("axes", &[0]), Attribute::Int("keepdims", 0)]), [4, 6, 1]);
+        assert_eq!(shape("ReduceSum", &[]), [1, 1, 1, 1]);
+        assert_eq!(shape("Pad", &[ints("pads", &[0, 0, 1, 2, 0, 0, 3, 4])]), [1, 4, 10, 7]);
+        assert_eq!(
+            shape("Slice", &[ints("starts", &[1, 2]), ints("ends", &[3, -1]), ints("axes", &[1, 2])]),
+            [1, 2, 3, 1]
+        );
+        assert_eq!(shape("GlobalAveragePool", &[]), [1, 4, 1, 1]);
+        assert_eq!(shape("Shape", &[]), [4]);
+    }
+
     #[test]
     fn a_convolution_that_pads_by_itself_keeps_what_its_stride_leaves() {
         let attributes = [Attribute::Text("auto_pad", "SAME_UPPER"), Attribute::Ints("strides", &[2, 1])];

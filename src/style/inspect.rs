@@ -7,7 +7,9 @@ use anyhow::{Context as _, Result, bail};
 use super::contract::{Hints, Known, Origin, StyleInput, check_size};
 use super::pixels::Layout;
 use crate::frame::{CHANNELS, FrameSize};
+use crate::onnx::schema::NodeProto;
 use crate::onnx::schema::tensor_proto::DataType;
+use crate::onnx::shape::block_size;
 use crate::onnx::{Dimension, Model, Port};
 
 /// The inputs and outputs of a style network, each with its part.
@@ -27,6 +29,7 @@ pub(super) struct Ports {
 /// # Errors
 /// When the graph is no style network; the message says what is wrong and what was expected.
 pub(super) fn find_ports(model: &Model, hints: &Hints) -> Result<Ports> {
+    check_blocks(model.nodes())?;
     let inputs = model.inputs();
     let mut outputs = model.outputs();
     inputs.iter().try_for_each(check_element_type)?;
@@ -50,6 +53,17 @@ pub(super) fn find_ports(model: &Model, hints: &Hints) -> Result<Ports> {
         style,
         strength_input,
     })
+}
+
+/// Refuses blocks of a size that ends the process inside ONNX Runtime, which divides by it.
+fn check_blocks(nodes: &[NodeProto]) -> Result<()> {
+    for node in nodes {
+        if matches!(node.op_type(), "DepthToSpace" | "SpaceToDepth") {
+            block_size(node).with_context(|| format!("operator {}", node.op_type()))?;
+        }
+        node.attribute.iter().filter_map(|part| part.g.as_ref()).try_for_each(|graph| check_blocks(&graph.node))?;
+    }
+    Ok(())
 }
 
 fn check_element_type(port: &Port) -> Result<()> {
@@ -314,6 +328,7 @@ fn shape_text(shape: &[Dimension]) -> String {
 
 /// The picture input of an encoder: its name, layout, and size where that is fixed.
 pub(super) fn find_encoder_input(model: &Model, hints: &Hints) -> Result<(String, Layout, Option<FrameSize>)> {
+    check_blocks(model.nodes())?;
     let inputs = model.inputs();
     inputs.iter().try_for_each(check_element_type)?;
     let (image, _) = find_image_input(&inputs, hints)?;
@@ -324,7 +339,7 @@ pub(super) fn find_encoder_input(model: &Model, hints: &Hints) -> Result<(String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::onnx::GraphBuilder;
+    use crate::onnx::{Attribute, GraphBuilder};
 
     #[test]
     fn lengths_that_nobody_could_hold_are_refused() {
@@ -358,6 +373,32 @@ mod tests {
     }
 
     #[test]
+    fn blocks_that_nobody_could_divide_by_are_refused() {
+        let mut graph = GraphBuilder::new();
+        let image = graph.input("image", &[1, 3, 32, 48]);
+        let deep = graph.push("SpaceToDepth", &[&image], &[Attribute::Int("blocksize", 2)]);
+        let painted = graph.push("DepthToSpace", &[&deep], &[Attribute::Int("blocksize", 2)]);
+        graph.output("stylized", &painted);
+        let model = graph.finish().unwrap();
+        let hints = Hints::default();
+        assert!(find_ports(&model, &hints).is_ok() && find_encoder_input(&model, &hints).is_ok());
+        let mut absurd = model.clone();
+        absurd.graph_mut().node[1].attribute[0].i = Some(1 << 32);
+        let mut nested = model;
+        let inside = nested.graph().clone();
+        nested.graph_mut().node[0].attribute[0].g = Some(inside);
+        assert!(find_ports(&nested, &hints).is_ok());
+        nested.graph_mut().node[0].attribute[0].g = Some(absurd.graph().clone());
+        for model in [absurd, nested] {
+            let of_network = find_ports(&model, &hints).map(drop);
+            for refusal in [of_network, find_encoder_input(&model, &hints).map(drop)] {
+                let error = format!("{:#}", refusal.unwrap_err());
+                assert!(error.contains("operator DepthToSpace: blocks of 4294967296"), "{error}");
+            }
+        }
+    }
+
+    #[test]
     fn a_picture_that_goes_in_is_not_taken_for_what_comes_out() {
         let mut graph = GraphBuilder::new();
         let image = graph.input("image", &[1, 3, 32, 48]);
@@ -386,12 +427,7 @@ mod tests {
         graph.output("stylized", &twice);
         let mut model = graph.finish().unwrap();
         let to_int64 = |from: &str, to: &str| {
-            crate::onnx::node(
-                "Cast",
-                &[from],
-                to,
-                &[crate::onnx::Attribute::Int("to", i64::from(i32::from(DataType::Int64)))],
-            )
+            crate::onnx::node("Cast", &[from], to, &[Attribute::Int("to", i64::from(i32::from(DataType::Int64)))])
         };
         let shape = [Some(1), Some(3), Some(32), Some(48)];
         model.put_behind("size", ("whole", DataType::Int64, &shape), vec![to_int64("size", "whole")]).unwrap();

@@ -50,7 +50,8 @@ impl Need {
         (self.fixed + self.per_pixel * size.pixels() as f64) * TAKEN_OVER_NEEDED
     }
 
-    /// Of a network whose inputs beside the picture have these shapes. Two sizes tell what grows with the picture.
+    /// Of a network whose inputs beside the picture have these shapes. Two sizes tell what grows with the picture: larger ones than a
+    /// painting has that the network looks at first, which would hide it.
     pub fn of(model: &Model, contract: &NetworkContract, side_inputs: &SideInputs) -> Option<Self> {
         let bytes = |size: FrameSize| -> Option<(f64, f64)> {
             let picture = (contract.image_input.as_str(), contract.input_format.layout.shape(size));
@@ -61,7 +62,7 @@ impl Need {
             let side = side.max(contract.minimum);
             bytes(FrameSize::new(side, side).rounded_up(contract.multiple))
         };
-        let (small, large) = (of(256)?, of(512)?);
+        let (small, large) = (of(2048)?, of(4096)?);
         let per_pixel = (large.1 - small.1) / (large.0 - small.0).max(1.0);
         Some(Self { per_pixel, fixed: (small.1 - per_pixel * small.0).max(0.0) })
     }

@@ -190,6 +190,22 @@ fn a_network_that_is_described_otherwise_is_another_one() {
 
 #[cfg(unix)]
 #[test]
+fn a_network_that_calculates_less_exactly_is_another_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    long_clip(folder);
+    run_on_full_disk(folder, 400, &arguments("o.mkv", &["--device", "cpu"]));
+    let with = |precision| arguments("o.mkv", &["--device", "cpu", "--resume", "--precision", precision]);
+    // What `auto` takes here it does not take everywhere.
+    let has_integer_products = impasto::runtime::has_integer_products();
+    let (own, other) = if has_integer_products { ("int8", "fp32") } else { ("fp32", "int8") };
+    let expected = format!("is of another run: --precision was {own} and is {other}");
+    assert_refused(folder, &with(other), 1, &expected);
+    assert!(found_frames(&run_to_its_end(folder, &with(own))) > 1);
+}
+
+#[cfg(unix)]
+#[test]
 fn ctrl_c_on_the_way_back_leaves_what_is_there_in_a_file_that_plays_and_two_runs_do_not_meet() {
     use std::io::{BufRead as _, BufReader};
 

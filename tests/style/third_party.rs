@@ -60,3 +60,17 @@ fn an_arbitrary_style_network_takes_a_painting() {
         check("microast/microast.onnx", ChannelOrder::Rgb, ValueRange::Unit, Some(&painting));
     }
 }
+
+#[test]
+fn memory_is_known_ahead_of_grouped_convolutions() {
+    let (Some(path), Some(painting)) =
+        (shared("networks/microast/microast.onnx"), shared("paintings/hokusai_great_wave_1831.jpg"))
+    else {
+        return;
+    };
+    let options = StyleOptions { style_image: Some(painting), ..StyleOptions::default() };
+    let engine = open(&path.display().to_string(), &options, StyleSettings::default()).unwrap();
+    let bytes = |width, height| engine.bytes_needed(FrameSize::new(width, height)).unwrap();
+    // 16 channels of floats at the picture's size, twice.
+    assert!(bytes(1280, 720) - bytes(640, 720) > 640 * 720 * 2 * 16 * 4);
+}

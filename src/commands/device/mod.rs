@@ -98,21 +98,10 @@ impl Compute {
             }
         }
         let more = self.choice.more().to_vec();
-        let mut engines = vec![first];
-        let devices = std::iter::once(&device).chain(&more);
-        // The first is there already.
-        for beside in std::iter::repeat_n(devices, count).flatten().skip(1) {
-            match engines[0].beside(beside, threads) {
-                Ok(engine) => engines.push(engine),
-                // Nobody asked for so many: one paints as well.
-                Err(error) if parallel.is_none() && *beside == device => {
-                    let count = engines.len();
-                    self.console.note(&format!("{device} takes no more than {count} at one time: {error:#}"));
-                    break;
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let devices: Vec<Device> = std::iter::once(device.clone()).chain(more.iter().cloned()).collect();
+        let beside = |first: &StyleEngine, device: &Device| first.beside(device, threads);
+        let note = |text: &str| self.console.note(text);
+        let mut engines = all_beside(first, &devices, count, parallel.is_some(), beside, note)?;
         self.findings.others = more;
         self.findings.networks = engines.len();
         if device.provider == Provider::TensorRt {
@@ -266,6 +255,37 @@ impl Compute {
     }
 }
 
+/// `first`, which is of the first device, and further ones beside it until each device has `count`, in turn. Where nobody asked for so
+/// many, one on each device is enough: of one that is full it is said how many it has taken.
+fn all_beside<T>(
+    first: T,
+    devices: &[Device],
+    count: usize,
+    is_asked: bool,
+    open: impl Fn(&T, &Device) -> Result<T>,
+    note: impl Fn(&str),
+) -> Result<Vec<T>> {
+    let mut all = vec![first];
+    let mut full = vec![false; devices.len()];
+    for there in 0..count {
+        for (index, device) in devices.iter().enumerate() {
+            // The first is there already.
+            if full[index] || (there, index) == (0, 0) {
+                continue;
+            }
+            match open(&all[0], device) {
+                Ok(one) => all.push(one),
+                Err(error) if there == 0 || is_asked => return Err(error),
+                Err(error) => {
+                    note(&format!("{device} takes no more than {there} at one time: {error:#}"));
+                    full[index] = true;
+                }
+            }
+        }
+    }
+    Ok(all)
+}
+
 fn try_canvas(device: &Device, size: FrameSize, threads: usize) -> Result<(DeviceCanvas, Trial)> {
     let mut canvas = DeviceCanvas::open(Runtime::load()?, device, size, MotionSettings::default().grid(size))?;
     let trial = canvas.try_against_processor(threads)?;
@@ -316,6 +336,10 @@ fn choice(args: &DeviceArgs) -> Result<DeviceChoice, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
+    use anyhow::ensure;
+
     use super::*;
 
     fn chosen(device: Option<&str>, library: Option<&str>) -> Result<DeviceChoice, String> {
@@ -327,6 +351,42 @@ mod tests {
 
     fn plugin(name: &str, index: u32) -> DeviceChoice {
         DeviceChoice::one(Device { provider: Provider::Plugin(name.to_owned()), index })
+    }
+
+    /// What is opened on two GPUs of which each takes so many, three each where it goes, and what is said of it.
+    fn on_two(takes: [usize; 2], is_asked: bool) -> (Result<Vec<u32>>, Vec<String>) {
+        let devices = [0, 1].map(|index| Device { provider: Provider::Cuda, index });
+        let opened = RefCell::new([1, 0]);
+        let said = RefCell::new(Vec::new());
+        let open = |_: &u32, device: &Device| {
+            let there = &mut opened.borrow_mut()[device.index as usize];
+            ensure!(*there < takes[device.index as usize], "out of memory");
+            *there += 1;
+            Ok(device.index)
+        };
+        let note = |text: &str| said.borrow_mut().push(text.to_owned());
+        let all = all_beside(0, &devices, 3, is_asked, open, note);
+        (all, said.into_inner())
+    }
+
+    #[test]
+    fn a_gpu_that_is_full_leaves_the_others_to_take_theirs() {
+        let of = |takes| {
+            let (all, said) = on_two(takes, false);
+            (all.unwrap(), said)
+        };
+        assert_eq!(of([3, 3]), (vec![0, 1, 0, 1, 0, 1], vec![]));
+        let second = "CUDA:1 takes no more than 1 at one time: out of memory".to_owned();
+        assert_eq!(of([3, 1]), (vec![0, 1, 0, 0], vec![second]));
+        let first = "CUDA takes no more than 1 at one time: out of memory".to_owned();
+        assert_eq!(of([1, 3]), (vec![0, 1, 1, 1], vec![first]));
+    }
+
+    #[test]
+    fn a_gpu_that_takes_none_or_not_as_many_as_were_asked_for_ends_the_run() {
+        assert!(on_two([3, 0], false).0.is_err());
+        assert!(on_two([3, 2], true).0.is_err());
+        assert_eq!(on_two([3, 3], true).0.unwrap().len(), 6);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::film::Filler;
 use crate::frame::{Frame, FrameSize};
 use crate::gatys::{Judge, Picture, match_colors};
 use crate::pipeline::Control;
-use crate::runtime::SessionOptions;
+use crate::runtime::{Precision, SessionOptions};
 use crate::style::{Catalog, NetworkMisuse, StyleEngine, StyleOptions, StyleSettings, Stylizer};
 
 /// A network that paints frames of any size at once.
@@ -44,6 +44,11 @@ impl FillNetwork {
             }
         })?;
         Ok(Self { engine, label: name.to_owned() })
+    }
+
+    /// How exactly it calculates; never [`Precision::Auto`].
+    pub fn precision(&self) -> Precision {
+        self.engine.network().precision()
     }
 
     /// Of the styles that come with impasto, the one whose painting of `content`, in the colors of `painting`, has the least

@@ -59,7 +59,7 @@ pub fn make(
     settings.objective.check(&vgg).map_err(UsageError)?;
 
     let folder = clip.work_folder();
-    let fingerprint = fingerprint(input, args, size, &settings, &style, vgg_sha256.as_deref())?;
+    let fingerprint = fingerprint(input, args, size, &settings, &style, asked_fill.as_ref(), vgg_sha256.as_deref())?;
     let (work, plan) = WorkFolder::open(&folder, &fingerprint)?;
     let plan = match plan {
         Some(plan) => Some(plan),

@@ -66,12 +66,12 @@ impl Painter<'_> {
         let cost = |&(pass, index): &(u64, usize)| self.scales(pass, index).iter().map(cost_of).sum::<u64>();
         let mut display = console.progress_of_cost(todo.iter().map(cost).sum());
         let (started, mut spent, mut done) = (Instant::now(), 0, 0);
-        for (number, &(pass, index)) in todo.iter().enumerate() {
+        if !todo.is_empty() {
+            let longest = self.size.width.max(self.size.height);
+            check_memory(&self.largest(&todo)?, u32::try_from(longest)?, "--keyframe-size", console)?;
+        }
+        for &(pass, index) in &todo {
             let mut painting = self.prepare(pass, index, fill)?;
-            if number == 0 {
-                let longest = self.size.width.max(self.size.height);
-                check_memory(&painting, u32::try_from(longest)?, "--keyframe-size", console)?;
-            }
             let mut left = cost(&(pass, index));
             let result = loop {
                 if control.is_stopped() {
@@ -129,6 +129,17 @@ impl Painter<'_> {
         vec![Scale { size: self.size, iterations: self.iterations }]
     }
 
+    /// A painting that takes as much memory as the largest that is to come: one that is held to others is not looked at in tiles.
+    fn largest(&self, todo: &[(u64, usize)]) -> Result<Painting<'_>> {
+        let mut settings = self.settings.clone();
+        settings.scales = vec![Scale { size: self.size, iterations: self.iterations }];
+        if !todo.iter().any(|&(pass, index)| self.plan.is_held(pass, index)) {
+            settings.objective.anchor_weight = 0.0;
+        }
+        let blank = Picture::gray(self.size, 0.5);
+        Painting::new(self.vgg, settings, blank.clone(), Vec::new(), &blank)
+    }
+
     fn prepare(&self, pass: u64, index: usize, fill: &mut FillNetwork) -> Result<Painting<'_>> {
         let content = self.work.content(self.frame(index), self.size)?;
         let anchor = self.anchor(pass, index)?;
@@ -166,10 +177,10 @@ impl Painter<'_> {
     /// What a keyframe is held to: in the first pass the keyframes before it, in later ones the neighbor that the same pass has
     /// painted already.
     fn anchor(&self, pass: u64, index: usize) -> Result<Option<Anchor>> {
+        if !self.plan.is_held(pass, index) {
+            return Ok(None);
+        }
         if pass % 2 == 1 {
-            if index + 1 >= self.plan.keyframes.len() || self.is_first(index + 1) {
-                return Ok(None);
-            }
             let track = self.work.links(self.frame(index + 1), self.size)?.forth;
             let painted = self.work.painted(self.frame(index + 1), pass, self.size)?;
             return Ok(keyframe::anchor(&[Neighbor { painted: &painted, track }]));
@@ -198,4 +209,37 @@ fn cost_of(scale: &Scale) -> u64 {
 fn halfway(anchor: &Anchor, own: &Picture) -> Picture {
     let confidence = anchor.confidence.iter().map(|confidence| confidence / (1.0 + confidence)).collect();
     keyframe::start(&Anchor { picture: anchor.picture.clone(), confidence }, own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::film::work::PlannedKeyframe;
+    use crate::gatys::{Objective, Optimizer};
+    use crate::runtime::SessionOptions;
+
+    #[test]
+    fn memory_is_asked_for_the_keyframe_that_takes_most() {
+        let folder = tempfile::tempdir().unwrap();
+        let (work, _) = WorkFolder::open(&folder.path().join("work"), "a").unwrap();
+        let size = FrameSize::new(848, 64);
+        let keyframe = |frame: u64, is_new_scene| PlannedKeyframe { frame, is_new_scene };
+        let plan = Plan { frames: 9, keyframes: vec![keyframe(0, true), keyframe(4, false), keyframe(8, true)] };
+        let settings = PaintSettings {
+            objective: Objective { anchor_weight: 100.0, ..Objective::default() },
+            optimizer: Optimizer::Lbfgs,
+            learning_rate: 1.0,
+            scales: Vec::new(),
+            style_scale: 1.0,
+            session: SessionOptions::default(),
+            whole_bytes: 0,
+        };
+        let style = Picture::gray(size, 0.5);
+        let vgg = Vgg::bundled().unwrap();
+        let painter = Painter { vgg, style, settings, iterations: 1, passes: 2, size, work: &work, plan: &plan };
+        let is_tiled = |todo: &[(u64, usize)]| painter.largest(todo).unwrap().peak_bytes().unwrap().1;
+        assert!(is_tiled(&[(0, 0), (0, 2), (1, 2), (1, 1)]), "none of these is held to another");
+        assert!(!is_tiled(&[(0, 0), (0, 1)]), "the second one is held to the first");
+        assert!(!is_tiled(&[(1, 2), (1, 0)]), "the first one is held to the second in the second pass");
+    }
 }

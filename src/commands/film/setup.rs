@@ -15,7 +15,7 @@ use crate::commands::outputs::with_ending;
 use crate::commands::paint::{WHOLE_BYTES, read_style, read_vgg};
 use crate::commands::style;
 use crate::commands::video::{self, EndsRun, with_hint};
-use crate::commands::{DEFAULT_SMOOTHING, DEFAULT_WORK_SIZE, UsageError};
+use crate::commands::{DEFAULT_QUEUE, DEFAULT_SMOOTHING, DEFAULT_WORK_SIZE, UsageError};
 use crate::console::Console;
 use crate::frame::FrameSize;
 use crate::gatys::{Objective, Optimizer, PaintSettings, Picture, Vgg};
@@ -141,6 +141,12 @@ pub fn check(args: &VideoArgs) -> Result<()> {
     if args.debug_view.is_some() || args.stats {
         return usage("--debug-view and --stats are for networks (expected neither with --engine gatys)");
     }
+    if args.run.parallel.is_some() || args.run.queue != DEFAULT_QUEUE {
+        return usage("--parallel and --queue are for networks (expected neither with --engine gatys)");
+    }
+    if args.style.look.strength == 0.0 {
+        return usage("--strength 0 shows nothing of the keyframes (expected more with --engine gatys)");
+    }
     Ok(())
 }
 
@@ -222,6 +228,7 @@ pub fn fingerprint(
     size: FrameSize,
     settings: &PaintSettings,
     style: &Picture,
+    fill: Option<&FillNetwork>,
     vgg_sha256: Option<&str>,
 ) -> Result<String> {
     let mut hasher = DefaultHasher::new();
@@ -230,12 +237,16 @@ pub fn fingerprint(
     (&input, found.len(), found.modified().ok()).hash(&mut hasher);
     style.planes.iter().for_each(|value| value.to_bits().hash(&mut hasher));
     let film = &args.film;
-    if let Some(file) = film.fill.as_deref().filter(|fill| Path::new(fill).is_file()) {
-        std::fs::read(file).with_context(|| format!("cannot read '{file}'"))?.hash(&mut hasher);
+    if let Some(fill) = &film.fill {
+        for file in style::files(&style::parse(fill)?) {
+            std::fs::read(&file).with_context(|| format!("cannot read '{}'", file.display()))?.hash(&mut hasher);
+        }
     }
     let part = (args.start, args.end, args.frames);
     let settings = PaintSettings { session: SessionOptions::default(), ..settings.clone() };
-    let fill = (&film.fill, args.style.look.network.network);
+    // Where the style that fills is yet to be found, `auto` stays a word, and is the same on every device.
+    let precision = fill.map_or(args.style.look.precision.precision, FillNetwork::precision);
+    let fill = (&film.fill, args.style.look.network.network, precision);
     format!("{part:?} {size} {settings:?} {:?} {:?} {fill:?} {vgg_sha256:?}", film.keyframes, film.iterations)
         .hash(&mut hasher);
     Ok(format!("{:016x}", hasher.finish()))

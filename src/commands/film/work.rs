@@ -51,6 +51,14 @@ struct Head {
     plan: Option<Plan>,
 }
 
+impl Plan {
+    /// Whether a pass holds a keyframe to others: to those before it, or in every second pass, which runs backwards, to the next.
+    pub fn is_held(&self, pass: u64, index: usize) -> bool {
+        let later = if pass.is_multiple_of(2) { index } else { index + 1 };
+        later > 0 && self.keyframes.get(later).is_some_and(|keyframe| !keyframe.is_new_scene)
+    }
+}
+
 const VERSION: u32 = 1;
 const HEAD: &str = "film.json";
 /// How many bytes outputs have that are not known to be whole, each on a line.

@@ -94,6 +94,9 @@ impl Sweep {
                 let names = Setting::NAMES.map(|(name, _)| name).join(", ");
                 wrong(format!("'{name}' cannot be varied (expected one of {names})"))
             })?;
+            if axes.iter().any(|axis: &Axis| axis.setting == setting.1) {
+                return Err(wrong(format!("'{name}' is named twice (expected it once, with all its values)")));
+            }
             let number = |value: &str| {
                 let number = value.trim().parse().unwrap_or(f32::NAN);
                 match setting.1.refusal(number) {
@@ -211,6 +214,7 @@ mod tests {
             ("tv=1; style-scale=1,0", "'0' is no value of style-scale (expected numbers above 0)"),
             ("iterations=5,0.5", "'0.5' is no value of iterations (expected whole numbers from 1 to 100000)"),
             ("iterations=0", "whole numbers"),
+            ("tv=1; style-weight=5; tv=10", "'tv' is named twice (expected it once"),
             ("iterations=100001", "whole numbers"),
         ] {
             let error = Sweep::parse(text).unwrap_err().to_string();

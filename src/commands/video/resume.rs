@@ -19,8 +19,6 @@ use crate::motion::TimeConstants;
 use crate::output::{Overwrite, is_taken};
 use crate::pipeline::Control;
 use crate::style::contract::StyleInput;
-use crate::style::folder::find;
-use crate::style::spec::StyleRef;
 
 /// What a run keeps of its output until that is complete.
 pub struct RunState {
@@ -192,7 +190,8 @@ fn check_settings(path: &Path, then: &Settings, now: &Settings) -> Result<()> {
     }
 }
 
-/// All that decides what is painted and how it is encoded. Threads and devices are not among it: they change rounding only.
+/// All that decides what is painted and how it is encoded. Threads and devices are not among it, beyond the precision that `auto` takes on
+/// a device: they change rounding only.
 ///
 /// # Errors
 /// If a file that the style is made of cannot be read.
@@ -216,7 +215,7 @@ pub fn settings(
         ("--strength", look.strength.to_string()),
         ("--keep-color", look.keep_color.to_string()),
         ("--work-size", look.work_size.to_string()),
-        ("--precision", format!("{:?}", look.precision.precision).to_lowercase()),
+        ("--precision", format!("{:?}", style.engine.network().precision()).to_lowercase()),
         (
             "--mask",
             args.mask.mask.as_deref().map(identity_of_mask).transpose()?.unwrap_or_else(|| "not set".to_owned()),
@@ -288,19 +287,13 @@ fn identity_of_file(path: &Path) -> Result<String> {
 
 /// A checksum of the files whose content is part of the style: networks, learnt styles, paintings.
 fn files_of_style(style: &OpenStyle, style_image: Option<&Path>) -> Result<String> {
-    let folder = style::folder();
-    let of_term = |style: &StyleRef| match style {
-        StyleRef::Network { path, .. } | StyleRef::Learned(path) => Some(path.clone()),
-        StyleRef::Named(name) => find(folder.as_deref()?, name).map(|style| style.path),
-    };
-    let spec = style::parse(&style.label)?;
+    let files = style::files(&style::parse(&style.label)?);
     let encoder = match &style.engine.contract().style {
         StyleInput::Embedding { encoder, .. } => Some(encoder.as_path()),
         _ => None,
     };
-    let of_terms = spec.terms().iter().filter_map(|term| of_term(&term.style));
     let mut hasher = Sha256::new();
-    for file in of_terms.chain(encoder.into_iter().chain(style_image).map(Path::to_owned)) {
+    for file in files.into_iter().chain(encoder.into_iter().chain(style_image).map(Path::to_owned)) {
         hasher.update(std::fs::read(&file).with_context(|| format!("cannot read '{}'", file.display()))?);
     }
     Ok(short_hash(hasher))
