@@ -1,20 +1,70 @@
 //! The few things that `ffmpeg-next` has no safe name for. With `v4l2.rs` the only file of the room with `unsafe`.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
+use std::ffi::{CStr, c_char, c_int, c_void};
+
 use ffmpeg_next as ffmpeg;
 
 use ffmpeg::ffi;
 use ffmpeg::format::{Pixel, context};
 use ffmpeg::packet::side_data::Type as SideDataType;
 use ffmpeg::packet::{Mut, Ref};
-use ffmpeg::{Rational, codec};
+use ffmpeg::{Error, Packet, Rational, codec};
 
 use super::Interrupt;
 
 /// The version of FFmpeg's libraries, as its package calls it.
 pub fn version() -> String {
     // SAFETY: the function returns a static string that ends in NUL.
-    unsafe { std::ffi::CStr::from_ptr(ffi::av_version_info()) }.to_string_lossy().into_owned()
+    unsafe { CStr::from_ptr(ffi::av_version_info()) }.to_string_lossy().into_owned()
+}
+
+/// What a demuxer said beside a packet: after damage it finds its way again by itself, and only says so in its messages.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Complaints {
+    /// Of an error.
+    pub of_error: bool,
+    /// Of a packet that may not be whole.
+    pub of_packet: bool,
+}
+
+thread_local! {
+    /// The address of the demuxer that this thread reads from, and what it has said.
+    static LISTENING: Cell<(usize, Complaints)> = const { Cell::new((0, Complaints { of_error: false, of_packet: false })) };
+}
+
+/// Has FFmpeg's messages looked at and not written to the terminal, from now on and for the whole process.
+pub fn listen_to_messages() {
+    // SAFETY: the function is set as FFmpeg's own is; `listen` may be called on any thread, at any time.
+    unsafe { ffi::av_log_set_callback(Some(listen)) };
+}
+
+/// Takes one of FFmpeg's messages; what `Arguments` is depends on the processor, and is not looked at.
+unsafe extern "C" fn listen<Arguments>(
+    source: *mut c_void,
+    level: c_int,
+    format: *const c_char,
+    _arguments: Arguments,
+) {
+    let (reading, mut complaints) = LISTENING.get();
+    if reading == 0 || reading != source as usize {
+        return;
+    }
+    // Above the lowest byte of the level stand colors.
+    complaints.of_error |= level & 0xFF <= ffi::AV_LOG_ERROR;
+    // SAFETY: FFmpeg's formats end in NUL.
+    complaints.of_packet |= unsafe { CStr::from_ptr(format) }.to_bytes().starts_with(b"Packet corrupt");
+    LISTENING.set((reading, complaints));
+}
+
+/// Reads a packet, and says what the demuxer complained of beside.
+pub fn read_packet(input: &mut context::Input, packet: &mut Packet) -> (Result<(), Error>, Complaints) {
+    // SAFETY: the pointer is only compared.
+    LISTENING.set((unsafe { input.as_ptr() } as usize, Complaints::default()));
+    let read = packet.read(input);
+    let (_, complaints) = LISTENING.take();
+    (read, complaints)
 }
 
 /// Whether a pixel format has an alpha plane or channel.

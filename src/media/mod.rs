@@ -79,6 +79,7 @@ pub fn init() -> Result<()> {
     ONCE.call_once(|| {
         result = ffmpeg::init().context("initialize FFmpeg");
         ffmpeg::log::set_level(ffmpeg::log::Level::Quiet);
+        ffi::listen_to_messages();
     });
     result
 }

@@ -85,11 +85,20 @@ pub struct PacketReader {
     /// Where the packets end that were read, in microseconds.
     read_until: i64,
     unreadable_in_a_row: u32,
+    /// Whether the last packet is shorter than its header says.
+    ends_early: bool,
+    /// So many packets may still tell that something is lost.
+    doubted: u32,
 }
 
 impl PacketReader {
     /// A demuxer that reports garbage this often without a packet in between is not going to recover.
     const MAX_UNREADABLE_IN_A_ROW: u32 = 1000;
+
+    /// A leap ahead of more than this, in microseconds, within so many packets of one that the demuxer doubts is a hole. Where
+    /// recordings are joined or cut, packets are doubted as well, but nothing is missing.
+    const HOLE: i64 = 200_000;
+    const DOUBTED_PACKETS: u32 = 100;
 
     pub fn open(path: &Path, interrupt: Option<&Interrupt>, damage: Damage) -> Result<Self> {
         let input = open_input(path, interrupt)?;
@@ -105,6 +114,8 @@ impl PacketReader {
             discarded: Vec::new(),
             read_until: i64::MIN,
             unreadable_in_a_row: 0,
+            ends_early: false,
+            doubted: 0,
         })
     }
 
@@ -197,14 +208,32 @@ impl PacketReader {
     pub fn next(&mut self) -> Result<Option<Packet>> {
         let mut packet = Packet::empty();
         loop {
-            match packet.read(&mut self.input) {
+            let (read, complaints) = ffi::read_packet(&mut self.input, &mut packet);
+            if complaints.of_error && matches!(read, Ok(()) | Err(Error::Eof)) {
+                self.damage.add_unreadable();
+            }
+            if complaints.of_packet {
+                self.doubted = Self::DOUBTED_PACKETS;
+            }
+            match read {
                 Ok(()) => {
                     self.unreadable_in_a_row = 0;
-                    self.clock.mend(&self.input, &mut packet);
+                    self.ends_early = packet.is_corrupt() && !self.clock.may_jump;
+                    let leap = self.clock.mend(&self.input, &mut packet);
+                    if leap > Self::HOLE && self.doubted > 0 {
+                        self.damage.add_unreadable();
+                        self.doubted = 0;
+                    }
+                    self.doubted = self.doubted.saturating_sub(1);
                     self.note_end_of(&packet);
                     return Ok(Some(packet));
                 }
-                Err(Error::Eof) => return Ok(None),
+                Err(Error::Eof) => {
+                    if std::mem::take(&mut self.ends_early) && !complaints.of_error {
+                        self.damage.add_unreadable();
+                    }
+                    return Ok(None);
+                }
                 Err(Error::Exit) => bail!("reading was interrupted"),
                 Err(error) => {
                     self.damage.add_unreadable();
@@ -307,11 +336,11 @@ impl Clock {
         }
     }
 
-    fn mend(&mut self, input: &Input, packet: &mut Packet) {
-        if !self.may_jump {
-            return;
-        }
-        let Some(time_base) = input.stream(packet.stream()).map(|stream| stream.time_base()) else { return };
+    /// Mends the times of `packet`, and tells how far it leaps ahead of where its stream was, in microseconds; only where clocks may
+    /// jump.
+    fn mend(&mut self, input: &Input, packet: &mut Packet) -> i64 {
+        let time_base = input.stream(packet.stream()).map(|stream| stream.time_base());
+        let Some(time_base) = time_base.filter(|_| self.may_jump) else { return 0 };
         if self.positions.len() <= packet.stream() {
             self.positions.resize(packet.stream() + 1, Position::default());
         }
@@ -319,12 +348,14 @@ impl Clock {
         let is_steady = input
             .stream(packet.stream())
             .is_some_and(|stream| matches!(stream.parameters().medium(), media::Type::Video | media::Type::Audio));
+        let mut leap = 0;
         let position = &mut self.positions[packet.stream()];
         match packet.dts().filter(|_| is_steady).map(|dts| rescale(dts, time_base, MICROSECONDS)) {
             Some(dts) => {
                 position.follow(dts, &mut self.offset);
-                let duration = rescale(packet.duration().max(0), time_base, MICROSECONDS);
-                position.expected = Some(dts + position.offset + duration);
+                let starts = dts.saturating_add(position.offset);
+                leap = position.expected.map_or(0, |expected| starts.saturating_sub(expected));
+                position.expected = Some(starts + rescale(packet.duration().max(0), time_base, MICROSECONDS));
             }
             None if is_steady && position.expected.is_some() => {}
             None => position.offset = self.offset,
@@ -332,5 +363,6 @@ impl Clock {
         let offset = rescale(position.offset, MICROSECONDS, time_base);
         packet.set_pts(packet.pts().map(|pts| pts + offset));
         packet.set_dts(packet.dts().map(|dts| dts + offset));
+        leap
     }
 }

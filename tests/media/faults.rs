@@ -61,6 +61,45 @@ fn a_truncated_file_of_any_container_that_promises_a_length_says_how_much_is_mis
 }
 
 #[test]
+fn a_hole_in_the_middle_of_a_file_is_told_in_every_container() {
+    let folder = tempfile::tempdir().unwrap();
+    let sources = ["-f", "lavfi", "-i", "testsrc2=size=160x90:rate=25", "-f", "lavfi", "-i", "sine", "-t", "8"];
+    for (name, video, sound) in [
+        ("clip.mkv", "mjpeg", "aac"),
+        ("clip.webm", "libvpx", "libopus"),
+        ("clip.flv", "libx264", "aac"),
+        ("clip.ts", "libx264", "mp2"),
+    ] {
+        let codecs = ["-c:v", video, "-b:v", "400k", "-g", "25", "-pix_fmt", "yuv420p", "-c:a", sound];
+        let strict = ["-strict", "unofficial"];
+        let whole = clip(folder.path(), name, &[&sources[..], &codecs[..], &strict[..]].concat());
+        let copied = copy(&whole, &folder.path().join(format!("{name}.mp4")));
+        assert_eq!((copied.written.frames, copied.damage), (200, None), "{name}");
+
+        let mut bytes = std::fs::read(&whole).unwrap();
+        let middle = bytes.len() * 4 / 10..bytes.len() * 7 / 10;
+        bytes[middle].fill(0);
+        let holed = folder.path().join(format!("holed.{name}"));
+        std::fs::write(&holed, bytes).unwrap();
+        let copied = copy(&holed, &folder.path().join(format!("holed.{name}.mp4")));
+        let damage = copied.damage.unwrap_or_default();
+        assert!(damage.contains("unreadable place"), "{name}: {damage}");
+        assert!((100..170).contains(&copied.written.frames), "{name}: {}", copied.written.frames);
+    }
+}
+
+#[test]
+fn a_file_that_is_cut_off_in_its_head_is_no_matter_of_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = test_clip(folder.path(), "whole.mkv", &[]);
+    let bytes = std::fs::read(&whole).unwrap();
+    let input = folder.path().join("head.mkv");
+    std::fs::write(&input, &bytes[..400]).unwrap();
+    let error = VideoReader::open(&input, ReaderOptions::default()).err().unwrap().to_string();
+    assert!(error.contains("head.mkv") && error.contains("was cut off"), "{error}");
+}
+
+#[test]
 fn sound_that_outlasts_the_pictures_and_pictures_left_out_are_no_damage() {
     let folder = tempfile::tempdir().unwrap();
     let picture = "testsrc2=size=160x90:rate=25:duration=8";

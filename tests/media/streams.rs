@@ -293,6 +293,26 @@ fn a_part_of_a_joined_recording_is_counted_in_pictures_whatever_its_clocks_say()
 }
 
 #[test]
+fn streams_of_joined_recordings_leave_a_clock_one_by_one() {
+    let folder = tempfile::tempdir().unwrap();
+    // Pictures lag behind the sound: that of the second part comes before the last pictures of the first.
+    let sources =
+        ["-f", "lavfi", "-itsoffset", "0.3", "-i", "testsrc2=size=160x90:rate=25,gblur=2", "-f", "lavfi", "-i", "sine"];
+    let codecs =
+        ["-c:v", "libx264", "-g", "25", "-pix_fmt", "yuv420p", "-c:a", "mp2", "-t", "12", "-pes_payload_size", "0"];
+    let part = std::fs::read(clip(folder.path(), "part.ts", &[&sources[..], &codecs[..]].concat())).unwrap();
+    let input = folder.path().join("joined.ts");
+    std::fs::write(&input, [&part[..], &part[..]].concat()).unwrap();
+    let output = folder.path().join("joined.mkv");
+    let frames = lossless(&input, &output, Cut::default()).written.frames;
+    let times = frame_times(&output);
+    assert_eq!(times.len() as u64, frames);
+    let widest = times.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max);
+    // The times begin where the file's do, 1.4 s.
+    assert!(widest < 1.0 && *times.last().unwrap() < 26.0, "{widest} in {:?}", times.last());
+}
+
+#[test]
 fn a_part_begins_with_the_picture_that_is_asked_for_wherever_key_frames_are() {
     let folder = tempfile::tempdir().unwrap();
     let source = "testsrc2=size=160x90:rate=25:duration=4,gblur=2";

@@ -180,6 +180,24 @@ fn timestamps_that_jump_by_hours_are_named_where_a_container_does_not_take_them(
 }
 
 #[test]
+fn pictures_behind_one_that_leapt_ahead_follow_one_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = "testsrc2=size=160x90:rate=25:duration=2";
+    let plain = clip(folder.path(), "plain.mkv", &["-f", "lavfi", "-i", source, "-c:v", "ffv1"]);
+    let mut bytes = std::fs::read(&plain).unwrap();
+    // The time of a block in its cluster, in milliseconds, behind the number of its track.
+    let block = bytes.windows(4).position(|bytes| bytes == [0x81, 0, 120, 0]).unwrap();
+    bytes[block + 1..block + 3].copy_from_slice(&30_000_i16.to_be_bytes());
+    let input = folder.path().join("leap.mkv");
+    std::fs::write(&input, bytes).unwrap();
+    let output = folder.path().join("out.mkv");
+    assert_eq!(copy(&input, &output).written.frames, 50);
+    let times = frame_times(&output);
+    assert!((times[3] - 30.0).abs() < 0.01, "{times:?}");
+    assert!(times[4..].windows(2).all(|pair| (pair[1] - pair[0] - 0.04).abs() < 0.002), "{times:?}");
+}
+
+#[test]
 fn pictures_closer_than_a_containers_clock_can_tell_are_no_error() {
     let folder = tempfile::tempdir().unwrap();
     // Every tenth picture comes a third of a millisecond behind the one before.
