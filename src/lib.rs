@@ -11,6 +11,7 @@ pub mod console;
 pub mod film;
 pub mod frame;
 pub mod gatys;
+mod input;
 pub mod learn;
 mod lettering;
 pub mod measure;

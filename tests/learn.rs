@@ -365,7 +365,7 @@ fn pictures_that_are_no_paintings_and_arguments_that_do_not_fit_are_refused() {
         (&["tiny.png"], 1, "at least 64 pixels"),
         (&["clear.png"], 1, "transparent"),
         (&["huge.png"], 1, "at most 200 megapixels"),
-        (&["text.png"], 1, "'text.png' is no painting to learn"),
+        (&["text.png"], 1, "cannot read the painting 'text.png': it is no PNG"),
         (&["empty.png"], 1, "it is empty"),
         (&["missing.png"], 1, "missing.png"),
         (&[&cmyk], 1, "CMYK"),
