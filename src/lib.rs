@@ -16,6 +16,7 @@ pub mod learn;
 mod lettering;
 pub mod measure;
 pub mod media;
+mod memory;
 pub mod motion;
 pub mod onnx;
 mod output;

@@ -21,6 +21,7 @@ pub use self::format::StillFormat;
 use self::whole::{MAX_DECODED_BYTES, check_length_of_webp, check_size, whole_jpeg};
 use crate::frame::{CHANNELS, Frame, FrameSize};
 use crate::input;
+use crate::memory;
 
 const MORE_PICTURES: &str = "of several pictures in the file (an animation, pages) the first is painted";
 
@@ -59,7 +60,7 @@ impl Still {
         limits.max_alloc = Some(MAX_DECODED_BYTES);
         reader.limits(limits);
         let mut decoder = reader.into_decoder()?;
-        check_size(&decoder)?;
+        check_size(&decoder, memory::available())?;
         let orientation = decoder.orientation()?;
         let mut notes = Vec::new();
         if leftovers::has_more_pictures(bytes, format)? {

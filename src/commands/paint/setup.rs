@@ -16,8 +16,9 @@ use crate::gatys::painting::scale_schedule;
 use crate::gatys::targets::Region;
 use crate::gatys::{Objective, PaintSettings, Painting, Picture, Vgg, match_colors};
 use crate::input;
+use crate::memory;
 use crate::pipeline::Control;
-use crate::runtime::{self, SessionOptions};
+use crate::runtime::SessionOptions;
 use crate::stills::Still;
 
 /// A gradient that takes more memory than this is computed in tiles.
@@ -271,7 +272,7 @@ pub fn check_memory(painting: &Painting<'_>, size: u32, flag: &str, console: Con
     let gigabytes = |bytes: u64| bytes as f64 / 1e9;
     let tiles = if is_tiled { ", in tiles" } else { "" };
     console.line(&format!("about {:.1} GB of memory will be needed{tiles}", gigabytes(needed)));
-    let Some(available) = runtime::available_memory() else { return Ok(()) };
+    let Some(available) = memory::available() else { return Ok(()) };
     if needed <= available {
         return Ok(());
     }
