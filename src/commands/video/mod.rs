@@ -13,12 +13,12 @@ use serde::Serialize;
 use super::debug_view::DebugView;
 use super::device::Compute;
 use super::file_sink::FileSink;
-use super::mask::{self, Mask};
+use super::mask::{self, Mask, Remarks};
 use super::signals::{FINISHING, given_up, stop_on_signals, unless_given_up};
 use super::stages::{Chain, StageFigures, TemporalStages};
 use super::style::{self, OpenStyle};
 use super::{Outcome, UsageError, outputs};
-use crate::cli::{EncodingArgs, RunArgs, VideoArgs, VideoEngine};
+use crate::cli::{EncodingArgs, MaskArgs, RunArgs, VideoArgs, VideoEngine};
 use crate::console::{Console, counted};
 use crate::frame::FramePool;
 use crate::media::{
@@ -166,7 +166,11 @@ fn make(clip: &Clip, args: &VideoArgs, compute: &mut Compute, control: &Control,
         (None, true) => {}
         (None, false) => resume::remove_left(clip, args),
     }
-    report(&console, clip, args, &summary, sink.media_time(), &stats, state.as_ref().filter(|_| can_go_on))
+    let state = state.as_ref().filter(|_| can_go_on);
+    Ok(match report(&console, clip, args, &summary, sink.media_time(), &stats, state)? {
+        Outcome::Interrupted => Outcome::Interrupted,
+        of_clip => of_clip.or(judge_mask(&args.mask, &remarks, args.keep_going, &console)),
+    })
 }
 
 /// Opens all that the run needs, the output last but one: what is wrong with the rest is told before anything is written.
@@ -288,6 +292,14 @@ pub(super) fn judge_damage(input: &Path, damage: Option<&str>, keep_going: bool,
         return Outcome::Done;
     }
     console.error_line(&format!("{text} (what could be decoded is in the output; --keep-going accepts that)"));
+    Outcome::Damaged
+}
+
+/// The same of the mask, of which it was said where it was found.
+pub(super) fn judge_mask(mask: &MaskArgs, remarks: &Remarks, keep_going: bool, console: &Console) -> Outcome {
+    let (Some(damage), Some(mask), false) = (remarks.damage(), &mask.mask, keep_going) else { return Outcome::Done };
+    let mask = media::shown(mask);
+    console.error_line(&format!("the mask '{mask}' is damaged: {damage} (it may not fit; --keep-going accepts that)"));
     Outcome::Damaged
 }
 
