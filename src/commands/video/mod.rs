@@ -210,7 +210,8 @@ fn open(
         overwrite: if args.overwrite { Overwrite::Always } else { state.overwrite() },
         interrupt: Some(interrupt),
     };
-    let writer = VideoWriter::create(&clip.output, info, Some(&reader), &writer_options).map_err(with_hint)?;
+    let writer = VideoWriter::create(&clip.output, info, Some(&reader), &writer_options)
+        .map_err(|error| with_hint(state.explain(error)))?;
     // Two videos that grow at one time would have to stop at one frame.
     let can_go_on = args.debug_view.is_none() && writer.encoder_identity().is_some();
     if args.resume && !can_go_on && !clip.is_in_folder {
