@@ -329,10 +329,15 @@ pub(super) fn with_hint(error: anyhow::Error) -> anyhow::Error {
         Some(OutputError::Exists(_)) => "choose another name, or -y to replace it",
         Some(OutputError::IsInput(_)) => "choose another name",
         Some(OutputError::CannotHold { .. }) => "choose another --codec or another extension",
+        Some(OutputError::Refused { path, .. }) if is_matroska(path) => "--mute if it is the sound",
         Some(OutputError::Refused { .. }) => "choose another extension, as .mkv, or --mute if it is the sound",
         Some(_) | None => return error,
     };
     anyhow::anyhow!("{error:#} ({hint})")
+}
+
+fn is_matroska(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("mkv"))
 }
 
 impl EncodingArgs {
