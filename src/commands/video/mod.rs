@@ -387,3 +387,18 @@ struct Summary<'a> {
     notes: Vec<String>,
     stages: Vec<StageFigures>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_that_refuses_streams_is_not_recommended() {
+        let hint = |path: &str| {
+            let reason = ffmpeg_next::Error::InvalidData;
+            with_hint(OutputError::Refused { path: path.into(), codecs: vec!["h264"], reason }.into()).to_string()
+        };
+        assert!(hint("a.mp4").contains("as .mkv") && hint("a.mp4").contains("--mute"), "{}", hint("a.mp4"));
+        assert!(!hint("a.MKV").contains("as .mkv") && hint("a.MKV").contains("--mute"), "{}", hint("a.MKV"));
+    }
+}
