@@ -257,7 +257,7 @@ pub struct VideoArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub debug_view: Option<PathBuf>,
 
-    /// Exit with 0 even if the input is damaged, once what can be decoded is stylized
+    /// Exit with 0 even if the input or its mask is damaged, once what can be decoded is stylized
     #[arg(long)]
     pub keep_going: bool,
 

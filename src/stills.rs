@@ -8,7 +8,8 @@ mod format;
 mod leftovers;
 mod whole;
 
-use std::io::Cursor;
+use std::fs::File;
+use std::io::{BufReader, Cursor};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -19,6 +20,8 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
 pub use self::format::StillFormat;
 use self::whole::{MAX_DECODED_BYTES, check_length_of_webp, check_size, whole_jpeg};
 use crate::frame::{CHANNELS, Frame, FrameSize};
+use crate::input;
+use crate::memory;
 
 const MORE_PICTURES: &str = "of several pictures in the file (an animation, pages) the first is painted";
 
@@ -51,14 +54,13 @@ impl Still {
     }
 
     fn understand(bytes: &[u8]) -> Result<Self> {
-        ensure!(!bytes.is_empty(), "it is empty");
+        let format = format_of(bytes)?;
         let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
-        let format = reader.format().and_then(StillFormat::of).context("it is no PNG, JPEG, WebP or TIFF")?;
         let mut limits = Limits::no_limits();
         limits.max_alloc = Some(MAX_DECODED_BYTES);
         reader.limits(limits);
         let mut decoder = reader.into_decoder()?;
-        check_size(&decoder)?;
+        check_size(&decoder, memory::available())?;
         let orientation = decoder.orientation()?;
         let mut notes = Vec::new();
         if leftovers::has_more_pictures(bytes, format)? {
@@ -151,8 +153,7 @@ impl Still {
     /// # Errors
     /// If it cannot be read, or is no picture.
     pub fn size_in(path: &Path) -> Result<FrameSize> {
-        check_is_file(path)?;
-        let reader = ImageReader::open(path)?.with_guessed_format()?;
+        let reader = ImageReader::new(BufReader::new(input::open(path)?)).with_guessed_format()?;
         reader.format().and_then(StillFormat::of).context("it is no PNG, JPEG, WebP or TIFF")?;
         let mut decoder = reader.into_decoder().map_err(|error| anyhow!("{error}"))?;
         let (width, height) = decoder.dimensions();
@@ -205,18 +206,35 @@ impl Still {
     }
 }
 
-/// The bytes of a file that is named to be taken as a whole.
+/// The bytes of a file that begins like a picture.
 ///
 /// # Errors
-/// If it cannot be read, or is no regular file: a pipe may stay silent for ever.
+/// If it cannot be read, is no regular file or no picture, or is longer than a picture can be meant to be.
 pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
-    check_is_file(path)?;
-    Ok(std::fs::read(path)?)
+    input::read(path, |bytes| format_of(bytes).map(drop))
 }
 
-fn check_is_file(path: &Path) -> Result<()> {
-    ensure!(path.metadata()?.is_file(), "it is no regular file (expected one, not a pipe, a device or a folder)");
-    Ok(())
+/// The same of a file that is open, and may be a pipe.
+///
+/// # Errors
+/// As [`read_bytes`].
+pub fn read_file(file: File) -> Result<Vec<u8>> {
+    input::read_file(file, |bytes| format_of(bytes).map(drop))
+}
+
+/// The same of what comes through stdin.
+///
+/// # Errors
+/// As [`read_bytes`].
+pub fn read_stdin() -> Result<Vec<u8>> {
+    input::read_stdin(|bytes| format_of(bytes).map(drop))
+}
+
+/// The format of a picture, as its first bytes say.
+fn format_of(bytes: &[u8]) -> Result<StillFormat> {
+    ensure!(!bytes.is_empty(), "it is empty");
+    let format = image::guess_format(bytes).ok().and_then(StillFormat::of);
+    format.context("it is no PNG, JPEG, WebP or TIFF")
 }
 
 /// Whether a profile describes RGB (ICC.1:2022, 7.2.6): only then does it fit the painting.

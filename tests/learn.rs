@@ -324,6 +324,22 @@ fn a_style_of_ones_own_with_the_name_of_a_bundled_one_is_said_to_be_hidden() {
     sheet.stderr(contains("left out: 'wave': ").and(hidden()).and(contains(format!("{} styles", bundled_count()))));
 }
 
+#[test]
+fn of_two_styles_with_one_name_it_is_said_which_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    picture(&folder, "photo.png", (64, 64), |x, y| [x as u8, y as u8, 0]);
+    std::fs::create_dir_all(folder.path().join("data/impasto/styles")).unwrap();
+    for name in ["My Fog", "my-fog"] {
+        let file = folder.path().join(format!("data/impasto/styles/{name}.style"));
+        std::fs::write(file, style_of(3).to_bytes().unwrap()).unwrap();
+    }
+    let hidden =
+        contains("My Fog.style' has the same name and hides it (rename its file '").and(contains("my-fog.style'"));
+    impasto(&folder).arg("styles").assert().success().stdout(hidden);
+    let painted = impasto(&folder).args(["image", "photo.png", "-o", "o.png", "--style", "my fog"]).assert().success();
+    painted.stderr(contains("My Fog.style', and hides '").and(contains("my-fog.style', which has the same name")));
+}
+
 /// A PNG of this size without any pixels.
 fn png_header(width: u32, height: u32) -> Vec<u8> {
     let mut chunk = b"IHDR".to_vec();
@@ -365,7 +381,7 @@ fn pictures_that_are_no_paintings_and_arguments_that_do_not_fit_are_refused() {
         (&["tiny.png"], 1, "at least 64 pixels"),
         (&["clear.png"], 1, "transparent"),
         (&["huge.png"], 1, "at most 200 megapixels"),
-        (&["text.png"], 1, "'text.png' is no painting to learn"),
+        (&["text.png"], 1, "cannot read the painting 'text.png': it is no PNG"),
         (&["empty.png"], 1, "it is empty"),
         (&["missing.png"], 1, "missing.png"),
         (&[&cmyk], 1, "CMYK"),

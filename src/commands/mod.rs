@@ -67,6 +67,13 @@ pub enum Outcome {
     Interrupted,
 }
 
+impl Outcome {
+    /// What both together come to.
+    fn or(self, other: Self) -> Self {
+        if self == Self::Done { other } else { self }
+    }
+}
+
 /// An argument that no file and no network could cure: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:#}")]

@@ -36,7 +36,7 @@ pub fn painting_bytes(style: &Path) -> Result<Cow<'static, [u8]>> {
             ))
             .into())
         }
-        Err(error) => Err(error).with_context(|| format!("read the painting '{}'", style.display())),
+        Err(error) => Err(error).with_context(|| format!("cannot read the painting '{}'", style.display())),
     }
 }
 

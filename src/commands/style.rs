@@ -12,7 +12,7 @@ use crate::frame::FrameSize;
 use crate::pipeline::Control;
 use crate::stills::StillFormat;
 use crate::style::catalog::UnknownStyle;
-use crate::style::folder::find;
+use crate::style::folder::{find, find_all};
 use crate::style::spec::StyleRef;
 use crate::style::{
     Catalog, NetworkChoice, NetworkMisuse, StyleEngine, StyleOptions, StyleSettings, StyleSpec, Stylizer,
@@ -102,6 +102,7 @@ fn open_with(
 ) -> Result<OpenStyle> {
     let label = label(args.style.as_deref())?;
     let spec = parse(&label)?;
+    spec.terms().iter().for_each(|term| warn_of_namesakes(&term.style));
     let look = &args.look;
     let style_image = look.style_image.clone();
     let options = StyleOptions {
@@ -210,6 +211,21 @@ pub fn files(spec: &StyleSpec) -> Vec<PathBuf> {
         StyleRef::Named(name) => find(folder.as_deref()?, name).map(|style| style.path),
     };
     spec.terms().iter().filter_map(|term| of_term(&term.style)).collect()
+}
+
+/// Says which of several styles of one's own is taken that have one name.
+fn warn_of_namesakes(style: &StyleRef) {
+    let StyleRef::Named(name) = style else { return };
+    if Catalog::bundled().is_ok_and(|catalog| catalog.find(name).is_ok()) {
+        return;
+    }
+    let found = folder().map(|folder| find_all(&folder, name)).unwrap_or_default();
+    if let [taken, hidden, ..] = found.as_slice() {
+        let (taken, hidden) = (taken.path.display(), hidden.path.display());
+        tracing::warn!(
+            "the style '{name}' is '{taken}', and hides '{hidden}', which has the same name (rename one of them)"
+        );
+    }
 }
 
 /// How a network of others was understood; nothing to say of the bundled ones.

@@ -175,10 +175,15 @@ fn add(args: &StylesAddArgs) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Refuses a style with a name that means a bundled one, wherever it is asked for.
+/// Refuses a style with a name that means another one, wherever it is asked for.
 pub fn check_is_not_hidden(style: &FolderStyle) -> Result<()> {
     if let Ok(bundled) = Catalog::bundled()?.find(&style.name) {
         bail!("the bundled style '{}' hides it (rename its file '{}')", bundled.name, style.path.display());
+    }
+    let taken = style.path.parent().and_then(|folder| folder::find(folder, &style.name));
+    if let Some(taken) = taken.filter(|taken| taken.path != style.path) {
+        let (file, hidden) = (taken.path.display(), style.path.display());
+        bail!("'{file}' has the same name and hides it (rename its file '{hidden}')");
     }
     Ok(())
 }

@@ -57,10 +57,11 @@ impl StreamCopier {
         let mut packets = PacketReader::open(source.path(), options.interrupt.as_ref(), Damage::default())?;
         let mut routes = Vec::new();
         let mut left_out = Vec::new();
+        let mut damaged = Vec::new();
         let mut not_copied = Vec::new();
         let count = packets.input().nb_streams() as usize;
         for index in 0..count {
-            let route = add_stream(packets.input(), index, options.mute, output, &mut left_out)?;
+            let route = add_stream(packets.input(), index, options.mute, output, &mut left_out, &mut damaged)?;
             if route.is_none() && index != source.stream() {
                 not_copied.extend(name_of_other(packets.input(), index));
             }
@@ -71,6 +72,9 @@ impl StreamCopier {
         }
         if !left_out.is_empty() {
             notes.push(format!("left out, {} cannot hold it: {}", output.format().name(), left_out.join(", ")));
+        }
+        if !damaged.is_empty() {
+            notes.push(format!("left out, damaged (without the header of its codec): {}", damaged.join(", ")));
         }
         if !not_copied.is_empty() {
             notes.push(format!("left out: {}", not_copied.join(", ")));
@@ -212,6 +216,7 @@ fn add_stream(
     mute: bool,
     output: &mut Output,
     left_out: &mut Vec<String>,
+    damaged: &mut Vec<String>,
 ) -> Result<Option<Route>> {
     let Some(stream) = input.stream(index) else { return Ok(None) };
     let parameters = stream.parameters();
@@ -231,6 +236,10 @@ fn add_stream(
         left_out.push(format!("{kind} stream {index} ({})", codec.name()));
         return Ok(None);
     }
+    if lacks_header(&parameters)? {
+        damaged.push(format!("{kind} stream {index} ({})", codec.name()));
+        return Ok(None);
+    }
     let mut added = output.add_stream(ffmpeg::encoder::find(codec::Id::None)).context("add a stream to the output")?;
     added.set_parameters(parameters);
     added.set_time_base(stream.time_base());
@@ -239,6 +248,16 @@ fn add_stream(
     ffi::set_codec_tag(output, added, [0; 4]);
     ffi::set_disposition(output, added, ffi::disposition_bits(&stream));
     Ok(Some(Route { output: added, last_dts: None, kind: medium, past_the_end: 0 }))
+}
+
+/// Whether a stream has lost what nobody can decode it without: a muxer would refuse the whole file.
+fn lacks_header(parameters: &codec::Parameters) -> Result<bool> {
+    let is_needed = matches!(parameters.id(), codec::Id::VORBIS | codec::Id::FLAC | codec::Id::OPUS | codec::Id::ALAC);
+    if !is_needed {
+        return Ok(false);
+    }
+    let context = codec::Context::from_parameters(parameters.clone()).context("look at a stream")?;
+    Ok(ffi::extradata(&context.encoder()).is_empty())
 }
 
 /// A stream that is never copied.

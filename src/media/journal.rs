@@ -32,6 +32,8 @@ pub struct Journal {
     /// Where the packets end that can be gone on from.
     end: u64,
     whole: Whole,
+    /// Whether more follows than could be read.
+    is_damaged: bool,
     /// Frames that were encoded and whose packets have not come yet, in order.
     waiting: VecDeque<FrameEnd>,
     /// Those whose packets have come, with or without gaps.
@@ -134,7 +136,8 @@ impl Journal {
                     }
                 }
             }
-            Ok(Self { end, whole, temporary, outputs, ..Self::new(file, path, settings, begin) })
+            let is_damaged = records.is_damaged();
+            Ok(Self { end, whole, is_damaged, temporary, outputs, ..Self::new(file, path, settings, begin) })
         };
         open().with_context(|| format!("read '{}'", path.display()))
     }
@@ -158,6 +161,7 @@ impl Journal {
             begin,
             end: begin,
             whole: Whole::default(),
+            is_damaged: false,
             waiting: VecDeque::new(),
             seen: Whole::default(),
             written: begin,
@@ -175,6 +179,11 @@ impl Journal {
     /// How many frames need not be encoded again.
     pub fn frames(&self) -> u64 {
         self.whole.frames
+    }
+
+    /// Whether something behind those frames could not be read, as of a run that was killed: what it was is not known.
+    pub fn is_damaged(&self) -> bool {
+        self.is_damaged
     }
 
     /// The lengths of the outputs that interrupted runs left: what has one of them is not complete.

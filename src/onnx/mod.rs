@@ -22,9 +22,12 @@ use anyhow::{Context as _, Result};
 pub use builder::{Attribute, GraphBuilder, Value, node};
 use half::f16;
 use prost::Message as _;
+use prost::encoding::{WireType, decode_key};
 use schema::tensor_proto::DataType;
 use schema::tensor_shape_proto::dimension::Value as DimensionValue;
 use schema::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
+
+use crate::input;
 
 /// Why bytes are no ONNX network.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -77,14 +80,30 @@ pub struct Model {
     graph: GraphProto,
 }
 
+/// Refuses what does not begin with a field of a model: a film that is called like a network need not be read.
+fn check_beginning(mut bytes: &[u8]) -> Result<(), ParseError> {
+    if bytes.is_empty() {
+        return Err(ParseError::Empty);
+    }
+    match decode_key(&mut bytes) {
+        Ok((1 | 5, WireType::Varint) | (2..=4 | 6..=8 | 14 | 20 | 25 | 26, WireType::LengthDelimited)) => Ok(()),
+        Ok((field, _)) => Err(ParseError::NotOnnx(format!("it begins with a field {field}, which no model has"))),
+        Err(error) => Err(ParseError::NotOnnx(error.to_string())),
+    }
+}
+
 impl Model {
     /// Reads a file.
     ///
     /// # Errors
-    /// When the file cannot be read, or as [`Model::from_bytes`].
+    /// When it cannot be read or is no regular file, or as [`Model::from_bytes`].
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).with_context(|| format!("read '{}'", path.display()))?;
-        Self::from_bytes(&bytes).with_context(|| format!("read '{}'", path.display()))
+        let bytes = input::read(path, |beginning| Ok(check_beginning(beginning)?));
+        let bytes = bytes.map_err(|error| match error.is::<ParseError>() {
+            true => error,
+            false => error.context("it cannot be read"),
+        })?;
+        Ok(Self::from_bytes(&bytes)?)
     }
 
     /// Parses the bytes of a file.
@@ -356,6 +375,18 @@ mod tests {
     fn bundled() -> Vec<u8> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/impasto-lite.onnx");
         std::fs::read(path).unwrap()
+    }
+
+    #[test]
+    fn what_does_not_begin_like_a_network_is_refused_before_the_rest_is_read() {
+        assert_eq!(check_beginning(&bundled()[..64]), Ok(()));
+        // A model whose fields come in another order: its opset first.
+        assert_eq!(check_beginning(&[0x42, 2, 0x10, 17]), Ok(()));
+        assert_eq!(check_beginning(&[]), Err(ParseError::Empty));
+        for bytes in [&[0; 64][..], b"\x89PNG\r\n\x1a\n", b"\0\0\0\x20ftypisom", b"text", &[0x08 | 2]] {
+            let begins = check_beginning(bytes);
+            assert!(matches!(begins, Err(ParseError::NotOnnx(_))), "{bytes:?}: {begins:?}");
+        }
     }
 
     #[test]

@@ -27,7 +27,6 @@ pub use choice::{Chosen, Providers, choose};
 pub use device::{Device, DeviceChoice, Provider};
 pub use gpus::{CudaLibrary, Gpu, NvidiaState, has_nvidia_driver, nvidia_gpu_count};
 pub use library::{Library, LibrarySearch, RuntimeError, forbid_telemetry};
-pub use memory::available_memory;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 pub use plugin::{PluginError, ProviderLibrary};

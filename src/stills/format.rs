@@ -1,13 +1,12 @@
 //! Kinds of picture files, and what each can hold.
 
-use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
 use anyhow::Result;
 use image::{ImageFormat, ImageReader};
 
-use super::check_is_file;
+use crate::input;
 
 /// A kind of file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +47,7 @@ impl StillFormat {
     /// # Errors
     /// If it cannot be read, or is no regular file.
     pub fn of_file(path: &Path) -> Result<Option<Self>> {
-        check_is_file(path)?;
-        let reader = ImageReader::new(BufReader::new(File::open(path)?)).with_guessed_format()?;
+        let reader = ImageReader::new(BufReader::new(input::open(path)?)).with_guessed_format()?;
         Ok(reader.format().and_then(Self::of))
     }
 

@@ -221,3 +221,17 @@ fn a_small_file_that_declares_a_huge_picture_is_refused() {
         assert!(text.starts_with(&format!("its size is too large: 65535×65535 takes {gigabytes}")), "{text}");
     }
 }
+
+#[test]
+fn a_picture_that_takes_more_memory_than_there_is_is_refused() {
+    let refusal = |free: Option<u64>| {
+        let mut file = Vec::new();
+        PngEncoder::new(&mut file).write_image(&[0; 6000], 40, 50, ExtendedColorType::Rgb8).unwrap();
+        let decoder = image::codecs::png::PngDecoder::new(Cursor::new(file)).unwrap();
+        check_size(&decoder, free).err().map(|error| error.to_string())
+    };
+    // Its pixels, what is painted of them, and the painting.
+    assert_eq!((refusal(None), refusal(Some(18_000))), (None, None));
+    let text = refusal(Some(17_999)).unwrap();
+    assert!(text.starts_with("40×50 takes about 0.0 GB of memory") && text.contains("scale it down"), "{text}");
+}

@@ -11,20 +11,32 @@ use crate::frame::CHANNELS;
 /// Pictures that want more memory than this are refused: 16 bits of four channels at 500 megapixels.
 pub const MAX_DECODED_BYTES: u64 = 4 << 30;
 
-/// Refuses a picture that is too large before its pixels are allocated: the crate holds those of a decoder that was taken out of its
-/// reader to no limit.
-pub fn check_size(decoder: &impl ImageDecoder) -> Result<()> {
+/// Refuses a picture that is too large, or takes more than the `free` bytes of memory, before its pixels are allocated: the crate
+/// holds those of a decoder that was taken out of its reader to no limit. A header that lies costs nothing.
+pub fn check_size(decoder: &impl ImageDecoder, free: Option<u64>) -> Result<()> {
     let ((width, height), color) = (decoder.dimensions(), decoder.color_type());
     let (channels, of_pixel) = (u64::from(color.channel_count()), u64::from(color.bytes_per_pixel()));
     // Gray becomes red, green and blue.
     let of_pixel = of_pixel / channels * channels.max(CHANNELS as u64);
-    let bytes = (u64::from(width) * u64::from(height)).saturating_mul(of_pixel);
+    let pixels = u64::from(width) * u64::from(height);
+    let bytes = pixels.saturating_mul(of_pixel);
     ensure!(
         bytes <= MAX_DECODED_BYTES,
         "its size is too large: {width}×{height} takes {:.1} GB of memory (expected at most {:.1} GB)",
         bytes as f64 / 1e9,
         MAX_DECODED_BYTES as f64 / 1e9
     );
+    // Beside it stand what is painted of it and the painting.
+    let needed = bytes + pixels * 2 * CHANNELS as u64;
+    if let Some(free) = free {
+        ensure!(
+            needed <= free,
+            "{width}×{height} takes about {:.1} GB of memory, and {:.1} GB are available (expected a smaller picture: scale it down, or free \
+             memory)",
+            needed as f64 / 1e9,
+            free as f64 / 1e9
+        );
+    }
     Ok(())
 }
 

@@ -28,8 +28,13 @@ pub fn list(folder: &Path) -> Vec<FolderStyle> {
 
 /// The style called `name` in a folder; letter case, spaces and underscores do not matter.
 pub fn find(folder: &Path, name: &str) -> Option<FolderStyle> {
+    find_all(folder, name).into_iter().next()
+}
+
+/// All styles called `name` in a folder: the first is taken, and hides the others.
+pub fn find_all(folder: &Path, name: &str) -> Vec<FolderStyle> {
     let wanted = normalized(name);
-    list(folder).into_iter().find(|style| style.name == wanted)
+    list(folder).into_iter().filter(|style| style.name == wanted).collect()
 }
 
 #[cfg(test)]
@@ -46,6 +51,13 @@ mod tests {
         assert_eq!(names, ["a", "my-fog"]);
         assert_eq!(find(folder.path(), "MY_fog").unwrap().path, folder.path().join("My Fog.style"));
         assert_eq!(find(folder.path(), "fog"), None);
+        std::fs::write(folder.path().join("my-fog.style"), "").unwrap();
+        let all = find_all(folder.path(), "my fog");
+        assert_eq!(
+            all.iter().map(|style| style.path.file_name().unwrap()).collect::<Vec<_>>(),
+            ["My Fog.style", "my-fog.style"]
+        );
+        assert_eq!(find(folder.path(), "my fog").as_ref(), all.first());
         assert!(list(&folder.path().join("missing")).is_empty());
     }
 }

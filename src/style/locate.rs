@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 
 use super::catalog::{self, Catalog};
 use super::folder;
@@ -120,14 +120,7 @@ impl Location {
                     None => catalog.network_model(network),
                 }
             }
-            Self::File(path) => {
-                let metadata = std::fs::metadata(path).context("it cannot be read")?;
-                ensure!(
-                    metadata.is_file(),
-                    "it cannot be read: it is no regular file (a network is read more than once)"
-                );
-                Ok(Model::from_bytes(&std::fs::read(path).context("it cannot be read")?)?)
-            }
+            Self::File(path) => Model::load(path),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::NetworkContract;
 use super::opening::SideInputs;
 use crate::frame::FrameSize;
 use crate::onnx::{GraphBuilder, Model};
-use crate::runtime::{self, Tensor};
+use crate::runtime::Tensor;
 
 /// What a network needs, and what it may have; shared by all its painters.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ impl Memory {
         let need = self.need?;
         let free = match self.limit {
             Some(limit) => limit as f64,
-            None => runtime::available_memory()? as f64 * SHARE_OF_FREE_MEMORY + state.taken,
+            None => crate::memory::available()? as f64 * SHARE_OF_FREE_MEMORY + state.taken,
         };
         let taken = |size: FrameSize| need.bytes(size) * painters as f64;
         tracing::debug!(%size, painters, needed = taken(size), free, "memory");

@@ -20,7 +20,7 @@ use super::pixels::{ChannelOrder, TensorFormat, ValueRange};
 use super::probe;
 use crate::frame::FrameSize;
 use crate::onnx::Model;
-use crate::runtime::{self, Runtime, Session, Tensor};
+use crate::runtime::{Runtime, Session, Tensor};
 
 /// A network on its way from a file to a session with a contract.
 pub(super) struct Opening<'a> {
@@ -124,7 +124,7 @@ impl Opening<'_> {
     /// Refuses a network that a small picture is too much for: a damaged one would take all memory where it is tried.
     fn refuse_beyond_memory(&self, encoder: Option<&mut Encoder>, format: TensorFormat) -> Result<()> {
         let size = self.hints.fixed_size.as_ref().map_or(SMALL_PICTURE, |known| known.value);
-        let Some(free) = runtime::available_memory() else { return Ok(()) };
+        let Some(free) = crate::memory::available() else { return Ok(()) };
         let side_inputs = self.side_inputs(&format, encoder, TRIAL_PAINTING_SHORT_SIDE)?;
         let picture = (self.ports.image_input.value.as_str(), format.layout.shape(size));
         let (needed, _) = memory::bytes_of_tensors(self.model, picture, &self.ports.image_output.value, &side_inputs);

@@ -174,6 +174,28 @@ fn a_mask_that_ends_early_is_held_and_one_of_another_length_is_told() {
 }
 
 #[test]
+fn a_damaged_mask_is_reported_like_a_damaged_clip() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    small_clip(folder);
+    bars(folder, "whole.mp4", &["-c:v", "libx264", "-qp", "0", "-g", "1", "-bf", "0", "-movflags", "+faststart"]);
+    let bytes = std::fs::read(folder.join("whole.mp4")).unwrap();
+    std::fs::write(folder.join("cut.mp4"), &bytes[..bytes.len() * 9 / 10]).unwrap();
+    let arguments = ["video", "in.mp4", "-o", "out.mkv", "--style", "wave", "--mask", "cut.mp4"];
+    let run = |more: &[&str]| {
+        let output = impasto().current_dir(folder).args(arguments).args(more).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, text) = run(&[]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("error: the mask 'cut.mp4' is damaged: ") && text.contains("--keep-going accepts"), "{text}");
+    assert_eq!(files(folder), ["cut.mp4", "in.mp4", "out.mkv", "whole.mp4"]);
+    let (code, text) = run(&["-y", "--keep-going"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("warning: the mask 'cut.mp4' is damaged") && !text.contains("error"), "{text}");
+}
+
+#[test]
 fn what_is_no_mask_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -14,7 +14,7 @@ const PAINTING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/samples/shipwreck.j
 fn wrong_arguments_are_usage_errors_that_say_what_was_expected() {
     let folder = tempfile::tempdir().unwrap();
     small_clip(folder.path());
-    let cases: [(&[&str], &str); 28] = [
+    let cases: [(&[&str], &str); 32] = [
         (&["video", "in.mp4"], "--output"),
         (&["video", "in.mp4", "-o", "out.mp4", "--strength", "2"], "from 0 to 1"),
         (&["video", "in.mp4", "-o", "out.mp4", "--work-size", "3"], "whole number from 16 to 8192"),

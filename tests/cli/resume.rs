@@ -89,6 +89,16 @@ fn what_ctrl_c_left_is_gone_on_with_and_replaced_with_the_smoothing_as_it_was() 
     let done = frame_times(&out).len();
     assert!((1..300).contains(&done), "{done}");
 
+    // Damage hides what stands behind it, that the output is the run's own among that.
+    let state = folder.join("out.mp4.state");
+    let kept = std::fs::read(&state).unwrap();
+    let mut flipped = kept.clone();
+    flipped[kept.len() / 2] ^= 1;
+    std::fs::write(&state, flipped).unwrap();
+    let resume = arguments("out.mp4", &["--resume", "--crf", "6"]);
+    assert_refused(folder, &resume, 1, "'out.mp4.state' is damaged behind its first ");
+    std::fs::write(&state, kept).unwrap();
+
     // Nothing happens to it by the way, nor for another painting.
     let short = |more: &[&'static str]| arguments("out.mp4", &[more, &fine].concat());
     assert_refused(folder, &short(&[]), 1, "'out.mp4.state' is what an interrupted run left (expected --resume");

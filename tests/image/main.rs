@@ -385,6 +385,50 @@ fn pictures_that_are_pipes_are_passed_by_or_refused_and_not_waited_for() {
 
 #[cfg(unix)]
 #[test]
+fn what_is_long_and_no_picture_is_refused_before_it_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    picture(folder.path(), "a.png", "rgb24");
+    picture(folder.path(), "long.png", "rgb24");
+    // No disk holds that much: all of it are holes.
+    let stretch = |name: &str| {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(folder.path().join(name)).unwrap();
+        file.set_len(64 << 30).unwrap();
+    };
+    ["film.mp4", "zeros.png", "zeros.onnx", "long.png"].into_iter().for_each(stretch);
+    let before = files(folder.path());
+    let no_picture = "it is no PNG, JPEG, WebP or TIFF";
+    let cases: [(&[&str], &str); 8] = [
+        (
+            &["image", "film.mp4", "-o", "o.png"],
+            "cannot be read as a picture (`impasto video` takes clips): it is no PNG",
+        ),
+        (&["image", "/dev/zero", "-o", "o.png"], no_picture),
+        (&["image", "a.png", "-o", "o.png", "--mask", "zeros.png"], no_picture),
+        (&["image", "long.png", "-o", "o.png"], "it is too long (expected at most 2.1 GB)"),
+        (&["image", "a.png", "-o", "o.png", "--style", "zeros.onnx"], "it is not an ONNX network"),
+        (&["paint", "zeros.png", "-o", "o.png", "--style", "wave"], no_picture),
+        (&["paint", "a.png", "-o", "o.png", "--style", "film.mp4"], no_picture),
+        (&["learn", "film.mp4", "-o", "o.style"], no_picture),
+    ];
+    for (arguments, expected) in cases {
+        let mut command = Command::cargo_bin("impasto").expect("cargo builds the binary for its tests");
+        command.current_dir(&folder).args(arguments).timeout(std::time::Duration::from_secs(60));
+        command.assert().code(1).stderr(contains(expected));
+    }
+    let endless = std::fs::File::open("/dev/zero").unwrap();
+    let child = Process::new(assert_cmd::cargo::cargo_bin("impasto"))
+        .current_dir(&folder)
+        .args(["image", "-", "-o", "o.png"])
+        .stdin(endless)
+        .stderr(std::process::Stdio::piped())
+        .spawn();
+    let said = text(&child.unwrap().wait_with_output().unwrap());
+    assert!(said.contains("cannot read stdin as a picture: it is no PNG"), "{said}");
+    assert_eq!(files(folder.path()), before);
+}
+
+#[cfg(unix)]
+#[test]
 fn ctrl_c_ends_after_the_picture_and_leaves_no_half_ones() {
     let folder = tempfile::tempdir().unwrap();
     picture(folder.path(), "in/0.png", "rgb24");

@@ -107,6 +107,31 @@ fn what_a_container_cannot_hold_is_named() {
 }
 
 #[test]
+fn sound_that_has_lost_the_header_of_its_codec_is_left_out_and_the_rest_is_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    for (encoder, id) in [("libvorbis", "A_VORBIS"), ("libopus", "A_OPUS"), ("flac", "A_FLAC")] {
+        let picture = ["-f", "lavfi", "-i", "testsrc2=size=64x48:rate=10"];
+        let sound = ["-f", "lavfi", "-i", "sine", "-t", "1", "-map", "0", "-map", "1", "-map", "1"];
+        let codecs = ["-c:v", "libx264", "-c:a:0", encoder, "-c:a:1", "ac3"];
+        let input = clip(folder.path(), "in.mkv", &[&picture[..], &sound, &codecs].concat());
+        let mut bytes = std::fs::read(&input).unwrap();
+        let position = |bytes: &[u8], wanted: &[u8]| bytes.windows(wanted.len()).position(|part| part == wanted);
+        let track = position(&bytes, id.as_bytes()).unwrap();
+        // CodecPrivate becomes an element that nobody knows.
+        let header = track + position(&bytes[track..], b"\x63\xa2").unwrap();
+        bytes[header + 1] = 0xaf;
+        std::fs::write(&input, bytes).unwrap();
+        let output = folder.path().join("out.mkv");
+        let notes = copy(&input, &output).notes;
+        let name = encoder.trim_start_matches("lib");
+        let expected = format!("left out, damaged (without the header of its codec): audio stream 1 ({name})");
+        assert_eq!(notes, [expected]);
+        assert_eq!(stream(&output, "audio")["codec_name"], "ac3");
+        std::fs::remove_file(output).unwrap();
+    }
+}
+
+#[test]
 fn sound_stays_in_sync_with_a_start_offset() {
     let folder = tempfile::tempdir().unwrap();
     let plain = clip_with_everything(folder.path());

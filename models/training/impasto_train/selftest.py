@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from . import cli, data, drawn, export, files, losses, network, optimizer, quantize, rcc, schedule, sheet, speed, train, vgg, warm
+from . import cli, data, drawn, export, files, losses, network, optimizer, pack, quantize, rcc, schedule, sheet, speed, train, vgg, warm
 
 
 def _refusal(function, *arguments):
@@ -301,6 +301,12 @@ def what_is_written_replaces_only_when_it_is_whole():
         assert path.read_text() == "new" and list(Path(folder).iterdir()) == [path]
         assert "is a folder" in _refusal(files.check_writable, folder)
         assert "no folder" in _refusal(files.check_writable, Path(folder) / "nowhere" / "network.onnx")
+
+
+def photos_of_one_name_are_packed_beside_each_other():
+    photos = [Path(name) for name in ("a/x.jpg", "a/x.png", "b/X.jpg", "b/y.jpg")]
+    found = [target.as_posix() for target in pack.targets(photos, Path("photos"))]
+    assert found == ["photos/x.jpg", "photos/2/x.jpg", "photos/3/X.jpg", "photos/y.jpg"], found
 
 
 def numbers_out_of_range_are_refused():

@@ -88,7 +88,7 @@ impl Compute {
         let mut threads = share(on_processor);
         if device.is_cpu()
             && parallel.is_none()
-            && let (Some(needed), Some(free)) = (first.bytes_needed(size), runtime::available_memory())
+            && let (Some(needed), Some(free)) = (first.bytes_needed(size), crate::memory::available())
         {
             let fitting = usize::try_from(free / 2 / needed.max(1)).unwrap_or(usize::MAX);
             if fitting < count {

@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::device::Compute;
-use super::video::{self, EndsRun, check_cut, judge_damage};
+use super::video::{self, EndsRun, check_cut, judge_damage, judge_mask};
 use super::{Outcome, UsageError};
 use crate::cli::VideoArgs;
 use crate::console::{Console, counted};
@@ -107,7 +107,7 @@ pub fn make(
         return Ok(Outcome::Interrupted);
     };
     let is_whole = !is_stopped;
-    notes.extend(remarks);
+    notes.extend(remarks.all());
     let summary = Summary {
         input: input.display().to_string(),
         output: written.path.display().to_string(),
@@ -140,7 +140,8 @@ pub fn make(
         ));
         return Ok(Outcome::Interrupted);
     }
-    Ok(judge_damage(input, damage.as_deref(), args.keep_going, &console))
+    let of_clip = judge_damage(input, damage.as_deref(), args.keep_going, &console);
+    Ok(of_clip.or(judge_mask(&args.mask, &remarks, args.keep_going, &console)))
 }
 
 /// Looks at the whole clip; `None` when interrupted.

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::fill::FillNetwork;
 use super::work::{Plan, WorkFolder};
 use super::{Clip, small};
-use crate::commands::mask::Mask;
+use crate::commands::mask::{Mask, Remarks};
 use crate::console::Console;
 use crate::film::{Carried, Carrier};
 use crate::frame::{Frame, FrameSize};
@@ -33,7 +33,7 @@ pub struct WrittenFilm {
     /// How the clip is damaged.
     pub damage: Option<String>,
     /// What was found wrong with the mask.
-    pub remarks: Vec<String>,
+    pub remarks: Remarks,
     /// Whether it ends before the clip does, since the run was stopped.
     pub is_stopped: bool,
 }
@@ -96,7 +96,7 @@ impl Film<'_> {
             noted => noted,
         };
         let file = output.writer.finish_noting(is_cut_short, note)?;
-        let remarks = output.mask.as_ref().map(|mask| mask.remarks().all()).unwrap_or_default();
+        let remarks = output.mask.as_ref().map(Mask::remarks).unwrap_or_default();
         Ok(Some(WrittenFilm { file, damage: reader.damage().describe(), remarks, is_stopped }))
     }
 }

@@ -3,7 +3,8 @@
 mod tasks;
 
 use std::collections::BTreeMap;
-use std::io::{Cursor, ErrorKind, Write, stdout};
+use std::fs::File;
+use std::io::{self, Cursor, ErrorKind, Write, stdout};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use crate::console::Console;
 use crate::frame::Frame;
 use crate::output;
 use crate::pipeline::Control;
-use crate::stills::{Still, StillFormat};
+use crate::stills::{self, Still, StillFormat};
 use crate::style::Stylizer;
 
 /// Runs the command.
@@ -174,15 +175,7 @@ fn paint(
         }
     };
     file.as_deref().map(|path| outputs::check(path, args.overwrite)).transpose()?;
-    let still = match &task.input {
-        // A pipe may stay silent, and there is nothing yet that would be lost.
-        Input::File(path) => Still::decode(&control.opening(|| std::fs::read(path)).context("cannot be read")?),
-        Input::Stdin(bytes) => Still::decode(bytes),
-    }
-    .with_context(|| match &task.input {
-        Input::File(path) if is_named_like_video(path) => "cannot be read as a picture (`impasto video` takes clips)",
-        _ => "cannot be read as a picture",
-    })?;
+    let still = read(&task.input, control)?;
     let file = file.map(|path| outputs::create(&path, args.overwrite)).transpose()?;
     let mut painted = Frame::black(still.content.size);
     engine.stylize(&still.content, &mut painted)?;
@@ -191,7 +184,7 @@ fn paint(
     let mut notes = still.notes().to_vec();
     match file {
         Some(file) => {
-            let temporary = std::fs::File::create(file.temporary()).context("cannot write the output")?;
+            let temporary = File::create(file.temporary()).context("cannot write the output")?;
             notes.extend(still.encode(&painted, format, args.quality, temporary).context("cannot write the output")?);
             file.commit().context("cannot give the finished painting its name")?;
         }
@@ -205,4 +198,26 @@ fn paint(
         }
     }
     Ok(notes)
+}
+
+/// Reads what is to be painted.
+fn read(input: &Input, control: &Control) -> Result<Still> {
+    let still = match input {
+        Input::File(path) => {
+            // A pipe may stay silent, and there is nothing yet that would be lost.
+            let bytes = control.opening(|| stills::read_file(File::open(path)?));
+            bytes.and_then(|bytes| Still::decode(&bytes))
+        }
+        Input::Stdin(bytes) => Still::decode(bytes),
+    };
+    still.map_err(|error| {
+        let what = match input {
+            _ if error.is::<io::Error>() => "cannot be read",
+            Input::File(path) if is_named_like_video(path) => {
+                "cannot be read as a picture (`impasto video` takes clips)"
+            }
+            _ => "cannot be read as a picture",
+        };
+        error.context(what)
+    })
 }

@@ -1,6 +1,6 @@
 //! Which pictures are painted in which styles, and where each painting goes.
 
-use std::io::{IsTerminal, Read, stdin, stdout};
+use std::io::{IsTerminal, stdin, stdout};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -9,7 +9,7 @@ use crate::cli::ImageArgs;
 use crate::commands::UsageError;
 use crate::commands::inputs::{Kind, find, in_folder, is_folder, is_pattern, refuse_as_outputs};
 use crate::commands::style::parse;
-use crate::stills::StillFormat;
+use crate::stills::{self, StillFormat};
 use crate::style::Catalog;
 
 /// What the extensions of pictures are said to be.
@@ -174,8 +174,7 @@ fn from_stdin(args: &ImageArgs, to_stdout: bool) -> Result<Vec<Task>> {
         check_extension(&args.output, args.format)?;
         Target::File(args.output.clone())
     };
-    let mut bytes = Vec::new();
-    stdin().read_to_end(&mut bytes).context("cannot read stdin")?;
+    let bytes = stills::read_stdin().context("cannot read stdin as a picture")?;
     Ok(vec![Task { input: Input::Stdin(bytes), target }])
 }
 

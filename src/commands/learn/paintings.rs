@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use image::{ExtendedColorType, ImageDecoder, ImageReader};
 
 use crate::frame::{CHANNELS, Frame, FrameSize};
@@ -72,12 +72,7 @@ pub fn read(path: &Path, stroke_size: f32) -> Result<Painting> {
 
 /// What can be told before the pixels are decoded.
 fn check_header(bytes: &[u8]) -> Result<()> {
-    ensure!(!bytes.is_empty(), "it is empty");
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
-    if reader.format().is_none() {
-        bail!("it is no PNG, JPEG, WebP or TIFF");
-    }
-    let decoder = reader.into_decoder()?;
+    let decoder = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?.into_decoder()?;
     let (width, height) = decoder.dimensions();
     ensure!(
         u64::from(width) * u64::from(height) <= MOST_PIXELS,

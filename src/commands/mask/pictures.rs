@@ -10,7 +10,7 @@ use crate::commands::UsageError;
 use crate::console::counted;
 use crate::frame::{CHANNELS, Frame, FrameSize};
 use crate::measure::list_pictures;
-use crate::media::{self, Cut, Interrupt, ReaderOptions, Time, VideoInfo, VideoReader};
+use crate::media::{self, Cut, Damage, Interrupt, ReaderOptions, Time, VideoInfo, VideoReader};
 use crate::stills::Still;
 
 /// Extensions of the pictures of a folder that are masks.
@@ -48,12 +48,15 @@ enum Source {
 
 /// What was found wrong with a mask while it was read on.
 #[derive(Clone, Default)]
-pub struct Remarks(Arc<Mutex<Vec<String>>>);
+pub struct Remarks {
+    texts: Arc<Mutex<Vec<String>>>,
+    damage: Damage,
+}
 
 impl Remarks {
     /// Says it, once.
     fn add(&self, text: String) {
-        if let Ok(mut remarks) = self.0.lock()
+        if let Ok(mut remarks) = self.texts.lock()
             && !remarks.contains(&text)
         {
             tracing::warn!("{text}");
@@ -63,7 +66,12 @@ impl Remarks {
 
     /// All of them.
     pub fn all(&self) -> Vec<String> {
-        self.0.lock().map(|remarks| remarks.clone()).unwrap_or_default()
+        self.texts.lock().map(|remarks| remarks.clone()).unwrap_or_default()
+    }
+
+    /// How it is damaged, if it is a clip that is.
+    pub fn damage(&self) -> Option<String> {
+        self.damage.describe()
     }
 }
 
@@ -124,6 +132,7 @@ impl Pictures {
         }
         let mut next = reader.next_frame().context("read the mask")?;
         let notes = reader.info().notes.clone();
+        let mut damage = reader.damage();
         let is_one = next.is_none();
         if let Some(start) = options.cut.start.filter(|_| !is_one) {
             check_rate(path, steady_rate(reader.info()), rate)?;
@@ -132,10 +141,12 @@ impl Pictures {
             let part = Cut { start: Some(Time((start.0 - half_a_frame).max(0))), ..Cut::default() };
             (reader, picture) = open(part, !is_opaque).context("does the mask end before --start?")?;
             next = None;
+            damage = reader.damage();
         }
         let source = if is_one { Source::One } else { Source::Clip { reader: Box::new(reader), next } };
         let mut pictures = Self::new(path, picture, source);
         pictures.notes.extend(notes);
+        pictures.remarks.damage = damage;
         pictures.interrupt.clone_from(&options.interrupt);
         Ok(pictures)
     }
@@ -219,7 +230,7 @@ impl Pictures {
                     Some(next) => Some(next),
                     None => reader.next_frame().context("read the mask")?,
                 };
-                if let Some(damage) = reader.damage().describe().filter(|_| !self.is_damage_told) {
+                if let Some(damage) = self.remarks.damage().filter(|_| !self.is_damage_told) {
                     self.is_damage_told = true;
                     let path = media::shown(&self.path);
                     self.remarks.add(format!("the mask '{path}' is damaged, and may not fit from here on: {damage}"));

@@ -15,9 +15,11 @@ use crate::gatys::objective::{MOST_WEIGHT, TooSmall};
 use crate::gatys::painting::scale_schedule;
 use crate::gatys::targets::Region;
 use crate::gatys::{Objective, PaintSettings, Painting, Picture, Vgg, match_colors};
+use crate::input;
+use crate::memory;
 use crate::pipeline::Control;
-use crate::runtime::{self, SessionOptions};
-use crate::stills::{self, Still};
+use crate::runtime::SessionOptions;
+use crate::stills::Still;
 
 /// A gradient that takes more memory than this is computed in tiles.
 pub const WHOLE_BYTES: u64 = 5_000_000_000;
@@ -222,7 +224,7 @@ pub fn read_style(path: &Path) -> Result<Picture> {
 /// When the file cannot be read or is no VGG.
 pub fn read_vgg(path: Option<&Path>) -> Result<(Vgg, Option<String>)> {
     let Some(path) = path else { return Ok((Vgg::bundled()?.clone(), None)) };
-    let bytes = stills::read_bytes(path).with_context(|| format!("cannot read '{}'", path.display()))?;
+    let bytes = input::read(path, |_| Ok(())).with_context(|| format!("cannot read '{}'", path.display()))?;
     let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let vgg = Vgg::from_bytes(&name, &bytes).with_context(|| format!("'{}' is no VGG", path.display()))?;
     Ok((vgg, Some(sha256(&bytes))))
@@ -270,7 +272,7 @@ pub fn check_memory(painting: &Painting<'_>, size: u32, flag: &str, console: Con
     let gigabytes = |bytes: u64| bytes as f64 / 1e9;
     let tiles = if is_tiled { ", in tiles" } else { "" };
     console.line(&format!("about {:.1} GB of memory will be needed{tiles}", gigabytes(needed)));
-    let Some(available) = runtime::available_memory() else { return Ok(()) };
+    let Some(available) = memory::available() else { return Ok(()) };
     if needed <= available {
         return Ok(());
     }

@@ -13,12 +13,12 @@ use serde::Serialize;
 use super::debug_view::DebugView;
 use super::device::Compute;
 use super::file_sink::FileSink;
-use super::mask::{self, Mask};
+use super::mask::{self, Mask, Remarks};
 use super::signals::{FINISHING, given_up, stop_on_signals, unless_given_up};
 use super::stages::{Chain, StageFigures, TemporalStages};
 use super::style::{self, OpenStyle};
 use super::{Outcome, UsageError, outputs};
-use crate::cli::{EncodingArgs, RunArgs, VideoArgs, VideoEngine};
+use crate::cli::{EncodingArgs, MaskArgs, RunArgs, VideoArgs, VideoEngine};
 use crate::console::{Console, counted};
 use crate::frame::FramePool;
 use crate::media::{
@@ -166,7 +166,11 @@ fn make(clip: &Clip, args: &VideoArgs, compute: &mut Compute, control: &Control,
         (None, true) => {}
         (None, false) => resume::remove_left(clip, args),
     }
-    report(&console, clip, args, &summary, sink.media_time(), &stats, state.as_ref().filter(|_| can_go_on))
+    let state = state.as_ref().filter(|_| can_go_on);
+    Ok(match report(&console, clip, args, &summary, sink.media_time(), &stats, state)? {
+        Outcome::Interrupted => Outcome::Interrupted,
+        of_clip => of_clip.or(judge_mask(&args.mask, &remarks, args.keep_going, &console)),
+    })
 }
 
 /// Opens all that the run needs, the output last but one: what is wrong with the rest is told before anything is written.
@@ -206,7 +210,8 @@ fn open(
         overwrite: if args.overwrite { Overwrite::Always } else { state.overwrite() },
         interrupt: Some(interrupt),
     };
-    let writer = VideoWriter::create(&clip.output, info, Some(&reader), &writer_options).map_err(with_hint)?;
+    let writer = VideoWriter::create(&clip.output, info, Some(&reader), &writer_options)
+        .map_err(|error| with_hint(state.explain(error)))?;
     // Two videos that grow at one time would have to stop at one frame.
     let can_go_on = args.debug_view.is_none() && writer.encoder_identity().is_some();
     if args.resume && !can_go_on && !clip.is_in_folder {
@@ -291,6 +296,14 @@ pub(super) fn judge_damage(input: &Path, damage: Option<&str>, keep_going: bool,
     Outcome::Damaged
 }
 
+/// The same of the mask, of which it was said where it was found.
+pub(super) fn judge_mask(mask: &MaskArgs, remarks: &Remarks, keep_going: bool, console: &Console) -> Outcome {
+    let (Some(damage), Some(mask), false) = (remarks.damage(), &mask.mask, keep_going) else { return Outcome::Done };
+    let mask = media::shown(mask);
+    console.error_line(&format!("the mask '{mask}' is damaged: {damage} (it may not fit; --keep-going accepts that)"));
+    Outcome::Damaged
+}
+
 fn open_debug_view(clip: &Clip, args: &VideoArgs, path: &Path, info: &VideoInfo, threads: usize) -> Result<DebugView> {
     for other in [&clip.input, &clip.output] {
         if outputs::is_same(path, other) {
@@ -316,10 +329,15 @@ pub(super) fn with_hint(error: anyhow::Error) -> anyhow::Error {
         Some(OutputError::Exists(_)) => "choose another name, or -y to replace it",
         Some(OutputError::IsInput(_)) => "choose another name",
         Some(OutputError::CannotHold { .. }) => "choose another --codec or another extension",
+        Some(OutputError::Refused { path, .. }) if is_matroska(path) => "--mute if it is the sound",
         Some(OutputError::Refused { .. }) => "choose another extension, as .mkv, or --mute if it is the sound",
         Some(_) | None => return error,
     };
     anyhow::anyhow!("{error:#} ({hint})")
+}
+
+fn is_matroska(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("mkv"))
 }
 
 impl EncodingArgs {
@@ -368,4 +386,19 @@ struct Summary<'a> {
     damage: Option<String>,
     notes: Vec<String>,
     stages: Vec<StageFigures>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_that_refuses_streams_is_not_recommended() {
+        let hint = |path: &str| {
+            let reason = ffmpeg_next::Error::InvalidData;
+            with_hint(OutputError::Refused { path: path.into(), codecs: vec!["h264"], reason }.into()).to_string()
+        };
+        assert!(hint("a.mp4").contains("as .mkv") && hint("a.mp4").contains("--mute"), "{}", hint("a.mp4"));
+        assert!(!hint("a.MKV").contains("as .mkv") && hint("a.MKV").contains("--mute"), "{}", hint("a.MKV"));
+    }
 }

@@ -14,7 +14,7 @@ use crate::commands::style::OpenStyle;
 use crate::commands::{UsageError, mask, outputs, style};
 use crate::console::{Console, counted};
 use crate::measure::list_pictures;
-use crate::media::{self, Journal, JournalInUse, Settings, VideoInfo, VideoReader, VideoWriter};
+use crate::media::{self, Journal, JournalInUse, OutputError, Settings, VideoInfo, VideoReader, VideoWriter};
 use crate::motion::TimeConstants;
 use crate::output::{Overwrite, is_taken};
 use crate::pipeline::Control;
@@ -27,6 +27,8 @@ pub struct RunState {
     left: Option<Journal>,
     /// The lengths of outputs that are not complete, or may be replaced.
     outputs: Vec<u64>,
+    /// How many frames stand before damage in what an earlier run left.
+    frames_before_damage: Option<u64>,
     /// Whether a later run will tell by it which outputs are complete.
     is_in_folder: bool,
 }
@@ -63,16 +65,31 @@ impl RunState {
         outputs.extend(
             clip.output.metadata().ok().filter(|there| args.overwrite && there.is_file()).map(|there| there.len()),
         );
+        let frames_before_damage = left.as_ref().filter(|left| left.is_damaged()).map(Journal::frames);
         // There is nothing to go on with, whatever it was.
         if let Some(mut old) = left.take_if(|left| !args.resume || left.frames() == 0) {
             old.remove_leftover();
         }
-        Ok(Self { path, left, outputs, is_in_folder: clip.is_in_folder })
+        Ok(Self { path, left, outputs, frames_before_damage, is_in_folder: clip.is_in_folder })
     }
 
     /// Whether the output may be replaced if it is what the earlier run made of what it had.
     pub fn overwrite(&self) -> Overwrite {
         Overwrite::OfSizes(self.outputs.clone())
+    }
+
+    /// Adds to an error that there is an output already why it is not known as that of the earlier run.
+    pub fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        match (error.downcast_ref(), self.frames_before_damage) {
+            (Some(OutputError::Exists(output)), Some(frames)) => anyhow!(
+                "'{}' is damaged behind its first {} and does not tell any more whether the output '{}' is what the interrupted run left \
+                 (expected that moved away, or -y beside --resume to replace it: what is good is kept and gone on from)",
+                self.path.display(),
+                counted(frames, "frame"),
+                output.display()
+            ),
+            _ => error,
+        }
     }
 
     /// Has the writer go on with what was left, and keep what comes. Says how many frames need not be painted again; `None`: nothing can
@@ -149,7 +166,8 @@ fn is_of_others(path: &Path) -> bool {
 pub fn remove_left(clip: &Clip, args: &VideoArgs) {
     let path = outputs::state_of(&clip.output);
     if (args.overwrite || args.resume) && is_taken(&path) {
-        RunState { path, left: None, outputs: Vec::new(), is_in_folder: clip.is_in_folder }.remove();
+        let is_in_folder = clip.is_in_folder;
+        RunState { path, left: None, outputs: Vec::new(), frames_before_damage: None, is_in_folder }.remove();
     }
 }
 

@@ -108,4 +108,9 @@ impl<'a> Records<'a> {
         self.at = end_of_line + bytes;
         Ok(Some((record, &self.bytes)))
     }
+
+    /// Whether something follows that is no record.
+    pub fn is_damaged(&self) -> bool {
+        self.at < self.length
+    }
 }

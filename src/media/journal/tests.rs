@@ -84,6 +84,13 @@ fn what_is_cut_off_or_damaged_counts_as_never_written() {
     left(&path, &order);
     let bytes = std::fs::read(&path).unwrap();
     let begin = Journal::open(&path).unwrap().begin as usize;
+    assert!(!Journal::open(&path).unwrap().is_damaged());
+    let file = File::open(&path).unwrap();
+    let mut records = Records::new(&file, 0).unwrap();
+    let mut ends = Vec::new();
+    while records.next().unwrap().is_some() {
+        ends.push(records.at as usize);
+    }
     let whole_after = |packets: usize| [0, 1, 1, 3, 4][packets];
     let mut seen = [false; 5];
     for place in 0..bytes.len() {
@@ -94,6 +101,8 @@ fn what_is_cut_off_or_damaged_counts_as_never_written() {
             match Journal::open(&other) {
                 Ok(journal) => {
                     assert!(place >= begin);
+                    let is_cut_between_records = damaged.len() == place && ends.contains(&place);
+                    assert_eq!(journal.is_damaged(), !is_cut_between_records, "{place}");
                     let frames = journal.whole().frames as usize;
                     let packets = replayed(&journal);
                     assert_eq!(whole_after(packets.len()), frames);
