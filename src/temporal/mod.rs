@@ -54,6 +54,13 @@ pub struct Smoother {
     cells: Vec<Past>,
 }
 
+/// Side of the squares that are looked at for changes, in cells of the motion's grid.
+const CHANGE_BLOCK: usize = 8;
+/// How many squares away a change is felt (ours).
+const CHANGE_REACH: usize = 1;
+/// How much of a square, in cells, has to be doubted for a change (ours).
+const LEAST_CHANGE: f32 = 6.0;
+
 /// Where frames are blended.
 pub enum Place {
     /// On so many threads of the processor.
@@ -185,6 +192,32 @@ impl Smoother {
         nearest(&self.age, carried, &mut self.moved_age);
         std::mem::swap(&mut self.age, &mut self.moved_age);
         self.age.iter_mut().zip(&carried.confidence).for_each(|(age, confidence)| *age *= confidence);
+        self.forget_around_changes(carried);
+    }
+
+    /// Where something comes or goes, the network paints tens of pixels around it anew, though nothing changes there in the content: what
+    /// was painted there before must not outlast it as it does where all stands still.
+    fn forget_around_changes(&mut self, carried: &CarriedMotion) {
+        let FrameSize { width, height } = carried.flow.size;
+        let [moving, _] = self.settings.time_constants.shares(carried.elapsed_seconds);
+        let longest = moving / (1.0 - moving);
+        let (columns, rows) = (width.div_ceil(CHANGE_BLOCK), height.div_ceil(CHANGE_BLOCK));
+        let mut doubt = vec![0.0; columns * rows];
+        for (y, row) in carried.confidence.chunks_exact(width).enumerate() {
+            for (x, confidence) in row.iter().enumerate() {
+                doubt[y / CHANGE_BLOCK * columns + x / CHANGE_BLOCK] += 1.0 - confidence;
+            }
+        }
+        let around = |at: usize, end: usize| at.saturating_sub(CHANGE_REACH)..(at + CHANGE_REACH + 1).min(end);
+        for (y, row) in self.age.chunks_exact_mut(width).enumerate() {
+            let near_rows = around(y / CHANGE_BLOCK, rows);
+            for (column, ages) in row.chunks_mut(CHANGE_BLOCK).enumerate() {
+                let near = |y: usize| &doubt[y * columns..][around(column, columns)];
+                if near_rows.clone().flat_map(near).any(|doubt| *doubt > LEAST_CHANGE) {
+                    ages.iter_mut().for_each(|age| *age = age.min(longest));
+                }
+            }
+        }
     }
 
     /// Says for each cell where its past lies and how much it weighs against the frame of `size` that is painted now.
@@ -261,6 +294,27 @@ mod tests {
 
     fn smoother() -> Smoother {
         Smoother::new(SmootherSettings::default())
+    }
+
+    #[test]
+    fn what_was_painted_around_something_that_left_does_not_outlast_it() {
+        let mut smoother = smoother();
+        smoother.smooth(&mut painted(0, |_, _| 80.0, 0.0), &Motion::Reset).unwrap();
+        for _ in 0..30 {
+            smoother.smooth(&mut painted(0, |_, _| 80.0, 0.0), &all_moves(0.0)).unwrap();
+        }
+        // The first eight columns change; the painting changes everywhere.
+        let confidence = (0..SIZE.pixels()).map(|cell| if cell % SIZE.width < 8 { 0.0 } else { 1.0 }).collect();
+        let Motion::Carried(carried) = all_moves(0.0) else { unreachable!() };
+        let mut frame = painted(0, |_, _| 180.0, 0.0);
+        smoother.smooth(&mut frame, &Motion::Carried(CarriedMotion { confidence, ..carried })).unwrap();
+        for _ in 0..10 {
+            frame = painted(0, |_, _| 180.0, 0.0);
+            smoother.smooth(&mut frame, &all_moves(0.0)).unwrap();
+        }
+        let level = |x: usize| frame.pixels()[(12 * SIZE.width + x) * CHANNELS];
+        assert!(level(12) > 145, "near: {}", level(12));
+        assert!(level(28) < 125, "far: {}", level(28));
     }
 
     #[test]
