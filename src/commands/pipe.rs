@@ -48,6 +48,7 @@ pub fn run(args: &PipeArgs) -> Result<Outcome> {
     };
     let style = style::open_for_clip(&args.style, &args.run, reader.format().size(), &mut compute, &control)?;
     let mask = Mask::for_clip(&args.mask, reader.format().size(), None, &ReaderOptions::default())?;
+    let remarks = mask.as_ref().map(Mask::remarks).unwrap_or_default();
     let (label, provider) = (style.label.clone(), style.provider.clone());
     // Without style there is nothing to hold still: the input comes out as it is.
     let (seconds, stride) =
@@ -97,7 +98,11 @@ pub fn run(args: &PipeArgs) -> Result<Outcome> {
     let fps = sink.frames as f64 / seconds;
     let frames = counted(sink.frames, "frame");
     console.line(&format!("{frames} of {size} in {seconds:.1} s ({fps:.1} fps), {label} on {provider}"));
-    Ok(if control.is_stopped() { Outcome::Interrupted } else { Outcome::Done })
+    Ok(match remarks.damage() {
+        _ if control.is_stopped() => Outcome::Interrupted,
+        Some(_) => Outcome::Damaged,
+        None => Outcome::Done,
+    })
 }
 
 fn options(args: &PipeArgs, pool: &FramePool) -> PipeOptions {

@@ -129,7 +129,9 @@ impl StreamCopier {
             let Some(time_base) = self.packets.input().stream(packet.stream()).map(|stream| stream.time_base()) else {
                 continue;
             };
-            if !self.can_hide && ffi::is_hidden(&packet) {
+            // Some containers hold packets with nothing in them, which no muxer takes.
+            let is_nothing = packet.size() == 0 && packet.side_data().next().is_none();
+            if is_nothing || !self.can_hide && ffi::is_hidden(&packet) {
                 continue;
             }
             // A packet without any time belongs where it stands.

@@ -318,6 +318,18 @@ fn a_part_of_a_joined_recording_is_counted_in_pictures_whatever_its_clocks_say()
 }
 
 #[test]
+fn packets_with_nothing_in_them_end_no_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = ["-f", "lavfi", "-i", "testsrc2=size=160x90:rate=25", "-f", "lavfi", "-i", "sine", "-t", "1"];
+    // The last packet of FLAC in NUT is empty.
+    let input = clip(folder.path(), "in.nut", &[&source[..], &["-c:v", "ffv1", "-c:a", "flac"]].concat());
+    for name in ["out.mkv", "out.mp4"] {
+        let output = folder.path().join(name);
+        assert_eq!((copy(&input, &output).written.frames, packets(&output, "a:0").len()), (25, 10), "{name}");
+    }
+}
+
+#[test]
 fn streams_of_joined_recordings_leave_a_clock_one_by_one() {
     let folder = tempfile::tempdir().unwrap();
     // Pictures lag behind the sound: that of the second part comes before the last pictures of the first.
