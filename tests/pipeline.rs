@@ -326,6 +326,27 @@ fn hooks_run_on_abort_also_when_they_come_late() {
 }
 
 #[test]
+fn a_hook_may_use_the_control_that_calls_it() {
+    let (done, is_done) = mpsc::channel();
+    std::thread::spawn(move || {
+        let control = Control::new();
+        let inner = control.clone();
+        let from_late = done.clone();
+        control.on_abort(move || {
+            inner.abort();
+            let late = inner.clone();
+            inner.on_abort(move || {
+                late.on_abort(move || from_late.send("late").unwrap());
+            });
+        });
+        control.abort();
+        done.send("aborted").unwrap();
+    });
+    let told = || is_done.recv_timeout(PATIENCE).expect("a hook waits for itself");
+    assert_eq!([told(), told()], ["late", "aborted"]);
+}
+
+#[test]
 fn statistics_name_every_stage_and_the_slowest() {
     let control = Control::new();
     let trouble = |name, fault| Trouble { name, place: Place { fault, at: 2 }, control: control.clone() };
