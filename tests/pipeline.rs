@@ -273,7 +273,7 @@ fn a_stalled_stage_ends_on_abort() {
             let mut places = [FINE; 4];
             places[index] = Place { fault: Fault::Stalls, at: 3 };
             let run = run(shape, places, FromOutside::Nothing, false);
-            assert!(run.result.is_err());
+            assert!(matches!(run.result, Err(RunError::Aborted)), "what the abort ended is no error: {:?}", run.result);
             assert_eq!(run.endings, [Ending::Failed]);
         }
     }

@@ -4,7 +4,8 @@
 //!
 //! 1. A stage owns its receiver and its sender. The end of the stream is a dropped sender.
 //! 2. A failed send means that downstream has left: the stage ends without an error of its own.
-//! 3. The first error wins, with the name of its stage and the number of its frame; later ones are logged.
+//! 3. The first error wins, with the name of its stage and the number of its frame; later ones are logged, and so are all
+//!    that come after an abort, which is what the run failed of.
 //! 4. [`Control::stop`] ends the source and drains the rest, so that the file is finished. [`Control::abort`] ends
 //!    every stage at its next frame, and wakes those that wait on a channel.
 //! 5. [`Sink::finish`] is called once on every path, but where a thread cannot be started; every thread is joined before
@@ -143,7 +144,7 @@ pub enum RunError {
     /// A thread could not be started.
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
-    /// [`Control::abort`] was called.
+    /// [`Control::abort`] was called, before anything failed.
     #[error("aborted")]
     Aborted,
 }
@@ -164,8 +165,10 @@ struct Shared {
 impl Shared {
     fn fail(&self, error: RunError) {
         match self.first_error.lock() {
+            // What was ended in the middle by an abort: the run says so itself.
+            _ if self.control.is_aborted() => tracing::debug!("after the abort: {error:#}"),
             Ok(mut slot) if slot.is_none() => *slot = Some(error),
-            // Networks that fail together, or that are terminated where a run is given up.
+            // Networks that fail together.
             _ => tracing::debug!("after the first error: {error:#}"),
         }
     }
