@@ -97,7 +97,8 @@ impl FromStr for FrameSize {
     }
 }
 
-/// When a frame is shown and for how long, both in the time base of the video stream that it came from.
+/// When a frame is shown and for how long, both in the time base of the video stream that it came from
+/// ([`VideoInfo::time_base`](crate::media::VideoInfo::time_base)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Timestamp {
     /// Presentation timestamp.
@@ -108,7 +109,8 @@ pub struct Timestamp {
 
 /// A picture: 8-bit RGB, rows of packed pixels without padding, top to bottom, `[height, width, 3]`, 0–255.
 ///
-/// The pixels live in a buffer of a [`FramePool`] and return to it when the frame is dropped.
+/// The pixels live in a buffer of a [`FramePool`] and return to it when the frame is dropped. A frame that is made from another one,
+/// its painting say, gets that one's timestamp and number from whoever makes it.
 #[derive(Debug)]
 pub struct Frame {
     /// Width and height in pixels.

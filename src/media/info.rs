@@ -10,7 +10,8 @@ use crate::frame::FrameSize;
 pub struct VideoInfo {
     /// Size of the frames as they come out: upright.
     pub size: FrameSize,
-    /// Unit of the timestamps, in seconds.
+    /// Unit of the frames' timestamps, in seconds: what [`VideoWriter`](super::VideoWriter) expects them in, and what is to be given to
+    /// [`MotionEstimator`](crate::motion::MotionEstimator) for the seconds of a tick.
     pub time_base: Rational,
     /// Frames a second on average; 0/1 where the file does not say.
     pub frame_rate: Rational,

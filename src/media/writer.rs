@@ -94,7 +94,8 @@ pub struct Written {
     pub bytes: u64,
 }
 
-/// Writes a video file. Dropped without [`VideoWriter::finish`], it leaves nothing behind.
+/// Writes a video file. It takes its name in [`VideoWriter::finish`]; dropped without that, the writer leaves nothing behind, and what had
+/// the name before stays.
 pub struct VideoWriter {
     // Declared before the file on disk: it is closed before it is removed.
     output: Output,
@@ -220,7 +221,8 @@ impl VideoWriter {
         Ok(())
     }
 
-    /// Encodes one frame and writes what is ready, with the copied streams up to the same time. Blocks while it does.
+    /// Encodes one frame and writes what is ready, with the copied streams up to the same time. Blocks while it does. The frame is shown
+    /// when its timestamp says, in the time base of the [`VideoInfo`] that the writer was created with.
     ///
     /// # Errors
     /// If encoding or writing fails: a full disk, say.
