@@ -256,7 +256,7 @@ impl VideoWriter {
     /// picture; else they run to their own end.
     ///
     /// # Errors
-    /// If anything cannot be written; then nothing stands under the final name.
+    /// If there was no frame, or anything cannot be written; then the name is not taken.
     pub fn finish(self, is_cut_short: bool) -> Result<Written> {
         self.finish_noting(is_cut_short, |_| Ok(()))
     }
@@ -266,6 +266,7 @@ impl VideoWriter {
     /// # Errors
     /// As [`VideoWriter::finish`], and that of `note`.
     pub fn finish_noting(mut self, is_cut_short: bool, note: impl FnOnce(u64) -> Result<()>) -> Result<Written> {
+        ensure!(self.frames > 0, "there is no frame to write to '{}' (expected at least one)", self.path.display());
         // What an encoder held back it gives at times of its own when it ends: another one could not follow. No other run begins meanwhile.
         let mut journal = self.journal.take().or(self.noted_in.take());
         self.encoder.end().and_then(|()| self.write_packets()).map_err(|error| self.explain(error))?;
