@@ -129,7 +129,13 @@ fn a_style_of_several_is_chosen_by_index_name_or_blend() {
     assert!(difference(&paint(&mut engine, &src), &with_gains(&src, [0.75, 0.0, 0.25])) < 0.5);
     engine.network_mut().set_style_weights(&[0.0, 1.0, 0.0]).unwrap();
     assert_eq!(difference(&paint(&mut engine, &src), &with_gains(&src, [0.0, 1.0, 0.0])), 0.0);
-    assert!(engine.network_mut().set_style_weights(&[1.0]).is_err());
+    engine.network_mut().set_style_weights(&[3.0, 0.0, 1.0]).unwrap();
+    assert_eq!(engine.network().style_weights(), Some([0.75, 0.0, 0.25].as_slice()));
+    assert!(difference(&paint(&mut engine, &src), &with_gains(&src, [0.75, 0.0, 0.25])) < 0.5);
+    for wrong in [&[1.0][..], &[0.0; 3], &[f32::NAN, 1.0, 0.0], &[f32::INFINITY, 0.0, 0.0], &[2.0, -1.0, 0.0]] {
+        assert!(engine.network_mut().set_style_weights(wrong).is_err(), "{wrong:?}");
+    }
+    assert_eq!(engine.network().style_weights(), Some([0.75, 0.0, 0.25].as_slice()));
     match &engine.contract().style {
         StyleInput::Weights { names, .. } => assert_eq!(names, &["red", "green", "blue"]),
         other => panic!("{other:?}"),
