@@ -39,7 +39,8 @@ use std::path::Path;
 use std::sync::{Arc, Once};
 
 use anyhow::{Context, Result, bail};
-use ffmpeg_next as ffmpeg;
+/// FFmpeg's types, of which some stand in [`ColorTags`] and [`OutputError`].
+pub use ffmpeg_next as ffmpeg;
 
 pub use abilities::{
     CodecAbility, HardwareEncoder, decoders, encoders, ffmpeg_version, hardware_encoders, opencv_version,
@@ -56,7 +57,7 @@ pub use info::VideoInfo;
 pub use journal::{Journal, JournalInUse, Settings};
 pub use packets::Damage;
 pub use pipe::{PipeFormat, PipeOptions, PipeReader, PipeWriter, RawVideo, ReaderLeft};
-pub use planes::{ColorRange, Matrix, PictureLayout};
+pub use planes::{BitDepth, ColorRange, Matrix, PictureLayout, Sampling};
 pub use reader::{ReaderOptions, VideoReader};
 pub use recorder::Recorder;
 pub use stream_out::{StreamError, StreamOut, StreamTarget};
@@ -65,6 +66,8 @@ pub use virtual_camera::VirtualCamera;
 pub use window::{NoDisplay, Window, check_display};
 pub use writer::{OutputError, VideoWriter, WriterOptions, Written};
 pub use y4m::NotY4m;
+
+pub use crate::output::Overwrite;
 
 /// Asked now and then by a blocking read; `true` ends it.
 pub type Interrupt = Arc<dyn Fn() -> bool + Send + Sync>;
