@@ -372,6 +372,23 @@ fn statistics_name_every_stage_and_the_slowest() {
     assert_eq!(stats.slowest().unwrap().name, "first");
 }
 
+#[test]
+fn no_capacity_is_too_large_and_a_name_that_no_thread_can_have_is_an_error() {
+    let run = run((usize::MAX, 2), [FINE; 4], FromOutside::Nothing, false);
+    assert_eq!(run.result.unwrap(), (0..ITEMS).collect::<Vec<_>>());
+    let control = Control::new();
+    let trouble = |name| Trouble { name, place: FINE, control: control.clone() };
+    let mut sink =
+        Collecting { items: Vec::new(), endings: Arc::default(), trouble: trouble("sink"), fails_to_finish: false };
+    let source = Counting { next: 0, trouble: trouble("source") };
+    let result = Pipeline::new(control.clone(), 2).run(|wiring| {
+        let items = wiring.source("sou\0rce", source)?;
+        wiring.sink("sink", items, &mut sink)
+    });
+    let error = format!("{:#}", anyhow::Error::from(result.unwrap_err()));
+    assert!(error.contains(r"sou\0rce"), "{error}");
+}
+
 fn any_place() -> impl Strategy<Value = Place> {
     let fault = prop_oneof![
         4 => Just(Fault::None),
