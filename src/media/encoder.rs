@@ -127,7 +127,8 @@ pub fn find(wanted: &str) -> Result<Vec<Candidate>> {
         }
         return Ok(candidates);
     }
-    let Some(codec) = ffmpeg::encoder::find_by_name(&wanted).filter(Codec::is_video) else {
+    let named = if has_nul(&wanted) { None } else { ffmpeg::encoder::find_by_name(&wanted) };
+    let Some(codec) = named.filter(Codec::is_video) else {
         let names: Vec<&str> = known_names().collect();
         bail!(OutputError::NoEncoder(format!(
             "'{wanted}' is no video encoder of this FFmpeg (expected one of {}, gif, ffv1, or a name from `ffmpeg -encoders`)",
@@ -141,6 +142,11 @@ pub fn find(wanted: &str) -> Result<Vec<Candidate>> {
         .find_map(|(name, defaults)| (*name == wanted).then_some(*defaults))
         .unwrap_or_default();
     Ok(vec![Candidate { codec, defaults }])
+}
+
+/// Whether a text is none for FFmpeg, whose texts end at the first NUL.
+fn has_nul(text: &str) -> bool {
+    text.contains('\0')
 }
 
 /// Refuses a codec that this FFmpeg cannot write, whatever the container.
@@ -329,6 +335,7 @@ fn options(codec: &Codec, settings: &EncoderSettings, defaults: &[(&str, &str)])
         if key == "preset" {
             check_preset(codec.name(), value)?;
         }
+        ensure!(!has_nul(value), "option '{key}' is {value:?} (expected a text without NUL)");
         if !ffi::encoder_has_option(codec, key) {
             bail!(
                 "encoder '{}' has no option '{key}' (`ffmpeg -h encoder={}` lists what it has)",

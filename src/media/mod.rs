@@ -113,6 +113,7 @@ fn without_secrets(address: &str) -> String {
 /// What FFmpeg is told to open: files are marked as such, so that a colon in a name is no protocol.
 fn address(path: &Path) -> Result<String> {
     match path.to_str() {
+        Some(text) if text.contains('\0') => bail!("the path {text:?} is not usable (expected one without NUL)"),
         Some(text) if is_url(path) => Ok(text.to_owned()),
         Some(text) => Ok(format!("file:{text}")),
         None => bail!("the path '{}' is not valid UTF-8 (rename the file)", path.display()),

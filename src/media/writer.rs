@@ -320,7 +320,7 @@ impl VideoWriter {
             packet.rescale_ts(time_base, stream.time_base());
         }
         // A second encoder looks ahead from its first frame on, as if none had been before.
-        let least = self.last_dts.map(|last| last + 1).filter(|_| packet.dts().is_some());
+        let least = self.last_dts.map(|last| last.saturating_add(1)).filter(|_| packet.dts().is_some());
         packet.set_dts(packet.dts().max(least));
         // On a coarse clock two frames may have come to lie on one tick: muxers take none that is shown before it is decoded.
         packet.set_pts(packet.pts().max(packet.dts().filter(|_| packet.pts().is_some())));

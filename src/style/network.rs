@@ -201,8 +201,10 @@ impl StyleNetwork {
     /// Paints `src` into `dst`, which has the same size, and mixes it with `src` as `mix` says. Blocks for a run.
     ///
     /// # Errors
-    /// When the sizes differ, the run fails or was terminated.
+    /// When the sizes differ or are not those of the pixels, the run fails or was terminated.
     pub fn stylize(&mut self, src: &Frame, mix: Mix, dst: &mut Frame) -> Result<()> {
+        src.check_size()?;
+        dst.check_size()?;
         self.opened.painter.paint(src, mix, dst)
     }
 

@@ -8,7 +8,7 @@ use impasto::onnx::schema::tensor_proto::DataType;
 use impasto::runtime::SessionOptions;
 use impasto::style::contract::{Origin, StyleInput};
 use impasto::style::pixels::{ChannelOrder, Layout, ValueRange};
-use impasto::style::{StyleEngine, StyleOptions, StyleSettings, Stylizer as _};
+use impasto::style::{Mix, StyleEngine, StyleOptions, StyleSettings, Stylizer as _};
 
 use crate::{difference, open, paint, photo, photo_of, repository};
 
@@ -114,6 +114,18 @@ fn ranges_are_found_by_the_graph_and_by_trial() {
     }
     let src = photo();
     assert_eq!(difference(&paint(&mut engine("unit.onnx"), &src), &src), 0.0);
+}
+
+#[test]
+fn a_frame_whose_size_is_not_that_of_its_pixels_is_refused() {
+    let mut engine = engine("unit.onnx");
+    let whole = Frame::black(FrameSize::new(64, 48));
+    let mut broken = Frame::black(FrameSize::new(8, 8));
+    broken.size = whole.size;
+    assert!(engine.stylize(&broken, &mut whole.clone()).is_err());
+    assert!(engine.stylize(&whole, &mut broken).is_err());
+    assert!(engine.network_mut().stylize(&broken, Mix::NONE, &mut whole.clone()).is_err());
+    engine.stylize(&whole, &mut whole.clone()).unwrap();
 }
 
 #[test]
