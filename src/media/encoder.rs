@@ -166,6 +166,7 @@ pub fn open(
     candidates: &[Candidate],
     container: Needs,
 ) -> Result<OpenedEncoder> {
+    check_clock(info)?;
     let mut reason = None;
     for candidate in candidates {
         match open_one(info, settings, *candidate, container) {
@@ -177,6 +178,17 @@ pub fn open(
         }
     }
     Err(reason.context("no encoder to open")?)
+}
+
+/// Refuses a time base that times nothing, and rates that are none. A rate of 0 is one that nobody knows.
+fn check_clock(VideoInfo { time_base, frame_rate, steady_rate, .. }: &VideoInfo) -> Result<()> {
+    let is_rate = |rate: &Rational| rate.numerator() >= 0 && rate.denominator() > 0;
+    ensure!(
+        time_base.numerator() > 0 && time_base.denominator() > 0 && is_rate(frame_rate) && is_rate(steady_rate),
+        "a video of {frame_rate} frames a second that are timed in {time_base} s cannot be written (expected both above 0, or a \
+         frame rate of 0/1 where it is not known)"
+    );
+    Ok(())
 }
 
 fn open_one(
@@ -324,7 +336,11 @@ fn options(codec: &Codec, settings: &EncoderSettings, defaults: &[(&str, &str)])
     let mut asked: Vec<(String, String)> = Vec::new();
     if let Some(crf) = settings.crf {
         let most = most_crf(codec.name());
-        ensure!(crf <= most, "--crf {crf} is out of the range of encoder '{}' (expected 0 to {most})", codec.name());
+        ensure!(
+            (0.0..=most).contains(&crf),
+            "crf {crf} is out of the range of encoder '{}' (expected 0 to {most})",
+            codec.name()
+        );
         asked.push(("crf".to_owned(), crf.to_string()));
     }
     if let Some(preset) = &settings.preset {

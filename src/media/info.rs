@@ -31,7 +31,7 @@ pub struct VideoInfo {
 }
 
 impl VideoInfo {
-    /// Progressive frames of square pixels in BT.709 at a steady rate: for what does not come from a file.
+    /// Progressive frames of square pixels in BT.709 at a steady rate (1 or more): for what does not come from a file.
     pub fn plain(size: FrameSize, frames_per_second: i32) -> Self {
         Self {
             size,

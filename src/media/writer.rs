@@ -286,7 +286,7 @@ impl VideoWriter {
         let bytes = file.temporary().metadata().with_context(|| format!("cannot write '{}'", path.display()))?.len();
         note(bytes)?;
         if let Some(Err(error)) = journal.as_mut().map(|journal| journal.note_output(bytes)) {
-            tracing::warn!("whoever goes on with this run will have to say -y as well: {error:#}");
+            tracing::warn!("whoever goes on with this run will have to allow that the output is replaced: {error:#}");
         }
         file.commit().with_context(|| format!("cannot give the finished file its name '{}'", path.display()))?;
         Ok(Written { path, frames, bytes })

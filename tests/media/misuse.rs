@@ -4,7 +4,8 @@ use std::path::Path;
 
 use impasto::frame::{Frame, FrameSize, Timestamp};
 use impasto::media::{
-    Cut, EncoderSettings, ReaderOptions, Time, VideoInfo, VideoReader, VideoWriter, WriterOptions, check_codec,
+    Cut, EncoderSettings, Rational, ReaderOptions, Time, VideoInfo, VideoReader, VideoWriter, WriterOptions,
+    check_codec,
 };
 
 const SIZE: FrameSize = FrameSize::new(64, 48);
@@ -101,4 +102,29 @@ fn what_ends_in_the_middle_for_ffmpeg_is_refused() {
         assert!(VideoReader::open(Path::new(path), ReaderOptions::default()).is_err());
         assert!(VideoWriter::create(Path::new(path), &info, None, &WriterOptions::default()).is_err());
     }
+}
+
+#[test]
+fn numbers_that_no_encoder_takes_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = |info: &VideoInfo, crf: Option<f32>| {
+        let options = WriterOptions {
+            encoder: EncoderSettings { crf, ..EncoderSettings::default() },
+            ..WriterOptions::default()
+        };
+        let error = VideoWriter::create(&folder.path().join("out.mp4"), info, None, &options).err().unwrap();
+        format!("{error:#}")
+    };
+    let plain = VideoInfo::plain(SIZE, 25);
+    for crf in [-5.0, 99.0, f32::NAN] {
+        let error = error(&plain, Some(crf));
+        assert!(error.starts_with(&format!("crf {crf} is out of the range")) && error.contains("0 to 51"), "{error}");
+    }
+    let still = VideoInfo { time_base: Rational(0, 1), ..plain.clone() };
+    for info in [VideoInfo::plain(SIZE, 0), VideoInfo::plain(SIZE, -5), still] {
+        let error = error(&info, None);
+        assert!(error.contains(&format!("timed in {} s", info.time_base)) && error.contains("above 0"), "{error}");
+    }
+    let unknown = VideoInfo { frame_rate: Rational(0, 1), steady_rate: Rational(0, 1), ..plain };
+    assert!(VideoWriter::create(&folder.path().join("out.mp4"), &unknown, None, &WriterOptions::default()).is_ok());
 }
