@@ -36,7 +36,7 @@ mod writer;
 mod y4m;
 
 use std::path::Path;
-use std::sync::{Arc, Once};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result, bail};
 /// FFmpeg's types, of which some stand in [`ColorTags`] and [`OutputError`].
@@ -75,16 +75,16 @@ pub type Interrupt = Arc<dyn Fn() -> bool + Send + Sync>;
 /// Prepares FFmpeg once a process: registers error texts and keeps it from writing to the terminal.
 ///
 /// # Errors
-/// If FFmpeg's libraries cannot be initialized.
+/// If FFmpeg's libraries cannot be initialized: at every call.
 pub fn init() -> Result<()> {
-    static ONCE: Once = Once::new();
-    let mut result = Ok(());
-    ONCE.call_once(|| {
-        result = ffmpeg::init().context("initialize FFmpeg");
+    static INITIALIZED: OnceLock<Result<(), ffmpeg::Error>> = OnceLock::new();
+    let initialized = INITIALIZED.get_or_init(|| {
+        let result = ffmpeg::init();
         ffmpeg::log::set_level(ffmpeg::log::Level::Quiet);
         ffi::listen_to_messages();
+        result
     });
-    result
+    initialized.context("initialize FFmpeg")
 }
 
 /// Whether `path` is an address like `https://…` and no file; a text in which one stands, as a GStreamer pipeline, is none.
