@@ -97,7 +97,8 @@ impl FromStr for FrameSize {
     }
 }
 
-/// When a frame is shown and for how long, both in the time base of the video stream that it came from.
+/// When a frame is shown and for how long, both in the time base of the video stream that it came from
+/// ([`VideoInfo::time_base`](crate::media::VideoInfo::time_base)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Timestamp {
     /// Presentation timestamp.
@@ -108,10 +109,11 @@ pub struct Timestamp {
 
 /// A picture: 8-bit RGB, rows of packed pixels without padding, top to bottom, `[height, width, 3]`, 0–255.
 ///
-/// The pixels live in a buffer of a [`FramePool`] and return to it when the frame is dropped.
+/// The pixels live in a buffer of a [`FramePool`] and return to it when the frame is dropped. A frame that is made from another one,
+/// its painting say, gets that one's timestamp and number from whoever makes it.
 #[derive(Debug)]
 pub struct Frame {
-    /// Width and height in pixels.
+    /// Width and height in pixels: those that the frame was made with (see [`Frame::check_size`]).
     pub size: FrameSize,
     /// When the frame is shown.
     pub timestamp: Timestamp,
@@ -125,6 +127,19 @@ impl Frame {
     /// A black frame outside any pool: for tests, stills and benches.
     pub fn black(size: FrameSize) -> Self {
         Self { size, timestamp: Timestamp::default(), frame_index: 0, buffer: vec![0; size.bytes()], pool: None }
+    }
+
+    /// Refuses a frame whose size was changed to one that its pixels do not make.
+    ///
+    /// # Errors
+    /// With the size and the bytes.
+    pub fn check_size(&self) -> Result<(), FrameSizeError> {
+        let FrameSize { width, height } = self.size;
+        let expected = width.checked_mul(height).and_then(|pixels| pixels.checked_mul(CHANNELS));
+        match self.buffer.len() {
+            bytes if expected == Some(bytes) => Ok(()),
+            bytes => Err(FrameSizeError { size: self.size, bytes }),
+        }
     }
 
     /// The pixels, `[height, width, 3]`, RGB, 0–255.
@@ -142,6 +157,16 @@ impl Frame {
         let levels: u64 = self.buffer.iter().zip(&other.buffer).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
         levels as f32 / self.buffer.len().max(1) as f32
     }
+}
+
+/// A frame whose size is not that of its pixels.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "a frame of {size} cannot have {bytes} bytes of pixels (expected {CHANNELS} for each pixel: the size that it was made with)"
+)]
+pub struct FrameSizeError {
+    size: FrameSize,
+    bytes: usize,
 }
 
 impl Clone for Frame {
@@ -213,6 +238,17 @@ mod tests {
         let address = first.pixels().as_ptr();
         drop(first);
         assert_eq!(pool.take(size).pixels().as_ptr(), address);
+    }
+
+    #[test]
+    fn a_size_that_the_pixels_do_not_make_is_told() {
+        let mut frame = Frame::black(FrameSize::new(4, 2));
+        assert_eq!(frame.check_size(), Ok(()));
+        for size in [FrameSize::new(4, 3), FrameSize::new(0, 0), FrameSize::new(usize::MAX, 2)] {
+            frame.size = size;
+            let error = frame.check_size().unwrap_err().to_string();
+            assert!(error.contains(&size.to_string()) && error.contains("24 bytes"), "{error}");
+        }
     }
 
     #[test]

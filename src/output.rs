@@ -62,7 +62,7 @@ impl AtomicFile {
     ///
     /// # Errors
     /// [`io::ErrorKind::AlreadyExists`] if there is a file of the final name that may not be replaced; else if it is a device or a
-    /// pipe, if its name is too long, or if the folder takes no files.
+    /// pipe, if its name is too long or has a NUL in it, or if the folder takes no files.
     pub fn create(path: &Path, overwrite: impl Into<Overwrite>) -> io::Result<Self> {
         let overwrite = overwrite.into();
         if path.metadata().is_ok_and(|there| !there.is_file() && !there.is_dir()) {
@@ -70,6 +70,12 @@ impl AtomicFile {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "it is a device or a pipe (expected the name of a file)",
+            ));
+        }
+        if path.as_os_str().as_encoded_bytes().contains(&0) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the name is not usable (expected one without NUL)",
             ));
         }
         if path.file_name().is_some_and(|name| name.len() > LONGEST_NAME) {

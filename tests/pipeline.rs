@@ -273,7 +273,7 @@ fn a_stalled_stage_ends_on_abort() {
             let mut places = [FINE; 4];
             places[index] = Place { fault: Fault::Stalls, at: 3 };
             let run = run(shape, places, FromOutside::Nothing, false);
-            assert!(run.result.is_err());
+            assert!(matches!(run.result, Err(RunError::Aborted)), "what the abort ended is no error: {:?}", run.result);
             assert_eq!(run.endings, [Ending::Failed]);
         }
     }
@@ -326,6 +326,27 @@ fn hooks_run_on_abort_also_when_they_come_late() {
 }
 
 #[test]
+fn a_hook_may_use_the_control_that_calls_it() {
+    let (done, is_done) = mpsc::channel();
+    std::thread::spawn(move || {
+        let control = Control::new();
+        let inner = control.clone();
+        let from_late = done.clone();
+        control.on_abort(move || {
+            inner.abort();
+            let late = inner.clone();
+            inner.on_abort(move || {
+                late.on_abort(move || from_late.send("late").unwrap());
+            });
+        });
+        control.abort();
+        done.send("aborted").unwrap();
+    });
+    let told = || is_done.recv_timeout(PATIENCE).expect("a hook waits for itself");
+    assert_eq!([told(), told()], ["late", "aborted"]);
+}
+
+#[test]
 fn statistics_name_every_stage_and_the_slowest() {
     let control = Control::new();
     let trouble = |name, fault| Trouble { name, place: Place { fault, at: 2 }, control: control.clone() };
@@ -349,6 +370,23 @@ fn statistics_name_every_stage_and_the_slowest() {
     let names: Vec<_> = stats.snapshot().iter().map(|stage| (stage.name, stage.items)).collect();
     assert_eq!(names, [("source", ITEMS), ("first", ITEMS), ("sink", ITEMS)]);
     assert_eq!(stats.slowest().unwrap().name, "first");
+}
+
+#[test]
+fn no_capacity_is_too_large_and_a_name_that_no_thread_can_have_is_an_error() {
+    let run = run((usize::MAX, 2), [FINE; 4], FromOutside::Nothing, false);
+    assert_eq!(run.result.unwrap(), (0..ITEMS).collect::<Vec<_>>());
+    let control = Control::new();
+    let trouble = |name| Trouble { name, place: FINE, control: control.clone() };
+    let mut sink =
+        Collecting { items: Vec::new(), endings: Arc::default(), trouble: trouble("sink"), fails_to_finish: false };
+    let source = Counting { next: 0, trouble: trouble("source") };
+    let result = Pipeline::new(control.clone(), 2).run(|wiring| {
+        let items = wiring.source("sou\0rce", source)?;
+        wiring.sink("sink", items, &mut sink)
+    });
+    let error = format!("{:#}", anyhow::Error::from(result.unwrap_err()));
+    assert!(error.contains(r"sou\0rce"), "{error}");
 }
 
 fn any_place() -> impl Strategy<Value = Place> {

@@ -26,3 +26,4 @@ pub use loss::{PaintingTarget, StyleLoss};
 pub use network::FrozenNetwork;
 pub use photos::PhotoSet;
 pub use state::State;
+pub use step::{Memory, StepLosses};

@@ -75,8 +75,8 @@ impl ColorTags {
         matches!(self.transfer, TransferCharacteristic::SMPTE2084 | TransferCharacteristic::ARIB_STD_B67)
     }
 
-    /// Limited-range BT.709: what a high-dynamic-range picture becomes.
-    pub(super) fn bt709() -> Self {
+    /// Limited-range BT.709: what a high-dynamic-range picture becomes, and what fits video of no other colours.
+    pub fn bt709() -> Self {
         Self {
             matrix: Space::BT709,
             range: Range::MPEG,

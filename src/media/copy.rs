@@ -166,7 +166,7 @@ impl StreamCopier {
 
     /// Takes nothing from `end` on (microseconds on the output's clock): for a clip that stops before its file does.
     pub fn end_at(&mut self, end: i64) {
-        let end = end + self.window.shift;
+        let end = end.saturating_add(self.window.shift);
         for known in [&mut self.window.end, &mut self.chapters_end] {
             *known = Some(known.map_or(end, |known| known.min(end)));
         }

@@ -7,6 +7,11 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub i64);
 
+impl Time {
+    /// A hundred years: beyond any clip, within any time base.
+    const MOST: i64 = 3_200_000_000_000_000;
+}
+
 /// Why a text is no time.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("time '{0}' is not understood (expected seconds like 12.5, or 1:30, or 0:01:30.25)")]
@@ -28,11 +33,11 @@ impl FromStr for Time {
             total += f64::from(part.parse::<u32>().map_err(|_| error())?) * unit;
             unit *= 60.0;
         }
-        // A hundred years: beyond any clip, within any time base.
-        if total > 3.2e9 {
+        let microseconds = (total * 1e6).round() as i64;
+        if microseconds > Self::MOST {
             return Err(error());
         }
-        Ok(Self((total * 1e6).round() as i64))
+        Ok(Self(microseconds))
     }
 }
 
@@ -42,7 +47,7 @@ impl fmt::Display for Time {
     }
 }
 
-/// The part of a clip that is wanted; the default is all of it.
+/// The part of a clip that is wanted; the default is all of it. Times before the first frame mean that one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cut {
     /// Frames from here on.
@@ -51,6 +56,14 @@ pub struct Cut {
     pub end: Option<Time>,
     /// At most so many frames.
     pub frames: Option<u64>,
+}
+
+impl Cut {
+    /// The same part by times that can be reckoned with.
+    pub(super) fn within_reach(self) -> Self {
+        let within = |Time(time)| Time(time.clamp(0, Time::MOST));
+        Self { start: self.start.map(within), end: self.end.map(within), ..self }
+    }
 }
 
 /// A cut in the clock of the file, in microseconds.

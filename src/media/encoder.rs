@@ -127,7 +127,8 @@ pub fn find(wanted: &str) -> Result<Vec<Candidate>> {
         }
         return Ok(candidates);
     }
-    let Some(codec) = ffmpeg::encoder::find_by_name(&wanted).filter(Codec::is_video) else {
+    let named = if has_nul(&wanted) { None } else { ffmpeg::encoder::find_by_name(&wanted) };
+    let Some(codec) = named.filter(Codec::is_video) else {
         let names: Vec<&str> = known_names().collect();
         bail!(OutputError::NoEncoder(format!(
             "'{wanted}' is no video encoder of this FFmpeg (expected one of {}, gif, ffv1, or a name from `ffmpeg -encoders`)",
@@ -141,6 +142,11 @@ pub fn find(wanted: &str) -> Result<Vec<Candidate>> {
         .find_map(|(name, defaults)| (*name == wanted).then_some(*defaults))
         .unwrap_or_default();
     Ok(vec![Candidate { codec, defaults }])
+}
+
+/// Whether a text is none for FFmpeg, whose texts end at the first NUL.
+fn has_nul(text: &str) -> bool {
+    text.contains('\0')
 }
 
 /// Refuses a codec that this FFmpeg cannot write, whatever the container.
@@ -160,6 +166,7 @@ pub fn open(
     candidates: &[Candidate],
     container: Needs,
 ) -> Result<OpenedEncoder> {
+    check_clock(info)?;
     let mut reason = None;
     for candidate in candidates {
         match open_one(info, settings, *candidate, container) {
@@ -171,6 +178,17 @@ pub fn open(
         }
     }
     Err(reason.context("no encoder to open")?)
+}
+
+/// Refuses a time base that times nothing, and rates that are none. A rate of 0 is one that nobody knows.
+fn check_clock(VideoInfo { time_base, frame_rate, steady_rate, .. }: &VideoInfo) -> Result<()> {
+    let is_rate = |rate: &Rational| rate.numerator() >= 0 && rate.denominator() > 0;
+    ensure!(
+        time_base.numerator() > 0 && time_base.denominator() > 0 && is_rate(frame_rate) && is_rate(steady_rate),
+        "a video of {frame_rate} frames a second that are timed in {time_base} s cannot be written (expected both above 0, or a \
+         frame rate of 0/1 where it is not known)"
+    );
+    Ok(())
 }
 
 fn open_one(
@@ -318,7 +336,11 @@ fn options(codec: &Codec, settings: &EncoderSettings, defaults: &[(&str, &str)])
     let mut asked: Vec<(String, String)> = Vec::new();
     if let Some(crf) = settings.crf {
         let most = most_crf(codec.name());
-        ensure!(crf <= most, "--crf {crf} is out of the range of encoder '{}' (expected 0 to {most})", codec.name());
+        ensure!(
+            (0.0..=most).contains(&crf),
+            "crf {crf} is out of the range of encoder '{}' (expected 0 to {most})",
+            codec.name()
+        );
         asked.push(("crf".to_owned(), crf.to_string()));
     }
     if let Some(preset) = &settings.preset {
@@ -329,6 +351,7 @@ fn options(codec: &Codec, settings: &EncoderSettings, defaults: &[(&str, &str)])
         if key == "preset" {
             check_preset(codec.name(), value)?;
         }
+        ensure!(!has_nul(value), "option '{key}' is {value:?} (expected a text without NUL)");
         if !ffi::encoder_has_option(codec, key) {
             bail!(
                 "encoder '{}' has no option '{key}' (`ffmpeg -h encoder={}` lists what it has)",

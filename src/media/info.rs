@@ -10,7 +10,8 @@ use crate::frame::FrameSize;
 pub struct VideoInfo {
     /// Size of the frames as they come out: upright.
     pub size: FrameSize,
-    /// Unit of the timestamps, in seconds.
+    /// Unit of the frames' timestamps, in seconds: what [`VideoWriter`](super::VideoWriter) expects them in, and what is to be given to
+    /// [`MotionEstimator`](crate::motion::MotionEstimator) for the seconds of a tick.
     pub time_base: Rational,
     /// Frames a second on average; 0/1 where the file does not say.
     pub frame_rate: Rational,
@@ -30,7 +31,7 @@ pub struct VideoInfo {
 }
 
 impl VideoInfo {
-    /// Progressive frames of square pixels in BT.709 at a steady rate: for what does not come from a file.
+    /// Progressive frames of square pixels in BT.709 at a steady rate (1 or more): for what does not come from a file.
     pub fn plain(size: FrameSize, frames_per_second: i32) -> Self {
         Self {
             size,

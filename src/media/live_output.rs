@@ -58,7 +58,7 @@ impl LiveOutput {
     /// If encoding or writing fails.
     pub fn write(&mut self, frame: &Frame) -> Result<()> {
         let origin = *self.origin.get_or_insert(frame.timestamp.pts);
-        self.encoder.put_at(frame, frame.timestamp.pts - origin)?;
+        self.encoder.put_at(frame, frame.timestamp.pts.saturating_sub(origin))?;
         self.frames += 1;
         self.write_packets()
     }

@@ -36,10 +36,11 @@ mod writer;
 mod y4m;
 
 use std::path::Path;
-use std::sync::{Arc, Once};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result, bail};
-use ffmpeg_next as ffmpeg;
+/// FFmpeg's types, of which some stand in [`ColorTags`] and [`OutputError`].
+pub use ffmpeg_next as ffmpeg;
 
 pub use abilities::{
     CodecAbility, HardwareEncoder, decoders, encoders, ffmpeg_version, hardware_encoders, opencv_version,
@@ -56,7 +57,7 @@ pub use info::VideoInfo;
 pub use journal::{Journal, JournalInUse, Settings};
 pub use packets::Damage;
 pub use pipe::{PipeFormat, PipeOptions, PipeReader, PipeWriter, RawVideo, ReaderLeft};
-pub use planes::{ColorRange, Matrix, PictureLayout};
+pub use planes::{BitDepth, ColorRange, Matrix, PictureLayout, Sampling};
 pub use reader::{ReaderOptions, VideoReader};
 pub use recorder::Recorder;
 pub use stream_out::{StreamError, StreamOut, StreamTarget};
@@ -66,22 +67,24 @@ pub use window::{NoDisplay, Window, check_display};
 pub use writer::{OutputError, VideoWriter, WriterOptions, Written};
 pub use y4m::NotY4m;
 
+pub use crate::output::Overwrite;
+
 /// Asked now and then by a blocking read; `true` ends it.
 pub type Interrupt = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Prepares FFmpeg once a process: registers error texts and keeps it from writing to the terminal.
 ///
 /// # Errors
-/// If FFmpeg's libraries cannot be initialized.
+/// If FFmpeg's libraries cannot be initialized: at every call.
 pub fn init() -> Result<()> {
-    static ONCE: Once = Once::new();
-    let mut result = Ok(());
-    ONCE.call_once(|| {
-        result = ffmpeg::init().context("initialize FFmpeg");
+    static INITIALIZED: OnceLock<Result<(), ffmpeg::Error>> = OnceLock::new();
+    let initialized = INITIALIZED.get_or_init(|| {
+        let result = ffmpeg::init();
         ffmpeg::log::set_level(ffmpeg::log::Level::Quiet);
         ffi::listen_to_messages();
+        result
     });
-    result
+    initialized.context("initialize FFmpeg")
 }
 
 /// Whether `path` is an address like `https://…` and no file; a text in which one stands, as a GStreamer pipeline, is none.
@@ -110,6 +113,7 @@ fn without_secrets(address: &str) -> String {
 /// What FFmpeg is told to open: files are marked as such, so that a colon in a name is no protocol.
 fn address(path: &Path) -> Result<String> {
     match path.to_str() {
+        Some(text) if text.contains('\0') => bail!("the path {text:?} is not usable (expected one without NUL)"),
         Some(text) if is_url(path) => Ok(text.to_owned()),
         Some(text) => Ok(format!("file:{text}")),
         None => bail!("the path '{}' is not valid UTF-8 (rename the file)", path.display()),

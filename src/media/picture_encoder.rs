@@ -141,19 +141,20 @@ impl PictureEncoder {
     /// # Errors
     /// As [`PictureEncoder::put`].
     pub fn put_at(&mut self, picture: &Frame, pts: i64) -> Result<()> {
+        picture.check_size()?;
         if picture.size != self.info.size {
             bail!("a frame of {} does not fit into a video of {}", picture.size, self.info.size);
         }
         let input_time_base = self.info.time_base;
         let begin = rescale(pts, input_time_base, MICROSECONDS);
-        self.widest_gap = self.widest_gap.max(self.last_pts.map_or(0, |_| begin - self.end));
-        self.end = rescale(pts + picture.timestamp.duration, input_time_base, MICROSECONDS);
+        self.widest_gap = self.widest_gap.max(self.last_pts.map_or(0, |_| begin.saturating_sub(self.end)));
+        self.end = rescale(pts.saturating_add(picture.timestamp.duration), input_time_base, MICROSECONDS);
         self.default_duration = rescale(picture.timestamp.duration, input_time_base, self.time_base);
         ffi::make_writable(&mut self.rgb).context("convert a frame")?;
         fill_rows(picture, &mut self.rgb);
         // Two timestamps that fall together in a coarser clock would be refused: the later one moves by one tick.
         let pts = rescale(pts, input_time_base, self.time_base);
-        let pts = self.last_pts.map_or(pts, |last| pts.max(last + 1));
+        let pts = self.last_pts.map_or(pts, |last| pts.max(last.saturating_add(1)));
         self.last_pts = Some(pts);
         self.first_pts.get_or_insert(pts);
         self.rgb.set_pts(Some(pts));
@@ -203,7 +204,7 @@ impl PictureEncoder {
         else {
             return packet.dts();
         };
-        Some(dts.max(first - (last - first)).min(pts))
+        Some(dts.max(first.saturating_sub(last.saturating_sub(first))).min(pts))
     }
 
     fn encode_converted(&mut self) -> Result<()> {

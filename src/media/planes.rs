@@ -186,7 +186,7 @@ impl PictureConverter {
     /// # Errors
     /// If either has another size.
     pub fn decode(&mut self, bytes: &[u8], frame: &mut Frame) -> Result<()> {
-        self.check(bytes.len(), frame.size)?;
+        self.check(bytes.len(), frame)?;
         let (range, matrix) = self.coding.for_yuv();
         let (width, height, stride) = (self.width, self.height, self.stride());
         let pixels = frame.pixels_mut();
@@ -248,7 +248,7 @@ impl PictureConverter {
     /// # Errors
     /// If either has another size.
     pub fn encode(&mut self, frame: &Frame, bytes: &mut [u8]) -> Result<()> {
-        self.check(bytes.len(), frame.size)?;
+        self.check(bytes.len(), frame)?;
         let (range, matrix) = self.coding.for_yuv();
         let (width, height, stride) = (self.width, self.height, self.stride());
         let pixels = frame.pixels();
@@ -312,7 +312,9 @@ impl PictureConverter {
         .context("convert a picture from RGB")
     }
 
-    fn check(&self, bytes: usize, size: FrameSize) -> Result<()> {
+    fn check(&self, bytes: usize, frame: &Frame) -> Result<()> {
+        frame.check_size()?;
+        let size = frame.size;
         ensure!(size == self.size, "a frame of {size} does not fit into a stream of {}", self.size);
         let expected = self.layout.bytes(size);
         ensure!(expected == Some(bytes), "a picture of {size} has {bytes} bytes (expected {expected:?})");
@@ -438,6 +440,20 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_frame_whose_size_is_not_that_of_its_pixels_is_refused() {
+        let size = FrameSize::new(64, 36);
+        for layout in layouts() {
+            let coding = YuvCoding { matrix: Matrix::Bt709, range: ColorRange::Limited };
+            let mut converter = PictureConverter::new(layout, size, coding).unwrap();
+            let mut frame = Frame::black(FrameSize::new(8, 8));
+            frame.size = size;
+            let mut bytes = vec![0; layout.bytes(size).unwrap()];
+            assert!(converter.encode(&frame, &mut bytes).is_err(), "{layout:?}");
+            assert!(converter.decode(&bytes, &mut frame).is_err(), "{layout:?}");
         }
     }
 

@@ -123,10 +123,11 @@ impl VideoReader {
             .or_else(|| ffi::start_time(packets.input()))
             .unwrap_or(0)
             + rebased;
-        let start = options.cut.start.map(|time| origin + time.0);
+        let cut = options.cut.within_reach();
+        let start = cut.start.map(|time| origin + time.0);
         let window = Window {
             start,
-            end: options.cut.end.map(|time| origin + time.0),
+            end: cut.end.map(|time| origin + time.0),
             shift: start.map_or(0, |start| rescale(rescale(start, MICROSECONDS, time_base), time_base, MICROSECONDS)),
         };
         for other in 0..packets.input().nb_streams() as usize {
@@ -152,7 +153,7 @@ impl VideoReader {
             stream,
             damage,
             pool: options.pool,
-            cut: options.cut,
+            cut,
             origin,
             window,
             sought: None,

@@ -94,7 +94,8 @@ pub struct Written {
     pub bytes: u64,
 }
 
-/// Writes a video file. Dropped without [`VideoWriter::finish`], it leaves nothing behind.
+/// Writes a video file. It takes its name in [`VideoWriter::finish`]; dropped without that, the writer leaves nothing behind, and what had
+/// the name before stays.
 pub struct VideoWriter {
     // Declared before the file on disk: it is closed before it is removed.
     output: Output,
@@ -220,7 +221,8 @@ impl VideoWriter {
         Ok(())
     }
 
-    /// Encodes one frame and writes what is ready, with the copied streams up to the same time. Blocks while it does.
+    /// Encodes one frame and writes what is ready, with the copied streams up to the same time. Blocks while it does. The frame is shown
+    /// when its timestamp says, in the time base of the [`VideoInfo`] that the writer was created with.
     ///
     /// # Errors
     /// If encoding or writing fails: a full disk, say.
@@ -254,7 +256,7 @@ impl VideoWriter {
     /// picture; else they run to their own end.
     ///
     /// # Errors
-    /// If anything cannot be written; then nothing stands under the final name.
+    /// If there was no frame, or anything cannot be written; then the name is not taken.
     pub fn finish(self, is_cut_short: bool) -> Result<Written> {
         self.finish_noting(is_cut_short, |_| Ok(()))
     }
@@ -264,6 +266,7 @@ impl VideoWriter {
     /// # Errors
     /// As [`VideoWriter::finish`], and that of `note`.
     pub fn finish_noting(mut self, is_cut_short: bool, note: impl FnOnce(u64) -> Result<()>) -> Result<Written> {
+        ensure!(self.frames > 0, "there is no frame to write to '{}' (expected at least one)", self.path.display());
         // What an encoder held back it gives at times of its own when it ends: another one could not follow. No other run begins meanwhile.
         let mut journal = self.journal.take().or(self.noted_in.take());
         self.encoder.end().and_then(|()| self.write_packets()).map_err(|error| self.explain(error))?;
@@ -283,7 +286,7 @@ impl VideoWriter {
         let bytes = file.temporary().metadata().with_context(|| format!("cannot write '{}'", path.display()))?.len();
         note(bytes)?;
         if let Some(Err(error)) = journal.as_mut().map(|journal| journal.note_output(bytes)) {
-            tracing::warn!("whoever goes on with this run will have to say -y as well: {error:#}");
+            tracing::warn!("whoever goes on with this run will have to allow that the output is replaced: {error:#}");
         }
         file.commit().with_context(|| format!("cannot give the finished file its name '{}'", path.display()))?;
         Ok(Written { path, frames, bytes })
@@ -317,7 +320,7 @@ impl VideoWriter {
             packet.rescale_ts(time_base, stream.time_base());
         }
         // A second encoder looks ahead from its first frame on, as if none had been before.
-        let least = self.last_dts.map(|last| last + 1).filter(|_| packet.dts().is_some());
+        let least = self.last_dts.map(|last| last.saturating_add(1)).filter(|_| packet.dts().is_some());
         packet.set_dts(packet.dts().max(least));
         // On a coarse clock two frames may have come to lie on one tick: muxers take none that is shown before it is decoded.
         packet.set_pts(packet.pts().max(packet.dts().filter(|_| packet.pts().is_some())));

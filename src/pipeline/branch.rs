@@ -3,11 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::sync::{Arc, OnceLock};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use anyhow::{Result, anyhow};
 
-use super::{Ending, Sink, panic_message};
+use super::{Ending, Pipeline, Sink, named_thread, panic_message};
 
 /// Feeds a [`Sink`] that works on a thread of its own.
 pub struct Branch<T, O> {
@@ -31,7 +31,7 @@ pub enum Offered {
 }
 
 impl<T: Send + 'static, O: Send + 'static> Branch<T, O> {
-    /// Starts the thread; `capacity` items may wait for `sink`, which is finished on every path.
+    /// Starts the thread; `capacity` items ([`Pipeline::MOST_CAPACITY`] at most) may wait for `sink`, which is finished on every path.
     ///
     /// # Errors
     /// If the thread cannot be started.
@@ -39,10 +39,11 @@ impl<T: Send + 'static, O: Send + 'static> Branch<T, O> {
     where
         S: Sink<Input = T, Output = O> + Send + 'static,
     {
-        let (sender, receiver) = mpsc::sync_channel(capacity);
+        let thread = named_thread(name.to_owned())?;
+        let (sender, receiver) = mpsc::sync_channel(capacity.min(Pipeline::MOST_CAPACITY));
         let ending = Arc::new(OnceLock::new());
         let said = Arc::clone(&ending);
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let thread = thread.spawn(move || {
             let mut first_error = None;
             for item in &receiver {
                 match catch_unwind(AssertUnwindSafe(|| sink.write(item))) {
@@ -174,7 +175,7 @@ mod tests {
             branch.offer(item);
             drop(gate);
             while branch.offer(1) != Offered::Failed {
-                thread::yield_now();
+                std::thread::yield_now();
             }
             let error = branch.finish(Ending::Complete).unwrap_err();
             assert!(error.to_string().starts_with(expected), "{error}");

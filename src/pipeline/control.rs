@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 
-type Hook = Box<dyn Fn() + Send + Sync>;
+type Hook = Box<dyn FnOnce() + Send>;
 
 /// Ends a run: gently ([`Control::stop`]) or at once ([`Control::abort`]). Clones share the same run.
 #[derive(Clone)]
@@ -50,25 +50,28 @@ impl Control {
         self.inner.stopped.store(true, Ordering::SeqCst);
     }
 
-    /// Ends every stage at its next frame, wakes those that wait, and calls the hooks.
+    /// Ends every stage at its next frame, wakes those that wait, and calls the hooks. Does nothing the second time.
     pub fn abort(&self) {
         self.stop();
-        self.inner.aborted.store(true, Ordering::SeqCst);
+        if self.inner.aborted.swap(true, Ordering::SeqCst) {
+            return;
+        }
         if let Ok(mut sender) = self.inner.abort_sender.lock() {
             sender.take();
         }
-        if let Ok(hooks) = self.inner.hooks.lock() {
-            hooks.iter().for_each(|hook| hook());
-        }
+        // Called outside the lock: a hook may use the control itself.
+        let hooks = self.inner.hooks.lock().map(|mut hooks| std::mem::take(&mut *hooks)).unwrap_or_default();
+        hooks.into_iter().for_each(|hook| hook());
     }
 
     /// Calls `hook` when the run is aborted; at once if it already is. For work that cannot look at a flag.
-    pub fn on_abort(&self, hook: impl Fn() + Send + Sync + 'static) {
-        if let Ok(mut hooks) = self.inner.hooks.lock() {
-            if self.is_aborted() {
-                hook();
-            }
+    pub fn on_abort(&self, hook: impl FnOnce() + Send + 'static) {
+        if let Ok(mut hooks) = self.inner.hooks.lock()
+            && !self.is_aborted()
+        {
             hooks.push(Box::new(hook));
+        } else {
+            hook();
         }
     }
 

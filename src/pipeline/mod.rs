@@ -4,7 +4,8 @@
 //!
 //! 1. A stage owns its receiver and its sender. The end of the stream is a dropped sender.
 //! 2. A failed send means that downstream has left: the stage ends without an error of its own.
-//! 3. The first error wins, with the name of its stage and the number of its frame; later ones are logged.
+//! 3. The first error wins, with the name of its stage and the number of its frame; later ones are logged, and so are all
+//!    that come after an abort, which is what the run failed of.
 //! 4. [`Control::stop`] ends the source and drains the rest, so that the file is finished. [`Control::abort`] ends
 //!    every stage at its next frame, and wakes those that wait on a channel.
 //! 5. [`Sink::finish`] is called once on every path, but where a thread cannot be started; every thread is joined before
@@ -143,7 +144,7 @@ pub enum RunError {
     /// A thread could not be started.
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
-    /// [`Control::abort`] was called.
+    /// [`Control::abort`] was called, before anything failed.
     #[error("aborted")]
     Aborted,
 }
@@ -164,8 +165,10 @@ struct Shared {
 impl Shared {
     fn fail(&self, error: RunError) {
         match self.first_error.lock() {
+            // What was ended in the middle by an abort: the run says so itself.
+            _ if self.control.is_aborted() => tracing::debug!("after the abort: {error:#}"),
             Ok(mut slot) if slot.is_none() => *slot = Some(error),
-            // Networks that fail together, or that are terminated where a run is given up.
+            // Networks that fail together.
             _ => tracing::debug!("after the first error: {error:#}"),
         }
     }
@@ -211,8 +214,10 @@ impl Pipeline {
     /// Items that wait between two stages unless asked otherwise: one being taken and one ready, so that a short
     /// hiccup of a stage does not starve the next; more only costs memory and latency.
     pub const DEFAULT_CAPACITY: usize = 2;
+    /// More are taken for this many: room for them all is made beforehand.
+    pub const MOST_CAPACITY: usize = 1 << 16;
 
-    /// A run with channels of `capacity` items (0: a stage hands over only when the next one takes).
+    /// A run with channels of `capacity` items (0: a stage hands over only when the next one takes), [`Pipeline::MOST_CAPACITY`] at most.
     pub fn new(control: Control, capacity: usize) -> Self {
         Self::from_item(0, control, capacity)
     }
@@ -220,7 +225,7 @@ impl Pipeline {
     /// The same where the source goes on with an item of this number: errors count from there.
     pub fn from_item(first_item: u64, control: Control, capacity: usize) -> Self {
         let shared = Shared { control, first_item, first_error: Mutex::new(None), stats: PipelineStats::default() };
-        Self { shared: Arc::new(shared), capacity }
+        Self { shared: Arc::new(shared), capacity: capacity.min(Self::MOST_CAPACITY) }
     }
 
     /// A handle to the statistics, live while the run goes on.
@@ -378,8 +383,18 @@ impl<'scope> Wiring<'scope, '_> {
     }
 
     fn spawn(&self, name: impl Into<String>, body: impl FnOnce() + Send + 'scope) -> Result<(), RunError> {
-        thread::Builder::new().name(name.into()).spawn_scoped(self.scope, body).map(|_| ()).map_err(RunError::Thread)
+        let thread = named_thread(name.into()).map_err(RunError::Thread)?;
+        thread.spawn_scoped(self.scope, body).map(|_| ()).map_err(RunError::Thread)
     }
+}
+
+/// A thread to be of this name, which the system takes without NUL only.
+fn named_thread(name: String) -> std::io::Result<thread::Builder> {
+    if name.contains('\0') {
+        let text = format!("{name:?} is no name of a thread (expected one without NUL)");
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, text));
+    }
+    Ok(thread::Builder::new().name(name))
 }
 
 /// What every stage does around its work: wait for input, work, wait for room, and keep the times.

@@ -131,11 +131,28 @@ impl DeviceChoice {
     }
 }
 
+/// Why a text is no choice of a device.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ParseDeviceError {
+    /// No provider is called so, and no library of one can be.
+    #[error("'{0}' names no device (expected {words})", words = known_words())]
+    Unknown(String),
+    /// A number where there is one device only.
+    #[error("'{0}' has no numbered devices (expected {0} alone)")]
+    NotNumbered(String),
+    /// What stands behind the colon is no number.
+    #[error("'{0}' is no number of a device (expected 0 or above, for example cuda:1 or cuda:0,1)")]
+    Number(String),
+    /// A number that stands there twice.
+    #[error("device {0} is named twice (expected each once)")]
+    Twice(u32),
+}
+
 /// `auto`, a provider's word, or the name of a library of one; `:N` behind it for its device number N, `:N,M` for several.
 impl FromStr for DeviceChoice {
-    type Err = String;
+    type Err = ParseDeviceError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         let lower = text.to_ascii_lowercase();
         if lower == "auto" {
             return Ok(Self::Auto);
@@ -148,18 +165,16 @@ impl FromStr for DeviceChoice {
         let provider = match known {
             Some(provider) => provider,
             None if is_library_name(word) => Provider::Plugin(word.to_owned()),
-            None => return Err(format!("'{word}' names no device (expected {})", known_words())),
+            None => return Err(ParseDeviceError::Unknown(word.to_owned())),
         };
         if numbers.is_some() && !provider.is_numbered() {
-            return Err(format!("'{word}' has no numbered devices (expected {word} alone)"));
+            return Err(ParseDeviceError::NotNumbered(word.to_owned()));
         }
         let mut devices: Vec<Device> = Vec::new();
         for number in numbers.unwrap_or("0").split(',') {
-            let index = number.parse().map_err(|_| {
-                format!("'{number}' is no number of a device (expected 0 or above, for example cuda:1 or cuda:0,1)")
-            })?;
+            let index = number.parse().map_err(|_| ParseDeviceError::Number(number.to_owned()))?;
             if devices.iter().any(|device| device.index == index) {
-                return Err(format!("device {number} is named twice (expected each once)"));
+                return Err(ParseDeviceError::Twice(index));
             }
             devices.push(Device { provider: provider.clone(), index });
         }
@@ -209,7 +224,7 @@ mod tests {
             ("", "auto, cpu, cuda"),
             ("a/b", "auto, cpu, cuda"),
         ] {
-            let error = parsed(text).unwrap_err();
+            let error = parsed(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{text}: {error}");
         }
     }

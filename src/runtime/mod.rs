@@ -24,12 +24,12 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 pub use assignment::Assignment;
 pub use choice::{Chosen, Providers, choose};
-pub use device::{Device, DeviceChoice, Provider};
+pub use device::{Device, DeviceChoice, ParseDeviceError, Provider};
 pub use gpus::{CudaLibrary, Gpu, NvidiaState, has_nvidia_driver, nvidia_gpu_count};
 pub use library::{Library, LibrarySearch, RuntimeError, forbid_telemetry};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
-pub use plugin::{PluginError, ProviderLibrary};
+pub use plugin::{ParseLibraryError, PluginError, ProviderLibrary};
 pub use precision::{Precision, has_integer_products};
 pub use providers::DeviceError;
 pub use session::{Bindings, ModelSource, Session, SessionOptions, Terminator, WeightFiles};

@@ -17,19 +17,28 @@ pub struct ProviderLibrary {
     pub path: PathBuf,
 }
 
+/// Why a text is no library with its name.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ParseLibraryError {
+    /// What stands before the `=` is no name for a device.
+    #[error("'{0}' cannot be a name (expected small letters, digits, - and _, and neither auto nor cpu)")]
+    Name(String),
+    /// One of both is missing.
+    #[error("expected NAME=PATH, for example webgpu=/opt/libonnxruntime_providers_webgpu.so")]
+    Incomplete,
+}
+
 /// `NAME=PATH`.
 impl FromStr for ProviderLibrary {
-    type Err = String;
+    type Err = ParseLibraryError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once('=') {
             Some((name, path)) if is_library_name(name) && !path.is_empty() => {
                 Ok(Self { name: name.to_owned(), path: PathBuf::from(path) })
             }
-            Some((name, path)) if !path.is_empty() => Err(format!(
-                "'{name}' cannot be a name (expected small letters, digits, - and _, and neither auto nor cpu)"
-            )),
-            _ => Err("expected NAME=PATH, for example webgpu=/opt/libonnxruntime_providers_webgpu.so".to_owned()),
+            Some((name, path)) if !path.is_empty() => Err(ParseLibraryError::Name(name.to_owned())),
+            _ => Err(ParseLibraryError::Incomplete),
         }
     }
 }
@@ -188,7 +197,7 @@ mod tests {
             ("cpu=x", "small letters"),
             ("A=x", "small letters"),
         ] {
-            let error = text.parse::<ProviderLibrary>().unwrap_err();
+            let error = text.parse::<ProviderLibrary>().unwrap_err().to_string();
             assert!(error.contains(expected), "{text}: {error}");
         }
     }

@@ -34,6 +34,8 @@ impl Still {
         quality: u8,
         output: impl Write + Seek,
     ) -> Result<Vec<&'static str>> {
+        painted.check_size()?;
+        self.content.check_size()?;
         let size = self.content.size;
         ensure!(painted.size == size, "a painting of {} is none of a picture of {size}", painted.size);
         let mut notes = Vec::new();

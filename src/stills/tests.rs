@@ -179,6 +179,16 @@ fn a_webp_that_is_shorter_than_it_says_is_refused() {
 }
 
 #[test]
+fn a_painting_whose_size_is_not_that_of_its_pixels_is_refused() {
+    let still = still(None, None);
+    let mut painted = Frame::black(FrameSize::new(1, 1));
+    painted.size = still.content.size;
+    for format in [StillFormat::Png, StillFormat::Jpeg, StillFormat::Tiff] {
+        assert!(still.encode(&painted, format, 90, Cursor::new(Vec::new())).is_err());
+    }
+}
+
+#[test]
 fn exif_data_that_no_jpeg_holds_are_left_out_and_noted() {
     let mut still = still(None, None);
     for (length, is_kept) in [(MOST_JPEG_EXIF_BYTES, true), (MOST_JPEG_EXIF_BYTES + 1, false)] {

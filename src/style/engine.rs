@@ -127,6 +127,8 @@ impl StyleEngine {
 
 impl Stylizer for StyleEngine {
     fn stylize(&mut self, src: &Frame, dst: &mut Frame) -> Result<()> {
+        src.check_size()?;
+        dst.check_size()?;
         ensure!(src.size == dst.size, "a frame of {} cannot be painted into one of {}", src.size, dst.size);
         let mut mix = self.settings.mix();
         mix.strength *= bearing(src.size, src.pixels());

@@ -47,7 +47,9 @@ use crate::frame::Frame;
 
 /// What a pipeline asks of whatever paints its frames.
 pub trait Stylizer: Send {
-    /// Paints `src` into `dst`, which has the same size. Timestamps are the caller's. Blocks for the time of a frame.
+    /// Paints `src` into `dst`, which has the same size. Blocks for the time of a frame.
+    ///
+    /// Only pixels are written: timestamp and number of `src` are the caller's to copy, for whatever comes after.
     ///
     /// # Errors
     /// When a frame cannot be painted; the next one may be.

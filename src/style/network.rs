@@ -189,10 +189,11 @@ impl StyleNetwork {
         self.opened.painter.style_weights()
     }
 
-    /// Changes the style to the weights of `weights`, one for each style of the network, from the next frame on.
+    /// Changes the style from the next frame on to a blend by `weights`, one for each style of the network: they are scaled to sum to 1,
+    /// as those of a [`StyleSpec`] are.
     ///
     /// # Errors
-    /// When the network takes no weights or another number of them.
+    /// When the network takes no weights or another number of them, one is below 0 or no number, or all are 0; then nothing changes.
     pub fn set_style_weights(&mut self, weights: &[f32]) -> Result<()> {
         self.opened.painter.set_style_weights(weights).with_context(|| format!("change the style of '{}'", self.title))
     }
@@ -200,8 +201,10 @@ impl StyleNetwork {
     /// Paints `src` into `dst`, which has the same size, and mixes it with `src` as `mix` says. Blocks for a run.
     ///
     /// # Errors
-    /// When the sizes differ, the run fails or was terminated.
+    /// When the sizes differ or are not those of the pixels, the run fails or was terminated.
     pub fn stylize(&mut self, src: &Frame, mix: Mix, dst: &mut Frame) -> Result<()> {
+        src.check_size()?;
+        dst.check_size()?;
         self.opened.painter.paint(src, mix, dst)
     }
 

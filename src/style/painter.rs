@@ -74,7 +74,7 @@ impl Painter {
         self.side_inputs.iter().find(|(name, _)| name == input).map(|(_, tensor)| tensor.data.as_slice())
     }
 
-    /// Changes the style from the next frame on.
+    /// Changes the style from the next frame on, to these weights scaled to sum to 1.
     pub fn set_style_weights(&mut self, weights: &[f32]) -> Result<()> {
         let StyleInput::Weights { input, .. } = &self.contract.style else {
             bail!("it is a network without style weights");
@@ -90,11 +90,13 @@ impl Painter {
         let sum: f32 = weights.iter().sum();
         ensure!(
             weights.iter().all(|weight| *weight >= 0.0) && sum > 0.0 && sum.is_finite(),
-            "style weights {weights:?} (expected numbers of at least 0, one of them above 0)"
+            "style weights {weights:?} cannot be scaled to sum to 1 (expected numbers of at least 0, one of them above 0)"
         );
-        tensor.data.copy_from_slice(weights);
+        for (dst, weight) in tensor.data.iter_mut().zip(weights) {
+            *dst = weight / sum;
+        }
         if let Some(bound) = &mut self.bound {
-            bound.bindings.input_mut(index + 1).copy_from_slice(weights);
+            bound.bindings.input_mut(index + 1).copy_from_slice(&tensor.data);
         }
         Ok(())
     }

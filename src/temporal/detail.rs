@@ -66,7 +66,7 @@ impl Gains {
         let energies = self.wanted.iter().zip(energies);
         for ((next, gain), (wanted, shown)) in self.next.iter_mut().zip(&self.values).zip(energies) {
             let missing = share * ((wanted + FLAT) / (shown + FLAT)).sqrt() - 1.0;
-            *next = (gain + following * missing * (1.0 + gain)).clamp(0.0, most);
+            *next = (gain + following * missing * (1.0 + gain)).clamp(0.0, most.max(0.0));
         }
     }
 }

@@ -133,12 +133,13 @@ impl Smoother {
     /// Replaces `painted` by the smoothed frame. `motion` is that of its content since the frame before.
     ///
     /// # Errors
-    /// If the motion's grid does not belong to such a frame, or a device fails.
+    /// If the frame's size is not that of its pixels, the motion's grid does not belong to such a frame, or a device fails.
     pub fn smooth(&mut self, painted: &mut Frame, motion: &Motion) -> Result<()> {
+        painted.check_size()?;
         match motion {
             Motion::Duplicate if self.has_past(painted.size) => self.canvas.show(painted),
             Motion::Carried(carried) if self.has_past(painted.size) => {
-                check(carried)?;
+                check_grid(carried)?;
                 self.follow_age(carried);
                 self.unpainted_seconds += carried.elapsed_seconds;
                 self.weigh(carried, painted.size);
@@ -161,11 +162,12 @@ impl Smoother {
     /// # Errors
     /// If there is no past for such a frame, the motion's grid does not belong to it, or a device fails.
     pub fn carry(&mut self, dst: &mut Frame, motion: &Motion) -> Result<()> {
+        dst.check_size()?;
         ensure!(self.has_past(dst.size), "no painted frame of {} to carry on", dst.size);
         match motion {
             Motion::Duplicate => self.canvas.show(dst),
             Motion::Carried(carried) => {
-                check(carried)?;
+                check_grid(carried)?;
                 self.follow_age(carried);
                 self.unpainted_seconds += carried.elapsed_seconds;
                 let (scale_x, scale_y) = pixels_per_cell(dst.size, carried.flow.size);
@@ -240,7 +242,7 @@ fn pixels_per_cell(frame: FrameSize, grid: FrameSize) -> (f32, f32) {
     (frame.width as f32 / grid.width as f32, frame.height as f32 / grid.height as f32)
 }
 
-fn check(carried: &CarriedMotion) -> Result<()> {
+fn check_grid(carried: &CarriedMotion) -> Result<()> {
     let (grid, vectors, confidences) = (carried.flow.size, carried.flow.vectors.len(), carried.confidence.len());
     ensure!(
         grid.pixels() > 0 && vectors == grid.pixels() && confidences == grid.pixels(),
@@ -477,6 +479,29 @@ mod tests {
         smoother.smooth(&mut painted(0, |_, _| 9.0, 0.0), &Motion::Reset).unwrap();
         assert!(smoother.carry(&mut Frame::black(SIZE), &Motion::Reset).is_err());
         assert!(smoother.carry(&mut Frame::black(FrameSize::new(8, 8)), &Motion::Duplicate).is_err());
+    }
+
+    #[test]
+    fn a_limit_of_gain_that_is_none_gives_no_detail_back() {
+        for most_gain in [0.0, -1.0, f32::NAN] {
+            let mut smoother = Smoother::new(SmootherSettings { most_gain, ..SmootherSettings::default() });
+            for seed in 0..3 {
+                let mut frame = painted(seed, |x, _| x as f32 * 4.0, 60.0);
+                let motion = if seed == 0 { Motion::Reset } else { all_moves(0.0) };
+                smoother.smooth(&mut frame, &motion).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_whose_size_is_not_that_of_its_pixels_is_refused() {
+        let mut smoother = smoother();
+        smoother.smooth(&mut painted(0, |_, _| 9.0, 0.0), &Motion::Reset).unwrap();
+        let mut frame = Frame::black(FrameSize::new(8, 8));
+        frame.size = SIZE;
+        assert!(smoother.smooth(&mut frame, &all_moves(0.0)).is_err());
+        assert!(smoother.smooth(&mut frame, &Motion::Reset).is_err());
+        assert!(smoother.carry(&mut frame, &all_moves(0.0)).is_err());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! Frames are painted as a whole or not at all: a network that normalizes over the picture paints a part of it
 //! differently.
 
-use super::nearest;
+use super::{check_grid, nearest};
 use crate::frame::FrameSize;
 use crate::motion::{CarriedMotion, Motion};
 
@@ -77,8 +77,11 @@ impl Propagation {
         !is_explained
     }
 
-    /// Carries the trust along; whether enough of it is left.
+    /// Carries the trust along; whether enough of it is left. Motion that has no value for each cell of its grid explains nothing.
     fn follows(&mut self, carried: &CarriedMotion) -> bool {
+        if check_grid(carried).is_err() {
+            return false;
+        }
         if self.trust.len() == carried.confidence.len() {
             nearest(&self.trust, carried, &mut self.moved);
             std::mem::swap(&mut self.trust, &mut self.moved);
@@ -159,6 +162,19 @@ mod tests {
         let scattered = moves(&|x, y| x % 16 == 0 && y % 18 == 0 && x < 96 && y < 108);
         assert_eq!(decide(8, &[Motion::Reset, ball]), [true, true]);
         assert_eq!(decide(8, &[Motion::Reset, scattered]), [true, false]);
+    }
+
+    #[test]
+    fn motion_without_a_value_for_each_cell_explains_nothing() {
+        let Motion::Carried(mut short) = carried(|_| 1.0) else { panic!("it moves") };
+        short.flow.vectors.pop();
+        let empty = CarriedMotion {
+            flow: FlowField::zero(FrameSize::new(0, 0)),
+            confidence: Vec::new(),
+            elapsed_seconds: 0.04,
+        };
+        let motions = [Motion::Reset, Motion::Carried(empty), carried(|_| 1.0), Motion::Carried(short)];
+        assert_eq!(decide(8, &motions), [true, true, false, true]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod faults;
+mod misuse;
 mod pictures;
 mod resumed;
 mod streams;

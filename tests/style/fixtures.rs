@@ -8,7 +8,7 @@ use impasto::onnx::schema::tensor_proto::DataType;
 use impasto::runtime::SessionOptions;
 use impasto::style::contract::{Origin, StyleInput};
 use impasto::style::pixels::{ChannelOrder, Layout, ValueRange};
-use impasto::style::{StyleEngine, StyleOptions, StyleSettings, Stylizer as _};
+use impasto::style::{Mix, StyleEngine, StyleOptions, StyleSettings, Stylizer as _};
 
 use crate::{difference, open, paint, photo, photo_of, repository};
 
@@ -117,6 +117,18 @@ fn ranges_are_found_by_the_graph_and_by_trial() {
 }
 
 #[test]
+fn a_frame_whose_size_is_not_that_of_its_pixels_is_refused() {
+    let mut engine = engine("unit.onnx");
+    let whole = Frame::black(FrameSize::new(64, 48));
+    let mut broken = Frame::black(FrameSize::new(8, 8));
+    broken.size = whole.size;
+    assert!(engine.stylize(&broken, &mut whole.clone()).is_err());
+    assert!(engine.stylize(&whole, &mut broken).is_err());
+    assert!(engine.network_mut().stylize(&broken, Mix::NONE, &mut whole.clone()).is_err());
+    engine.stylize(&whole, &mut whole.clone()).unwrap();
+}
+
+#[test]
 fn a_style_of_several_is_chosen_by_index_name_or_blend() {
     let src = photo();
     for (choice, gains) in [("#0", [1.0, 0.0, 0.0]), ("#blue", [0.0, 0.0, 1.0]), ("#GREEN", [0.0, 1.0, 0.0])] {
@@ -129,7 +141,13 @@ fn a_style_of_several_is_chosen_by_index_name_or_blend() {
     assert!(difference(&paint(&mut engine, &src), &with_gains(&src, [0.75, 0.0, 0.25])) < 0.5);
     engine.network_mut().set_style_weights(&[0.0, 1.0, 0.0]).unwrap();
     assert_eq!(difference(&paint(&mut engine, &src), &with_gains(&src, [0.0, 1.0, 0.0])), 0.0);
-    assert!(engine.network_mut().set_style_weights(&[1.0]).is_err());
+    engine.network_mut().set_style_weights(&[3.0, 0.0, 1.0]).unwrap();
+    assert_eq!(engine.network().style_weights(), Some([0.75, 0.0, 0.25].as_slice()));
+    assert!(difference(&paint(&mut engine, &src), &with_gains(&src, [0.75, 0.0, 0.25])) < 0.5);
+    for wrong in [&[1.0][..], &[0.0; 3], &[f32::NAN, 1.0, 0.0], &[f32::INFINITY, 0.0, 0.0], &[2.0, -1.0, 0.0]] {
+        assert!(engine.network_mut().set_style_weights(wrong).is_err(), "{wrong:?}");
+    }
+    assert_eq!(engine.network().style_weights(), Some([0.75, 0.0, 0.25].as_slice()));
     match &engine.contract().style {
         StyleInput::Weights { names, .. } => assert_eq!(names, &["red", "green", "blue"]),
         other => panic!("{other:?}"),
