@@ -16,7 +16,8 @@
 //! impasto::runtime::forbid_telemetry(); // While there is one thread.
 //!
 //! let (width, height) = (640, 360);
-//! let rgb = vec![128; width * height * 3]; // Rows of red, green, blue, top to bottom.
+//! // Rows of red, green, blue, top to bottom.
+//! let rgb: Vec<u8> = (0..width * height * 3).map(|value| (value % 251) as u8).collect();
 //! let mut content = Frame::black(FrameSize::new(width, height));
 //! content.pixels_mut().copy_from_slice(&rgb);
 //!

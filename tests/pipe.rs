@@ -283,7 +283,8 @@ fn a_damaged_mask_is_told_and_ends_with_1() {
     let whole = std::fs::read(clip(folder.path(), "whole.mp4", &[&source[..], &intra[..]].concat())).unwrap();
     std::fs::write(folder.path().join("cut.mp4"), &whole[..whole.len() * 8 / 10]).unwrap();
     for (mask, code) in [("whole.mp4", "0"), ("cut.mp4", "1")] {
-        let pictures = "ffmpeg -v quiet -f lavfi -i testsrc2=size=64x48 -frames:v 10 -f yuv4mpegpipe -pix_fmt yuv420p -";
+        let pictures =
+            "ffmpeg -v quiet -f lavfi -i testsrc2=size=64x48 -frames:v 10 -f yuv4mpegpipe -pix_fmt yuv420p -";
         let line = format!("{pictures} | {} > out.y4m; echo ${{PIPESTATUS[1]}}", identity(&format!("--mask {mask}")));
         let output = shell(folder.path(), &line);
         assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), code, "{mask}: {}", text(&output));

@@ -80,6 +80,9 @@ pub fn decoders() -> Vec<CodecAbility> {
 
 /// The encoders of hardware that this FFmpeg has, each opened once. Blocks for a second where there are several.
 pub fn hardware_encoders() -> Vec<HardwareEncoder> {
+    if super::init().is_err() {
+        return Vec::new();
+    }
     let in_build = HARDWARE_ENCODERS.iter().filter_map(|name| Some((*name, ffmpeg::encoder::find_by_name(name)?)));
     let trial = |(name, codec)| {
         let info = VideoInfo::plain(FrameSize::new(640, 360), 25);

@@ -174,7 +174,7 @@ impl ContentPast {
 }
 
 impl MotionEstimator {
-    /// An estimator for frames whose timestamps count `seconds_per_tick`.
+    /// An estimator for frames whose timestamps count `seconds_per_tick`: the time base of the clip that they come from.
     ///
     /// # Errors
     /// If OpenCV's optical flow cannot be prepared.
@@ -203,8 +203,9 @@ impl MotionEstimator {
     /// What became of the frame before this one. Blocks for the time of a flow on the grid.
     ///
     /// # Errors
-    /// If OpenCV fails.
+    /// If OpenCV fails, or the frame has not as many pixels as its size says.
     pub fn analyze(&mut self, frame: &Frame) -> Result<Motion> {
+        frame.check_size()?;
         let grid = self.settings.grid(frame.size);
         let rgb = self.downscaled(frame, grid)?;
         let pts = frame.timestamp.pts;

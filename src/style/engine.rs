@@ -1,7 +1,8 @@
 //! The style engine: frames of any size in, painted frames out.
 //!
 //! Frames whose shorter side is above the work size are painted small and brought back to size by [`super::upscale`]; the
-//! network sets the style, the settings how much of it shows.
+//! network sets the style, the settings how much of it shows. Frames with next to no contrast are painted the less
+//! (`contrast`): the end of a fade.
 
 use anyhow::{Result, ensure};
 
