@@ -30,8 +30,9 @@ fn contrast(size: FrameSize, rgb: &[u8]) -> f32 {
         sums.fill([0; CHANNELS]);
         for row in rows.chunks_exact(row_length) {
             for (sum, pixels) in sums.iter_mut().zip(row.chunks(block * CHANNELS)) {
-                for pixel in pixels.as_chunks::<CHANNELS>().0 {
-                    sum.iter_mut().zip(pixel).for_each(|(sum, level)| *sum += u32::from(*level));
+                for [red, green, blue] in pixels.as_chunks::<CHANNELS>().0 {
+                    let [of_red, of_green, of_blue] = *sum;
+                    *sum = [of_red + u32::from(*red), of_green + u32::from(*green), of_blue + u32::from(*blue)];
                 }
             }
         }

@@ -28,29 +28,33 @@ impl CutRule {
     /// Whether `rgb` is of another scene than the past of its content, `moved` to where that would be seen now, both
     /// `[height, width, 3]` of `size`.
     pub fn is_cut(&self, rgb: &[u8], moved: &[f32], size: FrameSize) -> bool {
-        let now = self.deviations(size, |value| f32::from(rgb[value]));
-        let past = self.deviations(size, |value| moved[value]);
+        let (now, past) = (self.deviations(size, rgb), self.deviations(size, moved));
         let least = self.least_contrast.powi(2);
         let (of_now, of_past) = (mean_product(&now, &now), mean_product(&past, &past));
         of_now.min(of_past) >= least && mean_product(&now, &past) < self.least_correlation * (of_now * of_past).sqrt()
     }
 
     /// By how much the blocks deviate from the mean of the picture, channel by channel.
-    fn deviations(&self, size: FrameSize, value: impl Fn(usize) -> f32) -> Vec<[f32; CHANNELS]> {
+    fn deviations<T: Copy + Into<f32>>(&self, size: FrameSize, values: &[T]) -> Vec<[f32; CHANNELS]> {
         let mut blocks = Vec::new();
-        for top in (0..size.height).step_by(self.block) {
-            let rows = top..(top + self.block).min(size.height);
-            for left in (0..size.width).step_by(self.block) {
-                let columns = left..(left + self.block).min(size.width);
-                let pixels = (rows.len() * columns.len()) as f32;
-                blocks.push(std::array::from_fn(|channel| {
-                    let at = |x: usize, y: usize| value((y * size.width + x) * CHANNELS + channel);
-                    rows.clone().map(|y| columns.clone().map(|x| at(x, y)).sum::<f32>()).sum::<f32>() / pixels
-                }));
+        let row_length = (size.width * CHANNELS).max(1);
+        for rows in values.chunks(row_length * self.block) {
+            let first = blocks.len();
+            blocks.resize(first + size.width.div_ceil(self.block), [0.0; CHANNELS]);
+            for row in rows.chunks_exact(row_length) {
+                for (sum, pixels) in blocks[first..].iter_mut().zip(row.chunks(self.block * CHANNELS)) {
+                    for pixel in pixels.as_chunks::<CHANNELS>().0 {
+                        sum.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += (*value).into());
+                    }
+                }
+            }
+            for (index, sum) in blocks[first..].iter_mut().enumerate() {
+                let pixels = self.block.min(size.width - index * self.block) * (rows.len() / row_length);
+                sum.iter_mut().for_each(|sum| *sum /= pixels as f32);
             }
         }
         let mean: [f32; CHANNELS] = std::array::from_fn(|channel| {
-            blocks.iter().map(|block: &[f32; CHANNELS]| block[channel]).sum::<f32>() / blocks.len().max(1) as f32
+            blocks.iter().map(|block| block[channel]).sum::<f32>() / blocks.len().max(1) as f32
         });
         blocks.iter().map(|block| std::array::from_fn(|channel| block[channel] - mean[channel])).collect()
     }

@@ -152,6 +152,8 @@ struct Before {
     first_pts: i64,
     gray: GrayPicture,
     rgb: Vec<u8>,
+    /// How much of its painting it bears.
+    bearing: f32,
     past: ContentPast,
 }
 
@@ -220,16 +222,22 @@ impl MotionEstimator {
             return Ok(Motion::Duplicate);
         }
         let gray = GrayPicture::from_rgb(&rgb, grid);
+        let bearing = bearing(grid, &rgb);
         let (motion, past) = match before.filter(|_| in_time) {
             Some(mut before) => {
                 // However long a picture was held, it was seen a moment ago.
                 let elapsed = seconds(before.first_pts).min(longest);
-                (self.carried(&mut before, &rgb, &gray, elapsed as f32)?, before.past)
+                let mut motion = self.carried(&mut before, &rgb, &gray, elapsed as f32)?;
+                if let Motion::Carried(carried) = &mut motion {
+                    let left = 1.0 - self.settings.doubt_of_bearing * (bearing - before.bearing).abs();
+                    carried.confidence.iter_mut().for_each(|confidence| *confidence *= left.max(0.0));
+                }
+                (motion, before.past)
             }
             None => (Motion::Reset, ContentPast::default()),
         };
         let past = if motion == Motion::Reset { ContentPast::of(&rgb) } else { past };
-        self.before = Some(Before { frame_size: frame.size, pts, first_pts: pts, gray, rgb, past });
+        self.before = Some(Before { frame_size: frame.size, pts, first_pts: pts, gray, rgb, bearing, past });
         Ok(motion)
     }
 
@@ -271,11 +279,6 @@ impl MotionEstimator {
         }
         let shares = self.settings.time_constants.shares(elapsed_seconds);
         follow(&mut before.past, rgb, &self.moved, &confidence, shares);
-        let change = (bearing(grid, rgb) - bearing(grid, &before.rgb)).abs();
-        if change > 0.0 {
-            let left = (1.0 - self.settings.doubt_of_bearing * change).max(0.0);
-            confidence.iter_mut().for_each(|confidence| *confidence *= left);
-        }
         Ok(Motion::Carried(CarriedMotion { flow, confidence, elapsed_seconds }))
     }
 
