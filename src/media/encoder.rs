@@ -12,7 +12,7 @@ use super::color::{ColorTags, is_full_range};
 use super::containers::Needs;
 use super::ffi;
 use super::info::VideoInfo;
-use super::writer::OutputError;
+use super::output_error::OutputError;
 use crate::frame::FrameSize;
 
 /// How the pictures are encoded. The default is the container's usual codec at high quality.

@@ -18,6 +18,7 @@ mod filter;
 mod info;
 mod journal;
 mod live_output;
+mod output_error;
 mod packets;
 mod picture_encoder;
 mod pipe;
@@ -55,6 +56,7 @@ pub use encoder::{EncoderSettings, check_codec};
 pub use ffmpeg::Rational;
 pub use info::VideoInfo;
 pub use journal::{Journal, JournalInUse, Settings};
+pub use output_error::OutputError;
 pub use packets::Damage;
 pub use pipe::{PipeFormat, PipeOptions, PipeReader, PipeWriter, RawVideo, ReaderLeft};
 pub use planes::{BitDepth, ColorRange, Matrix, PictureLayout, Sampling};
@@ -64,7 +66,7 @@ pub use stream_out::{StreamError, StreamOut, StreamTarget};
 #[cfg(target_os = "linux")]
 pub use virtual_camera::VirtualCamera;
 pub use window::{NoDisplay, Window, check_display};
-pub use writer::{OutputError, VideoWriter, WriterOptions, Written};
+pub use writer::{VideoWriter, WriterOptions, Written};
 pub use y4m::NotY4m;
 
 pub use crate::output::Overwrite;

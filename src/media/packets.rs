@@ -262,6 +262,11 @@ fn counts_time(input: &Input) -> bool {
     ["matroska", "flv"].iter().any(|name| input.format().name().contains(name))
 }
 
+/// Whether a file that could be opened ends in its head: it is no matter of the disk.
+fn is_of_end(error: Error) -> bool {
+    matches!(error, Error::Eof | Error::Other { errno: ffmpeg::error::EIO })
+}
+
 fn open_input(path: &Path, interrupt: Option<&Interrupt>) -> Result<Input> {
     let address = address(path)?;
     let opened = match interrupt {
@@ -273,8 +278,7 @@ fn open_input(path: &Path, interrupt: Option<&Interrupt>) -> Result<Input> {
     };
     match opened {
         Ok(input) => Ok(input),
-        // The file itself could be opened: what its end cuts off is its content.
-        Err(Error::InvalidData | Error::Eof | Error::Other { errno: ffmpeg::error::EIO }) if path.is_file() => bail!(
+        Err(error) if error == Error::InvalidData || path.is_file() && is_of_end(error) => bail!(
             "'{}' is not a video that FFmpeg can read, or its index is missing (a recording that was cut off \
              before it was finished?)",
             shown(path)

@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 
 use super::encoder::EncoderSettings;
 use super::live_output::LiveOutput;
-use super::writer::OutputError;
+use super::output_error::OutputError;
 use super::{VideoInfo, Written};
 use crate::frame::Frame;
 use crate::output::{AtomicFile, bring_to_disk};

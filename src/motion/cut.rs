@@ -2,6 +2,7 @@
 //!
 //! Confidence counts in levels: two dark scenes, or two in fog, deviate by so few that each seems to explain the other.
 
+use crate::contrast::deviations;
 use crate::frame::{CHANNELS, FrameSize};
 
 /// When a picture is a new scene. Pictures are compared by the means of square blocks, in which grain is gone, and by what
@@ -28,35 +29,11 @@ impl CutRule {
     /// Whether `rgb` is of another scene than the past of its content, `moved` to where that would be seen now, both
     /// `[height, width, 3]` of `size`.
     pub fn is_cut(&self, rgb: &[u8], moved: &[f32], size: FrameSize) -> bool {
-        let (now, past) = (self.deviations(size, rgb), self.deviations(size, moved));
+        let now = deviations(size, rgb, self.block, self.block);
+        let past = deviations(size, moved, self.block, self.block);
         let least = self.least_contrast.powi(2);
         let (of_now, of_past) = (mean_product(&now, &now), mean_product(&past, &past));
         of_now.min(of_past) >= least && mean_product(&now, &past) < self.least_correlation * (of_now * of_past).sqrt()
-    }
-
-    /// By how much the blocks deviate from the mean of the picture, channel by channel.
-    fn deviations<T: Copy + Into<f32>>(&self, size: FrameSize, values: &[T]) -> Vec<[f32; CHANNELS]> {
-        let mut blocks = Vec::new();
-        let row_length = (size.width * CHANNELS).max(1);
-        for rows in values.chunks(row_length * self.block) {
-            let first = blocks.len();
-            blocks.resize(first + size.width.div_ceil(self.block), [0.0; CHANNELS]);
-            for row in rows.chunks_exact(row_length) {
-                for (sum, pixels) in blocks[first..].iter_mut().zip(row.chunks(self.block * CHANNELS)) {
-                    for pixel in pixels.as_chunks::<CHANNELS>().0 {
-                        sum.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += (*value).into());
-                    }
-                }
-            }
-            for (index, sum) in blocks[first..].iter_mut().enumerate() {
-                let pixels = self.block.min(size.width - index * self.block) * (rows.len() / row_length);
-                sum.iter_mut().for_each(|sum| *sum /= pixels as f32);
-            }
-        }
-        let mean: [f32; CHANNELS] = std::array::from_fn(|channel| {
-            blocks.iter().map(|block| block[channel]).sum::<f32>() / blocks.len().max(1) as f32
-        });
-        blocks.iter().map(|block| std::array::from_fn(|channel| block[channel] - mean[channel])).collect()
     }
 }
 

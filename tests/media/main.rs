@@ -5,6 +5,7 @@
 mod common;
 mod faults;
 mod misuse;
+mod parts;
 mod pictures;
 mod resumed;
 mod streams;
@@ -68,4 +69,54 @@ fn test_clip(folder: &Path, name: &str, more: &[&str]) -> PathBuf {
     ];
     arguments.extend_from_slice(more);
     clip(folder, name, &arguments)
+}
+
+/// Two audio streams, subtitles, a chapter and tags.
+fn clip_with_everything(folder: &Path) -> PathBuf {
+    let subtitles = folder.join("s.srt");
+    std::fs::write(&subtitles, "1\n00:00:00,100 --> 00:00:00,600\nhello\n").unwrap();
+    let chapters = folder.join("c.txt");
+    std::fs::write(
+        &chapters,
+        ";FFMETADATA1\ntitle=everything\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=400\ntitle=first\n\
+         [CHAPTER]\nTIMEBASE=1/1000\nSTART=400\nEND=1000\ntitle=second\n",
+    )
+    .unwrap();
+    let video = test_clip(folder, "v.mp4", &[]);
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let arguments = [
+        "-i",
+        &path(&video),
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=frequency=440:duration=1",
+        "-i",
+        &path(&subtitles),
+        "-i",
+        &path(&chapters),
+        "-map",
+        "0:v",
+        "-map",
+        "1:a",
+        "-map",
+        "1:a",
+        "-map",
+        "2:s",
+        "-map_metadata",
+        "3",
+        "-c:v",
+        "copy",
+        "-c:a:0",
+        "aac",
+        "-c:a:1",
+        "libopus",
+        "-ar",
+        "48000",
+        "-c:s",
+        "srt",
+        "-metadata:s:a:1",
+        "language=deu",
+    ];
+    clip(folder, "everything.mkv", &arguments)
 }
